@@ -1,0 +1,155 @@
+//! The topics. Each struct's header lists its variables and what goes wrong at either extreme.
+
+use super::{ConfigError, parsed, text};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// `DATABASE_URL`: `postgres://user:password@host/name`. `MILLRACE_DATABASE_POOL` (10): connections a
+/// process keeps; too few makes requests wait, too many exhausts the server's `max_connections`.
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig {
+    /// Connection URL.
+    pub url: String,
+    /// Connections kept by the process.
+    pub pool_size: usize,
+}
+
+impl DatabaseConfig {
+    /// Reads the topic; `None` without `DATABASE_URL`.
+    pub fn from_env() -> Result<Option<Self>, ConfigError> {
+        let Some(url) = text("DATABASE_URL") else { return Ok(None) };
+        Ok(Some(Self { url, pool_size: parsed("MILLRACE_DATABASE_POOL", 10)? }))
+    }
+}
+
+/// `REDIS_URL`: `redis://…` or `redis+unix://…`. `MILLRACE_REDIS_PREFIX` (`millrace`): namespace of the
+/// keys, so that two installations can share a server. All that is kept in Redis is disposable.
+#[derive(Debug, Clone)]
+pub struct RedisConfig {
+    /// Connection URL.
+    pub url: String,
+    /// Namespace of all keys.
+    pub prefix: String,
+}
+
+impl RedisConfig {
+    /// Reads the topic; `None` without `REDIS_URL`.
+    pub fn from_env() -> Result<Option<Self>, ConfigError> {
+        let Some(url) = text("REDIS_URL") else { return Ok(None) };
+        Ok(Some(Self { url, prefix: parsed("MILLRACE_REDIS_PREFIX", "millrace".to_owned())? }))
+    }
+}
+
+/// `MILLRACE_DATA_DIR` (`./.millrace`): the embedded servers' data and the uploaded files. Every process
+/// must see the same files: on several machines it is a shared directory.
+#[derive(Debug, Clone)]
+pub struct StorageConfig {
+    /// Directory of everything that Millrace writes.
+    pub data_dir: PathBuf,
+}
+
+impl StorageConfig {
+    /// Reads the topic.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Ok(Self { data_dir: parsed("MILLRACE_DATA_DIR", PathBuf::from(".millrace"))? })
+    }
+
+    /// Where uploaded files are kept.
+    pub fn files_dir(&self) -> PathBuf {
+        self.data_dir.join("files")
+    }
+}
+
+/// `MILLRACE_ZONE` (UTC): what a day is. `MILLRACE_CURRENCY` (USD): of rows that name none. Both are
+/// fixed by the first migration; later values are ignored with a warning.
+#[derive(Debug, Clone)]
+pub struct SettingsConfig {
+    /// Reporting zone.
+    pub zone: chrono_tz::Tz,
+    /// Default currency.
+    pub currency: String,
+}
+
+impl SettingsConfig {
+    /// Reads the topic.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let currency: String = parsed("MILLRACE_CURRENCY", "USD".to_owned())?;
+        if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            let reason = "a currency is three capital letters, such as USD".to_owned();
+            return Err(ConfigError { name: "MILLRACE_CURRENCY", value: currency, reason });
+        }
+        Ok(Self { zone: parsed("MILLRACE_ZONE", chrono_tz::UTC)?, currency })
+    }
+}
+
+/// `MILLRACE_LISTEN` (127.0.0.1:8000). `MILLRACE_MAX_UPLOAD_BYTES` (5 GiB): larger files are refused with
+/// 413. `MILLRACE_SECURE_COOKIES` (false): set it behind TLS, so that the session cookie never travels
+/// in the clear. `MILLRACE_TOKEN_MINUTES` (60): life of an access token; short ones limit what a stolen
+/// one is worth, too short ones make clients log in all the time.
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Largest accepted file.
+    pub max_upload_bytes: u64,
+    /// Whether cookies carry the Secure attribute.
+    pub secure_cookies: bool,
+    /// Life of an access token.
+    pub token_life: Duration,
+}
+
+impl ApiConfig {
+    /// Reads the topic.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Ok(Self {
+            listen: parsed("MILLRACE_LISTEN", SocketAddr::from(([127, 0, 0, 1], 8000)))?,
+            max_upload_bytes: parsed("MILLRACE_MAX_UPLOAD_BYTES", 5 << 30)?,
+            secure_cookies: parsed("MILLRACE_SECURE_COOKIES", false)?,
+            token_life: Duration::from_secs(60 * parsed("MILLRACE_TOKEN_MINUTES", 60u64)?),
+        })
+    }
+}
+
+/// `MILLRACE_INGEST_SLOTS` (cores): chunks loaded at once; each takes up to 60 MiB and a database
+/// connection. `MILLRACE_DEFAULT_SLOTS` (4): other runs at once. `MILLRACE_HEARTBEAT_MS` (5000) and
+/// `MILLRACE_LEASE_MS` (20000): a worker silent for a lease is taken for dead and its runs go to others;
+/// a lease under three heartbeats declares healthy workers dead. `MILLRACE_SHUTDOWN_GRACE_MS` (10000):
+/// how long runs may finish after SIGTERM before they are put back. `MILLRACE_CHUNK_RECORDS` (100000):
+/// records of a chunk; small chunks cost transactions, large ones memory.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Slots of the queue `ingest`.
+    pub ingest_slots: usize,
+    /// Slots of the queue `default`.
+    pub default_slots: usize,
+    /// Time between heartbeats.
+    pub heartbeat: Duration,
+    /// Silence after which a worker is dead.
+    pub lease: Duration,
+    /// Time for runs to finish at shutdown.
+    pub shutdown_grace: Duration,
+    /// Records of a chunk.
+    pub chunk_records: u64,
+}
+
+impl WorkerConfig {
+    /// Reads the topic.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let config = Self {
+            ingest_slots: parsed("MILLRACE_INGEST_SLOTS", cores)?,
+            default_slots: parsed("MILLRACE_DEFAULT_SLOTS", 4)?,
+            heartbeat: Duration::from_millis(parsed("MILLRACE_HEARTBEAT_MS", 5_000)?),
+            lease: Duration::from_millis(parsed("MILLRACE_LEASE_MS", 20_000)?),
+            shutdown_grace: Duration::from_millis(parsed("MILLRACE_SHUTDOWN_GRACE_MS", 10_000)?),
+            chunk_records: parsed("MILLRACE_CHUNK_RECORDS", 100_000)?,
+        };
+        if config.lease < config.heartbeat * 3 {
+            return Err(ConfigError {
+                name: "MILLRACE_LEASE_MS",
+                value: config.lease.as_millis().to_string(),
+                reason: "the lease must be at least three heartbeats (MILLRACE_HEARTBEAT_MS)".to_owned(),
+            });
+        }
+        Ok(config)
+    }
+}

@@ -1,0 +1,91 @@
+//! Connections to PostgreSQL. Every connection of a process carries the process's id as
+//! `application_name`, so that a dead worker's backends can be found and ended.
+
+use crate::config::DatabaseConfig;
+use diesel_async::{
+    AsyncMigrationHarness, AsyncPgConnection,
+    pooled_connection::{AsyncDieselConnectionManager, deadpool},
+};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use std::time::Duration;
+
+/// The schema's history, compiled in.
+pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations");
+
+/// A pool of connections.
+pub type DbPool = deadpool::Pool<AsyncPgConnection>;
+/// A connection borrowed from a pool.
+pub type DbConnection = deadpool::Object<AsyncPgConnection>;
+
+/// The database could not be reached, or a connection not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// No connection.
+    #[error("cannot connect to PostgreSQL: {0}")]
+    Connect(String),
+    /// A migration failed.
+    #[error("migration failed: {0}")]
+    Migrate(String),
+    /// A statement failed.
+    #[error(transparent)]
+    Query(#[from] diesel::result::Error),
+}
+
+impl From<deadpool::PoolError> for DbError {
+    fn from(error: deadpool::PoolError) -> Self {
+        Self::Connect(error.to_string())
+    }
+}
+
+/// The URL with `application_name` set.
+pub fn named_url(url: &str, application_name: &str) -> String {
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}application_name={application_name}")
+}
+
+/// A pool whose connections carry `application_name`. Connects on first use; waiting for a connection
+/// ends with an error after 10 s.
+pub fn pool(config: &DatabaseConfig, application_name: &str) -> Result<DbPool, DbError> {
+    let url = named_url(&config.url, application_name);
+    let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(url);
+    deadpool::Pool::builder(manager)
+        .max_size(config.pool_size)
+        .wait_timeout(Some(Duration::from_secs(10)))
+        .create_timeout(Some(Duration::from_secs(10)))
+        .runtime(::deadpool::Runtime::Tokio1)
+        .build()
+        .map_err(|error| DbError::Connect(error.to_string()))
+}
+
+/// A connection for a transaction with COPY, which diesel does not speak. The driver task ends with
+/// the client; dropping the client mid-transaction rolls back.
+pub async fn copy_client(url: &str) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a loading connection ended");
+        }
+    });
+    Ok(client)
+}
+
+/// Brings the schema up to date; returns the names of the migrations that ran. Safe to call from
+/// several processes at once: an advisory lock lets one work and the others find nothing to do.
+/// Needs a multi-thread runtime.
+pub async fn migrate(config: &DatabaseConfig) -> Result<Vec<String>, DbError> {
+    use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+    let mut connection = AsyncPgConnection::establish(&named_url(&config.url, "millrace-migrate"))
+        .await
+        .map_err(|error| DbError::Connect(error.to_string()))?;
+    // The lock belongs to the session and goes with it, also if the process dies.
+    connection.batch_execute("SELECT pg_advisory_lock(7241001)").await?;
+    tokio::task::spawn_blocking(move || {
+        let mut harness = AsyncMigrationHarness::new(connection);
+        harness
+            .run_pending_migrations(MIGRATIONS)
+            .map(|done| done.iter().map(ToString::to_string).collect())
+            .map_err(|error| DbError::Migrate(error.to_string()))
+    })
+    .await
+    .map_err(|error| DbError::Migrate(error.to_string()))?
+}

@@ -1,0 +1,66 @@
+//! Ids as types, so that a run's id is never passed where an upload's belongs.
+
+/// Declares id newtypes over UUID v7 (their order is the order of creation).
+macro_rules! uuid_ids {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize,
+                 serde::Deserialize, diesel::expression::AsExpression, diesel::deserialize::FromSqlRow)]
+        #[diesel(sql_type = diesel::sql_types::Uuid)]
+        #[serde(transparent)]
+        pub struct $name(pub uuid::Uuid);
+
+        impl $name {
+            /// A fresh id.
+            pub fn generate() -> Self {
+                Self(uuid::Uuid::now_v7())
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = uuid::Error;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.parse().map(Self)
+            }
+        }
+
+        impl<DB: diesel::backend::Backend> diesel::deserialize::FromSql<diesel::sql_types::Uuid, DB> for $name
+        where
+            uuid::Uuid: diesel::deserialize::FromSql<diesel::sql_types::Uuid, DB>,
+        {
+            fn from_sql(bytes: DB::RawValue<'_>) -> diesel::deserialize::Result<Self> {
+                uuid::Uuid::from_sql(bytes).map(Self)
+            }
+        }
+
+        impl<DB: diesel::backend::Backend> diesel::serialize::ToSql<diesel::sql_types::Uuid, DB> for $name
+        where
+            uuid::Uuid: diesel::serialize::ToSql<diesel::sql_types::Uuid, DB>,
+        {
+            fn to_sql<'b>(&'b self, out: &mut diesel::serialize::Output<'b, '_, DB>) -> diesel::serialize::Result {
+                self.0.to_sql(out)
+            }
+        }
+    )+};
+}
+
+uuid_ids! {
+    /// A run of a job.
+    RunId,
+    /// One claim of a run: the fence that lets only the claimer close it.
+    ClaimToken,
+    /// One start of a worker process.
+    WorkerId,
+    /// An uploaded file.
+    UploadId,
+    /// A person or program that logs in.
+    UserId,
+    /// An API key.
+    ApiKeyId,
+}

@@ -1,0 +1,25 @@
+//! The domains of Millrace and what they stand on: configuration, database, storage, clock.
+//! Everything that the api, the worker, the scheduler and the command line share lives here; none of
+//! them talks to another except through PostgreSQL.
+
+#[macro_use]
+mod text_enum;
+
+pub mod audit;
+pub mod auth;
+pub mod clients;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod ids;
+pub mod money;
+pub mod pagination;
+pub mod runs;
+pub mod schema;
+pub mod settings;
+pub mod storage;
+pub mod summaries;
+pub mod synthetic;
+pub mod telemetry;
+pub mod transactions;
+pub mod uploads;

@@ -1,0 +1,1 @@
+//! Money: decimals with four places, never floats.

@@ -1,0 +1,248 @@
+//! What a job kind is, and what its handler is given.
+//!
+//! A handler ends in one of two ways. If its effects live in PostgreSQL it calls
+//! [`RunContext::complete`] (or `complete_copy`) inside the transaction that writes them: effects and
+//! "done" commit together or not at all. Otherwise it returns [`Finished::Result`] and the executor
+//! closes the run.
+
+use super::{doorbell::Doorbells, error::RunError};
+use crate::{
+    clock::Clock,
+    db::{DbConnection, DbPool},
+    ids::{ClaimToken, RunId},
+    settings::Settings,
+    storage::Storage,
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+text_enum! {
+    /// A queue: runs wait in it, workers give slots to it.
+    Queue {
+        /// Files: few runs, each heavy.
+        Ingest = "ingest",
+        /// Everything else.
+        Default = "default",
+    }
+}
+
+/// How often a failed attempt is followed by another, and when. A shutdown or a worker's death burns
+/// no attempt.
+#[derive(Debug, Clone, Copy)]
+pub enum Retry {
+    /// `first`, doubled each time up to `cap`, with full jitter.
+    Exponential {
+        /// Attempts in all.
+        max_attempts: i32,
+        /// Longest first wait.
+        first: Duration,
+        /// Longest wait.
+        cap: Duration,
+    },
+    /// These waits, then no more.
+    Fixed(&'static [Duration]),
+    /// One attempt.
+    Never,
+}
+
+impl Retry {
+    /// Attempts in all.
+    pub fn max_attempts(&self) -> i32 {
+        match self {
+            Self::Exponential { max_attempts, .. } => *max_attempts,
+            Self::Fixed(waits) => i32::try_from(waits.len()).unwrap_or(i32::MAX - 1) + 1,
+            Self::Never => 1,
+        }
+    }
+
+    /// The wait after a failed attempt (counted from 1); `jitter` in 0.0..=1.0 scales it.
+    pub fn delay(&self, attempt: i32, jitter: f64) -> Duration {
+        let index = usize::try_from(attempt - 1).unwrap_or(0);
+        match self {
+            Self::Exponential { first, cap, .. } => {
+                let doubled = first.saturating_mul(1u32 << index.min(20));
+                doubled.min(*cap).mul_f64(jitter.clamp(0.0, 1.0))
+            }
+            Self::Fixed(waits) => waits.get(index).or(waits.last()).copied().unwrap_or_default(),
+            Self::Never => Duration::ZERO,
+        }
+    }
+}
+
+/// Until when a unique run excludes others with its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UniqueUntil {
+    /// Until it starts: what it will do includes whatever the later caller wants done.
+    Started,
+    /// Until it is terminal.
+    Finished,
+}
+
+/// A key of which at most one run exists at a time.
+#[derive(Debug, Clone)]
+pub struct Unique {
+    /// The key, without the kind (it is added).
+    pub key: String,
+    /// How long.
+    pub until: UniqueUntil,
+}
+
+/// A kind of job. Arguments carry ids, never rows.
+pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// Stable name, stored with every run.
+    const KIND: &'static str;
+    /// Where its runs wait.
+    const QUEUE: Queue;
+    /// What follows a failed attempt.
+    const RETRY: Retry;
+    /// An attempt is ended after this time.
+    const TIMEOUT: Duration;
+    /// Lower runs first.
+    const PRIORITY: i16 = 100;
+
+    /// The key by which runs exclude each other, if they do.
+    fn unique(&self) -> Option<Unique> {
+        None
+    }
+
+    /// Does the work. It may be run again after any crash: its effects must be in the closing
+    /// transaction, or harmless to repeat.
+    fn run(self, context: RunContext) -> impl Future<Output = Result<Finished, JobError>> + Send;
+}
+
+/// How a handler ended well.
+#[derive(Debug)]
+pub enum Finished {
+    /// The run was closed in the handler's own transaction.
+    Closed(Closed),
+    /// The executor is to close the run with this result.
+    Result(serde_json::Value),
+}
+
+/// Proof that the run was closed; only [`RunContext`] makes it.
+#[derive(Debug)]
+pub struct Closed(());
+
+impl From<Closed> for Finished {
+    fn from(closed: Closed) -> Self {
+        Self::Closed(closed)
+    }
+}
+
+/// Why a handler did not end well, and what happens next.
+#[derive(Debug)]
+pub enum JobError {
+    /// Try again, by the kind's policy.
+    Retry(anyhow::Error),
+    /// No retry would help.
+    Fail(anyhow::Error),
+    /// It stopped because it was asked to.
+    Cancelled,
+}
+
+impl JobError {
+    /// For `map_err`: another attempt may succeed.
+    pub fn retry(error: impl Into<anyhow::Error>) -> Self {
+        Self::Retry(error.into())
+    }
+
+    /// For `map_err`: another attempt would fail alike.
+    pub fn fail(error: impl Into<anyhow::Error>) -> Self {
+        Self::Fail(error.into())
+    }
+}
+
+impl From<RunError> for JobError {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::FlowCancelled => Self::Cancelled,
+            // Whoever holds the run now does its work; this attempt must only end.
+            other => Self::retry(other),
+        }
+    }
+}
+
+/// What a process has that its handlers need.
+pub struct Environment {
+    /// Pooled connections.
+    pub pool: DbPool,
+    /// For connections outside the pool (COPY); carries the worker's id as application_name.
+    pub database_url: String,
+    /// Uploaded files.
+    pub storage: Storage,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Zone and currency.
+    pub settings: Settings,
+    /// Rings after an enqueue.
+    pub doorbells: Doorbells,
+    /// Records of a chunk.
+    pub chunk_records: u64,
+}
+
+/// What one attempt of one run is given.
+#[derive(Clone)]
+pub struct RunContext {
+    /// The run.
+    pub run_id: RunId,
+    /// The root of its flow.
+    pub flow_id: RunId,
+    /// The run that waits for it.
+    pub parent_id: Option<RunId>,
+    /// The fence.
+    pub token: ClaimToken,
+    /// Counted from 1.
+    pub attempt: i32,
+    /// Ends when the run is to stop: check it between steps of long work.
+    pub cancel: CancellationToken,
+    /// The process's means.
+    pub env: Arc<Environment>,
+}
+
+impl RunContext {
+    /// A pooled connection.
+    pub async fn connection(&self) -> Result<DbConnection, JobError> {
+        self.env.pool.get().await.map_err(JobError::retry)
+    }
+
+    /// Closes the run as completed within the caller's transaction. Fails if the claim no longer holds
+    /// the run; the caller's transaction must then roll back.
+    pub async fn complete(
+        &self,
+        conn: &mut AsyncPgConnection,
+        result: &serde_json::Value,
+    ) -> Result<Closed, RunError> {
+        use diesel::sql_types::{Jsonb, Uuid};
+        diesel::sql_query("SELECT close_run($1, $2, 'completed', $3)")
+            .bind::<Uuid, _>(self.run_id.0)
+            .bind::<Uuid, _>(self.token.0)
+            .bind::<Jsonb, _>(result)
+            .execute(conn)
+            .await?;
+        Ok(Closed(()))
+    }
+
+    /// [`RunContext::complete`] for a transaction on a COPY connection.
+    pub async fn complete_copy(
+        &self,
+        transaction: &tokio_postgres::Transaction<'_>,
+        result: &serde_json::Value,
+    ) -> Result<Closed, tokio_postgres::Error> {
+        transaction
+            .execute("SELECT close_run($1, $2, 'completed', $3)", &[&self.run_id.0, &self.token.0, result])
+            .await?;
+        Ok(Closed(()))
+    }
+
+    /// Shows how far the run is. Never fails the run: progress is for people.
+    pub async fn progress(&self, done: i64, total: Option<i64>, unit: &str, phase: &str) {
+        let Ok(mut conn) = self.env.pool.get().await else { return };
+        let shown =
+            super::queries::set_progress(&mut conn, self.run_id, self.token, done, total, unit, phase).await;
+        if let Err(error) = shown {
+            tracing::debug!(%error, "progress could not be written");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Statements about runs. Those that move a run's state are SQL functions (migration `runs`) or the
+//! `.sql` files beside this one.
+
+use super::model::{Run, RunAttempt, RunLog, RunState, Worker};
+use crate::{
+    ids::{ClaimToken, RunId, WorkerId},
+    pagination::{Page, PageRequest},
+    schema::{run_attempts, run_logs, runs, workers},
+};
+use diesel::{
+    prelude::*,
+    sql_types::{BigInt, Integer, Jsonb, Text, Uuid},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+/// A run as its claimer gets it.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct ClaimedRun {
+    /// The run.
+    #[diesel(sql_type = Uuid)]
+    pub id: RunId,
+    /// Its kind.
+    #[diesel(sql_type = Text)]
+    pub kind: String,
+    /// Its arguments.
+    #[diesel(sql_type = Jsonb)]
+    pub args: serde_json::Value,
+    /// The attempt that begins.
+    #[diesel(sql_type = Integer)]
+    pub attempt: i32,
+    /// Attempts it may have.
+    #[diesel(sql_type = Integer)]
+    pub max_attempts: i32,
+    /// The fence.
+    #[diesel(sql_type = Uuid)]
+    pub claim_token: ClaimToken,
+    /// The run that waits for it.
+    #[diesel(sql_type = diesel::sql_types::Nullable<Uuid>)]
+    pub parent_id: Option<RunId>,
+    /// The root of its flow.
+    #[diesel(sql_type = Uuid)]
+    pub flow_id: RunId,
+}
+
+/// Takes up to `limit` runs of a queue for a living worker and opens their attempts. A crash before
+/// the commit leaves them available; after it, claimed, to be rescued.
+pub async fn claim_runs(
+    conn: &mut AsyncPgConnection,
+    queue: &str,
+    worker: WorkerId,
+    limit: i64,
+) -> QueryResult<Vec<ClaimedRun>> {
+    diesel::sql_query(include_str!("claim.sql"))
+        .bind::<Text, _>(queue)
+        .bind::<Uuid, _>(worker)
+        .bind::<BigInt, _>(limit)
+        .load(conn)
+        .await
+}
+
+#[derive(QueryableByName)]
+struct IdRow {
+    #[diesel(sql_type = Uuid)]
+    id: RunId,
+}
+
+/// Ends attempts by [`close_runs`](../../../migrations); returns the runs whose fence held.
+/// `closings` is the JSON array that the SQL function documents.
+pub async fn close_runs(
+    conn: &mut AsyncPgConnection,
+    closings: &serde_json::Value,
+) -> QueryResult<Vec<RunId>> {
+    let rows: Vec<IdRow> = diesel::sql_query("SELECT close_runs AS id FROM close_runs($1)")
+        .bind::<Jsonb, _>(closings)
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
+/// Lets the runs whose time has come be claimed; returns how many.
+pub async fn release_due(conn: &mut AsyncPgConnection) -> QueryResult<usize> {
+    diesel::sql_query(
+        "UPDATE runs SET state = 'available', reason = NULL WHERE id IN (
+             SELECT id FROM runs WHERE state IN ('scheduled', 'retryable') AND run_at <= now()
+             ORDER BY run_at LIMIT 1000 FOR UPDATE SKIP LOCKED)",
+    )
+    .execute(conn)
+    .await
+}
+
+/// How many runs of a queue could be claimed now (counted up to 100).
+pub async fn claimable(conn: &mut AsyncPgConnection, queue: &str) -> QueryResult<i64> {
+    runs::table
+        .filter(runs::queue.eq(queue).and(runs::state.eq(RunState::Available)))
+        .filter(runs::run_at.le(diesel::dsl::now))
+        .select(runs::id)
+        .limit(100)
+        .load::<RunId>(conn)
+        .await
+        .map(|ids| ids.len() as i64)
+}
+
+/// Shows progress on a run that is still held by `token`.
+pub async fn set_progress(
+    conn: &mut AsyncPgConnection,
+    run: RunId,
+    token: ClaimToken,
+    done: i64,
+    total: Option<i64>,
+    unit: &str,
+    phase: &str,
+) -> QueryResult<()> {
+    diesel::update(runs::table.filter(runs::id.eq(run).and(runs::claim_token.eq(token))))
+        .set((
+            runs::progress_done.eq(done),
+            runs::progress_total.eq(total),
+            runs::progress_unit.eq(unit),
+            runs::phase.eq(phase),
+        ))
+        .execute(conn)
+        .await
+        .map(|_| ())
+}
+
+/// One run.
+pub async fn find_run(conn: &mut AsyncPgConnection, id: RunId) -> QueryResult<Option<Run>> {
+    runs::table.find(id).select(Run::as_select()).first(conn).await.optional()
+}
+
+/// What a list of runs is narrowed to.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    /// Any of these states; all if empty.
+    pub states: Vec<RunState>,
+    /// Only this kind.
+    pub kind: Option<String>,
+    /// Only this queue.
+    pub queue: Option<String>,
+    /// Only this flow.
+    pub flow: Option<RunId>,
+    /// Only runs whose error holds this text.
+    pub error: Option<String>,
+}
+
+macro_rules! filtered {
+    ($query:expr, $filter:expr) => {{
+        let filter: &RunFilter = $filter;
+        let mut query = $query;
+        if let Some(kind) = &filter.kind {
+            query = query.filter(runs::kind.eq(kind.clone()));
+        }
+        if let Some(queue) = &filter.queue {
+            query = query.filter(runs::queue.eq(queue.clone()));
+        }
+        if let Some(flow) = filter.flow {
+            query = query.filter(runs::flow_id.eq(flow));
+        }
+        if let Some(text) = &filter.error {
+            let pattern = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+            query = query.filter(runs::error.ilike(format!("%{pattern}%")));
+        }
+        query
+    }};
+}
+
+/// Runs, newest first. The cursor's key is the run's id.
+pub async fn list_runs(
+    conn: &mut AsyncPgConnection,
+    filter: &RunFilter,
+    request: &PageRequest,
+) -> QueryResult<Page<Run>> {
+    let mut query = filtered!(runs::table.select(Run::as_select()).into_boxed(), filter);
+    if !filter.states.is_empty() {
+        query = query.filter(runs::state.eq_any(filter.states.clone()));
+    }
+    let from: Option<RunId> = request.cursor.as_ref().and_then(|cursor| cursor.single().ok());
+    query = match (from, request.upwards()) {
+        (Some(id), true) => query.filter(runs::id.gt(id)).order(runs::id.asc()),
+        (Some(id), false) => query.filter(runs::id.lt(id)).order(runs::id.desc()),
+        (None, _) => query.order(runs::id.desc()),
+    };
+    let rows = query.limit(request.limit + 1).load(conn).await?;
+    Ok(Page::from_rows(rows, request, |run| vec![run.id.to_string()]))
+}
+
+/// How many runs are in each state, of those that the filter's other parts let through.
+pub async fn count_by_state(
+    conn: &mut AsyncPgConnection,
+    filter: &RunFilter,
+) -> QueryResult<Vec<(RunState, i64)>> {
+    filtered!(
+        runs::table.group_by(runs::state).select((runs::state, diesel::dsl::count_star())).into_boxed(),
+        filter
+    )
+    .load(conn)
+    .await
+}
+
+/// The kinds that have runs.
+pub async fn kinds(conn: &mut AsyncPgConnection) -> QueryResult<Vec<String>> {
+    runs::table.select(runs::kind).distinct().order(runs::kind).load(conn).await
+}
+
+/// A run's attempts, first to last.
+pub async fn attempts(conn: &mut AsyncPgConnection, run: RunId) -> QueryResult<Vec<RunAttempt>> {
+    run_attempts::table
+        .filter(run_attempts::run_id.eq(run))
+        .order(run_attempts::attempt)
+        .select(RunAttempt::as_select())
+        .load(conn)
+        .await
+}
+
+/// A run's log lines after line `after`, at most `limit`.
+pub async fn logs(
+    conn: &mut AsyncPgConnection,
+    run: RunId,
+    after: i64,
+    limit: i64,
+) -> QueryResult<Vec<RunLog>> {
+    run_logs::table
+        .filter(run_logs::run_id.eq(run).and(run_logs::id.gt(after)))
+        .order(run_logs::id)
+        .limit(limit)
+        .select(RunLog::as_select())
+        .load(conn)
+        .await
+}
+
+/// A run's children, in the order of their creation, at most `limit`.
+pub async fn children(conn: &mut AsyncPgConnection, run: RunId, limit: i64) -> QueryResult<Vec<Run>> {
+    runs::table
+        .filter(runs::parent_id.eq(run))
+        .order(runs::id)
+        .limit(limit)
+        .select(Run::as_select())
+        .load(conn)
+        .await
+}
+
+/// The workers that live or were seen in the last day, newest first.
+pub async fn recent_workers(conn: &mut AsyncPgConnection) -> QueryResult<Vec<Worker>> {
+    workers::table
+        .filter(diesel::dsl::sql::<diesel::sql_types::Bool>(
+            "state = 'alive' OR last_seen > now() - interval '1 day'",
+        ))
+        .order(workers::started_at.desc())
+        .limit(100)
+        .select(Worker::as_select())
+        .load(conn)
+        .await
+}

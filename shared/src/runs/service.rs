@@ -1,0 +1,230 @@
+//! What may be done with a run: enqueue, cancel, retry. Each works in the caller's transaction; ring
+//! the doorbell after the commit (a lost ring costs a second, a lost commit loses the run).
+
+use super::{
+    error::RunError,
+    job::{Job, UniqueUntil},
+    model::{Run, RunEvent, RunState},
+    registry::Registered,
+};
+use crate::{ids::RunId, schema::runs};
+use chrono::{DateTime, Utc};
+use diesel::{prelude::*, sql_types::{Array, Integer, Text, Uuid}};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+/// How a run is enqueued.
+#[derive(Debug, Clone)]
+pub struct EnqueueOptions {
+    /// Who asks.
+    pub created_by: String,
+    /// Not before; at once if absent.
+    pub run_at: Option<DateTime<Utc>>,
+    /// Overrides the kind's priority.
+    pub priority: Option<i16>,
+    /// Makes the run a step of this flow.
+    pub flow_id: Option<RunId>,
+}
+
+impl EnqueueOptions {
+    /// At once, alone, on behalf of `created_by`.
+    pub fn by(created_by: impl Into<String>) -> Self {
+        Self { created_by: created_by.into(), run_at: None, priority: None, flow_id: None }
+    }
+}
+
+/// The run that stands for the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enqueued {
+    /// Its id.
+    pub id: RunId,
+    /// False if a unique run existed already.
+    pub created: bool,
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = runs)]
+struct NewRun<'a> {
+    id: RunId,
+    kind: &'static str,
+    queue: &'static str,
+    args: serde_json::Value,
+    state: RunState,
+    reason: Option<&'static str>,
+    priority: i16,
+    max_attempts: i32,
+    run_at: Option<DateTime<Utc>>,
+    parent_id: Option<RunId>,
+    flow_id: RunId,
+    blocked_by: i32,
+    unique_key: Option<String>,
+    unique_until: Option<&'static str>,
+    unique_held: bool,
+    created_by: &'a str,
+}
+
+impl<'a> NewRun<'a> {
+    fn of<J: Job>(job: &J, options: &'a EnqueueOptions) -> Result<Self, RunError> {
+        let id = RunId::generate();
+        let unique = job.unique();
+        Ok(Self {
+            id,
+            kind: J::KIND,
+            queue: J::QUEUE.as_str(),
+            args: serde_json::to_value(job)?,
+            state: if options.run_at.is_some() { RunState::Scheduled } else { RunState::Available },
+            reason: None,
+            priority: options.priority.unwrap_or(J::PRIORITY),
+            max_attempts: J::RETRY.max_attempts(),
+            run_at: options.run_at,
+            parent_id: None,
+            flow_id: options.flow_id.unwrap_or(id),
+            blocked_by: 0,
+            unique_held: unique.is_some(),
+            unique_until: unique.as_ref().map(|unique| match unique.until {
+                UniqueUntil::Started => "started",
+                UniqueUntil::Finished => "finished",
+            }),
+            unique_key: unique.map(|unique| format!("{}:{}", J::KIND, unique.key)),
+            created_by: &options.created_by,
+        })
+    }
+}
+
+/// Adds a run in the caller's transaction. If an unfinished run holds its unique key, that one is
+/// the answer.
+pub async fn enqueue<J: Registered>(
+    conn: &mut AsyncPgConnection,
+    job: &J,
+    options: &EnqueueOptions,
+) -> Result<Enqueued, RunError> {
+    let run = NewRun::of(job, options)?;
+    loop {
+        let inserted =
+            diesel::insert_into(runs::table).values(&run).on_conflict_do_nothing().execute(conn).await?;
+        if inserted == 1 {
+            return Ok(Enqueued { id: run.id, created: true });
+        }
+        let winner: Option<RunId> = runs::table
+            .filter(runs::unique_key.eq(&run.unique_key).and(runs::unique_held))
+            .select(runs::id)
+            .first(conn)
+            .await
+            .optional()?;
+        if let Some(id) = winner {
+            return Ok(Enqueued { id, created: false });
+        }
+        // The winner let go of the key between the two statements: try again.
+    }
+}
+
+/// Starts a flow: `parent` waits for `first`, and for whatever steps are added while it waits.
+/// The caller names the flow (`id`, the parent's), so that its own rows can point there.
+pub async fn enqueue_flow<P: Registered, C: Registered>(
+    conn: &mut AsyncPgConnection,
+    id: RunId,
+    parent: &P,
+    first: &C,
+    options: &EnqueueOptions,
+) -> Result<(), RunError> {
+    let mut root = NewRun::of(parent, options)?;
+    root.id = id;
+    root.flow_id = id;
+    root.state = RunState::Blocked;
+    root.reason = Some("dependency");
+    root.blocked_by = 1;
+    let mut step = NewRun::of(first, options)?;
+    step.parent_id = Some(root.id);
+    step.flow_id = root.flow_id;
+    diesel::insert_into(runs::table).values(&root).execute(conn).await?;
+    diesel::insert_into(runs::table).values(&step).execute(conn).await?;
+    Ok(())
+}
+
+/// Adds steps to a flow whose root waits. Refused while the flow is being cancelled: the lock on the
+/// parent makes a cancellation see these children, or these see the cancellation.
+pub async fn enqueue_children<J: Registered>(
+    conn: &mut AsyncPgConnection,
+    parent: RunId,
+    jobs: &[J],
+    options: &EnqueueOptions,
+) -> Result<Vec<RunId>, RunError> {
+    let (cancelled, flow_id): (bool, RunId) = runs::table
+        .find(parent)
+        .select((runs::cancel_requested, runs::flow_id))
+        .for_no_key_update()
+        .first(conn)
+        .await
+        .optional()?
+        .ok_or(RunError::NotFound(parent))?;
+    if cancelled {
+        return Err(RunError::FlowCancelled);
+    }
+    let mut ids = Vec::with_capacity(jobs.len());
+    // A statement binds at most 65,535 parameters.
+    for part in jobs.chunks(1000) {
+        let mut rows = Vec::with_capacity(part.len());
+        for job in part {
+            let mut run = NewRun::of(job, options)?;
+            run.parent_id = Some(parent);
+            run.flow_id = flow_id;
+            ids.push(run.id);
+            rows.push(run);
+        }
+        diesel::insert_into(runs::table).values(&rows).execute(conn).await?;
+    }
+    diesel::update(runs::table.find(parent))
+        .set(runs::blocked_by.eq(runs::blocked_by + i32::try_from(jobs.len()).unwrap_or(i32::MAX)))
+        .execute(conn)
+        .await?;
+    Ok(ids)
+}
+
+/// What a cancellation did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// The run is cancelled.
+    Now,
+    /// Running steps were asked to stop; the run is cancelled when they have.
+    Requested,
+}
+
+/// Cancels a run and, if it waits for children, those. What has not begun ends at once; what runs is
+/// asked to stop.
+pub async fn cancel_run(conn: &mut AsyncPgConnection, id: RunId) -> Result<Cancelled, RunError> {
+    let run = lock_tree(conn, id).await?;
+    run.state.next(RunEvent::Cancel)?;
+    let state: RunState = diesel::sql_query("SELECT cancel_run($1) AS state")
+        .bind::<Uuid, _>(id)
+        .get_result::<StateRow>(conn)
+        .await?
+        .state;
+    Ok(if state == RunState::Cancelled { Cancelled::Now } else { Cancelled::Requested })
+}
+
+/// Runs an ended run again. Of a flow only what failed runs again; a step's ended ancestors wait for
+/// it again.
+pub async fn retry_run(conn: &mut AsyncPgConnection, id: RunId) -> Result<(), RunError> {
+    let run = lock_tree(conn, id).await?;
+    run.state.next(RunEvent::Retry)?;
+    let kinds: Vec<&str> = super::registry::KINDS.iter().map(|kind| kind.name).collect();
+    let attempts: Vec<i32> = super::registry::KINDS.iter().map(|kind| kind.retry.max_attempts()).collect();
+    diesel::sql_query("SELECT retry_run($1, $2, $3)")
+        .bind::<Uuid, _>(id)
+        .bind::<Array<Text>, _>(kinds)
+        .bind::<Array<Integer>, _>(attempts)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct StateRow {
+    #[diesel(sql_type = Text)]
+    state: RunState,
+}
+
+/// Locks a run with its descendants, then its ancestors: children before parents, each in id order.
+async fn lock_tree(conn: &mut AsyncPgConnection, id: RunId) -> Result<Run, RunError> {
+    diesel::sql_query("SELECT lock_run_tree($1)").bind::<Uuid, _>(id).execute(conn).await?;
+    super::queries::find_run(conn, id).await?.ok_or(RunError::NotFound(id))
+}

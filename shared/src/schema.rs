@@ -1,0 +1,354 @@
+//! The tables as diesel sees them. The migrations are the source; keep this in step with them.
+
+diesel::table! {
+    settings (singleton) {
+        singleton -> Bool,
+        reporting_zone -> Text,
+        default_currency -> Text,
+        signing_key -> Bytea,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    users (id) {
+        id -> Uuid,
+        username -> Text,
+        email -> Nullable<Text>,
+        password_hash -> Text,
+        role -> Text,
+        disabled_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    sessions (token_hash) {
+        token_hash -> Bytea,
+        user_id -> Uuid,
+        csrf_token -> Text,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    api_keys (id) {
+        id -> Uuid,
+        name -> Text,
+        prefix -> Text,
+        key_hash -> Bytea,
+        role -> Text,
+        created_by -> Text,
+        created_at -> Timestamptz,
+        expires_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    login_failures (id) {
+        id -> BigInt,
+        subject -> Text,
+        failed_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (principal, key) {
+        principal -> Text,
+        key -> Text,
+        fingerprint -> Text,
+        location -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    audit_log (id) {
+        id -> BigInt,
+        at -> Timestamptz,
+        actor -> Text,
+        action -> Text,
+        subject -> Text,
+        details -> Jsonb,
+    }
+}
+
+diesel::table! {
+    queues (name) {
+        name -> Text,
+        paused -> Bool,
+        paused_until -> Nullable<Timestamptz>,
+        reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    workers (id) {
+        id -> Uuid,
+        host -> Text,
+        pid -> Integer,
+        version -> Text,
+        state -> Text,
+        started_at -> Timestamptz,
+        last_seen -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    runs (id) {
+        id -> Uuid,
+        kind -> Text,
+        queue -> Text,
+        args -> Jsonb,
+        state -> Text,
+        reason -> Nullable<Text>,
+        priority -> SmallInt,
+        attempt -> Integer,
+        max_attempts -> Integer,
+        crashes -> SmallInt,
+        run_at -> Timestamptz,
+        claim_token -> Nullable<Uuid>,
+        worker_id -> Nullable<Uuid>,
+        cancel_requested -> Bool,
+        parent_id -> Nullable<Uuid>,
+        flow_id -> Uuid,
+        blocked_by -> Integer,
+        unique_key -> Nullable<Text>,
+        unique_until -> Nullable<Text>,
+        unique_held -> Bool,
+        progress_done -> BigInt,
+        progress_total -> Nullable<BigInt>,
+        progress_unit -> Nullable<Text>,
+        phase -> Nullable<Text>,
+        result -> Nullable<Jsonb>,
+        error -> Nullable<Text>,
+        fingerprint -> Nullable<Text>,
+        created_by -> Text,
+        created_at -> Timestamptz,
+        started_at -> Nullable<Timestamptz>,
+        finished_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    run_attempts (run_id, attempt) {
+        run_id -> Uuid,
+        attempt -> Integer,
+        worker_id -> Uuid,
+        started_at -> Timestamptz,
+        finished_at -> Nullable<Timestamptz>,
+        outcome -> Nullable<Text>,
+        error -> Nullable<Text>,
+        backtrace -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    run_logs (id) {
+        id -> BigInt,
+        run_id -> Uuid,
+        attempt -> Integer,
+        at -> Timestamptz,
+        level -> Text,
+        message -> Text,
+    }
+}
+
+diesel::table! {
+    clients (client_id) {
+        client_id -> Text,
+        username -> Nullable<Text>,
+        name -> Nullable<Text>,
+        email -> Nullable<Text>,
+        date_of_birth -> Nullable<Date>,
+        country -> Nullable<Text>,
+        account_type -> Nullable<Text>,
+        account_open_date -> Nullable<Date>,
+        phone_number -> Nullable<Text>,
+        telegram_chat_id -> Nullable<Text>,
+        webhook_url -> Nullable<Text>,
+        address -> Nullable<Text>,
+        zone -> Nullable<Text>,
+        risk_tolerance -> Nullable<Text>,
+        currency -> Text,
+        opening_balance -> Numeric,
+        position -> Numeric,
+        stub -> Bool,
+        suspended_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    transaction_keys (transaction_id) {
+        occurred_at -> Timestamptz,
+        content_hash -> BigInt,
+        source_id -> Nullable<Uuid>,
+        pending -> Bool,
+        source -> Text,
+        client_id -> Text,
+        transaction_id -> Text,
+    }
+}
+
+diesel::table! {
+    transactions (transaction_id) {
+        occurred_at -> Timestamptz,
+        amount -> Numeric,
+        account_amount -> Nullable<Numeric>,
+        shares -> Nullable<Numeric>,
+        price -> Nullable<Numeric>,
+        source_id -> Nullable<Uuid>,
+        source_line -> Nullable<BigInt>,
+        transaction_id -> Text,
+        client_id -> Text,
+        merchant_id -> Nullable<Text>,
+        product_id -> Nullable<Text>,
+        kind -> Text,
+        ticker -> Nullable<Text>,
+        stock_name -> Nullable<Text>,
+        currency -> Text,
+        status -> Text,
+        channel -> Nullable<Text>,
+        source -> Text,
+    }
+}
+
+diesel::table! {
+    uploads (id) {
+        id -> Uuid,
+        kind -> Text,
+        filename -> Text,
+        size_bytes -> BigInt,
+        sha256 -> Bytea,
+        storage_key -> Text,
+        options -> Jsonb,
+        forced -> Bool,
+        state -> Text,
+        run_id -> Uuid,
+        header -> Nullable<Array<Text>>,
+        mapping -> Nullable<Jsonb>,
+        ignored_columns -> Array<Text>,
+        records -> Nullable<BigInt>,
+        created_by -> Text,
+        created_at -> Timestamptz,
+        finished_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    upload_chunks (upload_id, chunk) {
+        upload_id -> Uuid,
+        chunk -> Integer,
+        byte_start -> BigInt,
+        byte_end -> BigInt,
+        first_line -> BigInt,
+        records -> BigInt,
+        loaded_at -> Nullable<Timestamptz>,
+        inserted -> BigInt,
+        updated -> BigInt,
+        duplicates -> BigInt,
+        conflicts -> BigInt,
+        rejected -> BigInt,
+    }
+}
+
+diesel::table! {
+    upload_rejects (upload_id, line) {
+        upload_id -> Uuid,
+        line -> BigInt,
+        chunk -> Integer,
+        column_name -> Nullable<Text>,
+        code -> Text,
+        message -> Text,
+        raw -> Bytea,
+    }
+}
+
+diesel::table! {
+    day_totals (day, currency, kind, status) {
+        day -> Date,
+        currency -> Text,
+        kind -> Text,
+        status -> Text,
+        count -> BigInt,
+        sum -> Numeric,
+        min -> Numeric,
+        max -> Numeric,
+    }
+}
+
+diesel::table! {
+    merchant_days (merchant_id, day, currency, kind) {
+        day -> Date,
+        count -> BigInt,
+        merchant_id -> Text,
+        currency -> Text,
+        kind -> Text,
+        sum -> Numeric,
+        min -> Numeric,
+        max -> Numeric,
+    }
+}
+
+diesel::table! {
+    client_totals (client_id, currency) {
+        first_at -> Timestamptz,
+        last_at -> Timestamptz,
+        count -> BigInt,
+        client_id -> Text,
+        currency -> Text,
+        spent -> Numeric,
+        gained -> Numeric,
+        sum -> Numeric,
+        sum_squares -> Numeric,
+        min -> Numeric,
+        max -> Numeric,
+    }
+}
+
+diesel::table! {
+    client_failures (client_id) {
+        first_at -> Timestamptz,
+        last_at -> Timestamptz,
+        count -> BigInt,
+        client_id -> Text,
+    }
+}
+
+diesel::table! {
+    client_transaction_summary (client_id) {
+        client_id -> Text,
+        total_transactions -> BigInt,
+        total_spent -> Numeric,
+        total_gained -> Numeric,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(
+    settings,
+    users,
+    sessions,
+    api_keys,
+    login_failures,
+    idempotency_keys,
+    audit_log,
+    queues,
+    workers,
+    runs,
+    run_attempts,
+    run_logs,
+    clients,
+    transaction_keys,
+    transactions,
+    uploads,
+    upload_chunks,
+    upload_rejects,
+    day_totals,
+    merchant_days,
+    client_totals,
+    client_failures,
+    client_transaction_summary,
+);

@@ -1,0 +1,38 @@
+//! Jobs that keep summaries.
+
+use crate::runs::{Finished, Job, JobError, Queue, Retry, RunContext, Unique, UniqueUntil};
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Refreshes `client_transaction_summary` without blocking its readers. Unique until it starts: a
+/// refresh that has started does not show what commits now, so another must be allowed to wait.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RefreshClientSummary {}
+
+impl Job for RefreshClientSummary {
+    const KIND: &'static str = "refresh_client_summary";
+    const QUEUE: Queue = Queue::Default;
+    const RETRY: Retry =
+        Retry::Exponential { max_attempts: 5, first: Duration::from_secs(2), cap: Duration::from_secs(300) };
+    const TIMEOUT: Duration = Duration::from_secs(3600);
+    const PRIORITY: i16 = 200;
+
+    fn unique(&self) -> Option<Unique> {
+        Some(Unique { key: String::new(), until: UniqueUntil::Started })
+    }
+
+    async fn run(self, context: RunContext) -> Result<Finished, JobError> {
+        let mut conn = context.connection().await?;
+        let conn: &mut diesel_async::AsyncPgConnection = &mut conn;
+        let closed = conn
+            .transaction(async |conn| {
+                diesel::sql_query("REFRESH MATERIALIZED VIEW CONCURRENTLY client_transaction_summary")
+                    .execute(conn)
+                    .await?;
+                context.complete(conn, &serde_json::json!({})).await
+            })
+            .await?;
+        Ok(closed.into())
+    }
+}

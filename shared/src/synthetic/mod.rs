@@ -1,0 +1,1 @@
+//! Seeded data: the same seed gives the same bytes.

@@ -1,0 +1,1 @@
+//! Logs: tracing to text or JSON on standard error.

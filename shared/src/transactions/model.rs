@@ -1,0 +1,72 @@
+//! Transactions as they are stored.
+
+use crate::schema::transactions;
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use rust_decimal::Decimal;
+
+text_enum! {
+    /// Which way the money goes.
+    TransactionKind {
+        /// Shares bought.
+        Buy = "buy",
+        /// Shares sold.
+        Sell = "sell",
+        /// Money paid.
+        Payment = "payment",
+        /// Money paid back.
+        Refund = "refund",
+    }
+}
+
+text_enum! {
+    /// Whether it took place.
+    TransactionStatus {
+        /// Not decided yet.
+        Pending = "pending",
+        /// It did.
+        Success = "success",
+        /// It did not; it counts in no total but the day's.
+        Failed = "failed",
+    }
+}
+
+/// One transaction. `amount` is never negative, the kind carries the direction.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = transactions, check_for_backend(diesel::pg::Pg))]
+pub struct Transaction {
+    /// Its id, unique over all months.
+    pub transaction_id: String,
+    /// When.
+    pub occurred_at: DateTime<Utc>,
+    /// Whose.
+    pub client_id: String,
+    /// With whom.
+    pub merchant_id: Option<String>,
+    /// For what.
+    pub product_id: Option<String>,
+    /// Which way.
+    pub kind: TransactionKind,
+    /// Stock's ticker.
+    pub ticker: Option<String>,
+    /// Stock's name.
+    pub stock_name: Option<String>,
+    /// How many shares.
+    pub shares: Option<Decimal>,
+    /// Price of one share.
+    pub price: Option<Decimal>,
+    /// How much, in `currency`.
+    pub amount: Decimal,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// Whether it took place.
+    pub status: TransactionStatus,
+    /// online, branch, ATM …, as given.
+    pub channel: Option<String>,
+    /// upload, live, trade or synthetic.
+    pub source: String,
+    /// The upload or trade.
+    pub source_id: Option<uuid::Uuid>,
+    /// Line in the upload's file.
+    pub source_line: Option<i64>,
+}

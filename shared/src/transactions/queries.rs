@@ -1,0 +1,118 @@
+//! Reading transactions. A client's rows come by the covering index, within the client's own first
+//! and last transaction: an unbounded query would lock every month's partition.
+
+use super::model::{Transaction, TransactionKind, TransactionStatus};
+use crate::{
+    pagination::{Page, PageRequest},
+    schema::{client_failures, client_totals, transaction_keys, transactions},
+};
+use chrono::{DateTime, Utc};
+use diesel::{dsl::{max, min}, prelude::*};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+/// What a list of transactions is narrowed to.
+#[derive(Debug, Clone, Default)]
+pub struct TransactionFilter {
+    /// Only this client.
+    pub client_id: Option<String>,
+    /// Not before.
+    pub from: Option<DateTime<Utc>>,
+    /// Before.
+    pub until: Option<DateTime<Utc>>,
+    /// Only this kind.
+    pub kind: Option<TransactionKind>,
+    /// Only this status.
+    pub status: Option<TransactionStatus>,
+    /// Only this currency.
+    pub currency: Option<String>,
+}
+
+/// Transactions, newest first. The cursor's key is the time (RFC 3339) and the id. Of one client they
+/// come by index; of all, the newest months are sorted first and only as many as the page needs.
+pub async fn list_transactions(
+    conn: &mut AsyncPgConnection,
+    filter: &TransactionFilter,
+    request: &PageRequest,
+) -> QueryResult<Page<Transaction>> {
+    let mut query = transactions::table.select(Transaction::as_select()).into_boxed();
+    if let Some(client_id) = &filter.client_id {
+        let Some((first, last)) = active_between(conn, client_id).await? else {
+            return Ok(Page { items: Vec::new(), older: None, newer: None });
+        };
+        query = query
+            .filter(transactions::client_id.eq(client_id.clone()))
+            .filter(transactions::occurred_at.between(first, last));
+    }
+    if let Some(from) = filter.from {
+        query = query.filter(transactions::occurred_at.ge(from));
+    }
+    if let Some(until) = filter.until {
+        query = query.filter(transactions::occurred_at.lt(until));
+    }
+    if let Some(kind) = filter.kind {
+        query = query.filter(transactions::kind.eq(kind));
+    }
+    if let Some(status) = filter.status {
+        query = query.filter(transactions::status.eq(status));
+    }
+    if let Some(currency) = &filter.currency {
+        query = query.filter(transactions::currency.eq(currency.clone()));
+    }
+    let from = request.cursor.as_ref().and_then(|cursor| match cursor.key.as_slice() {
+        [at, id] => Some((at.parse::<DateTime<Utc>>().ok()?, id.clone())),
+        _ => None,
+    });
+    let (at, id) = (transactions::occurred_at, transactions::transaction_id);
+    query = match (from, request.upwards()) {
+        (Some((from_at, from_id)), true) => query
+            .filter(at.ge(from_at).and(at.gt(from_at).or(id.gt(from_id))))
+            .order((at.asc(), id.asc())),
+        (Some((from_at, from_id)), false) => query
+            .filter(at.le(from_at).and(at.lt(from_at).or(id.lt(from_id))))
+            .order((at.desc(), id.desc())),
+        (None, _) => query.order((at.desc(), id.desc())),
+    };
+    let rows = query.limit(request.limit + 1).load(conn).await?;
+    Ok(Page::from_rows(rows, request, |row| vec![row.occurred_at.to_rfc3339(), row.transaction_id.clone()]))
+}
+
+/// When a client's first and last transactions occurred, whatever became of them.
+async fn active_between(
+    conn: &mut AsyncPgConnection,
+    client_id: &str,
+) -> QueryResult<Option<(DateTime<Utc>, DateTime<Utc>)>> {
+    let totals = client_totals::table
+        .filter(client_totals::client_id.eq(client_id))
+        .select((min(client_totals::first_at), max(client_totals::last_at)))
+        .first::<(Option<DateTime<Utc>>, Option<DateTime<Utc>>)>(conn)
+        .await?;
+    let failures = client_failures::table
+        .find(client_id)
+        .select((client_failures::first_at, client_failures::last_at))
+        .first::<(DateTime<Utc>, DateTime<Utc>)>(conn)
+        .await
+        .optional()?;
+    Ok(match (totals.0.zip(totals.1), failures) {
+        (Some(one), Some(other)) => Some((one.0.min(other.0), one.1.max(other.1))),
+        (one, other) => one.or(other),
+    })
+}
+
+/// One transaction by its id, through the key registry.
+pub async fn find_transaction(conn: &mut AsyncPgConnection, id: &str) -> QueryResult<Option<Transaction>> {
+    let key: Option<(String, DateTime<Utc>)> = transaction_keys::table
+        .find(id)
+        .select((transaction_keys::client_id, transaction_keys::occurred_at))
+        .first(conn)
+        .await
+        .optional()?;
+    let Some((client_id, occurred_at)) = key else { return Ok(None) };
+    transactions::table
+        .filter(transactions::client_id.eq(client_id))
+        .filter(transactions::occurred_at.eq(occurred_at))
+        .filter(transactions::transaction_id.eq(id))
+        .select(Transaction::as_select())
+        .first(conn)
+        .await
+        .optional()
+}

@@ -1,0 +1,20 @@
+//! What can go wrong with an upload as a whole. A bad record is a reject, not an error.
+
+use crate::{ids::UploadId, runs::RunError};
+
+/// An upload was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// No upload has this id.
+    #[error("there is no upload {0}")]
+    NotFound(UploadId),
+    /// The Idempotency-Key stands for another request.
+    #[error("this Idempotency-Key was used for another upload ({0}); use a fresh key for a different request")]
+    KeyReused(String),
+    /// Enqueueing failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] diesel::result::Error),
+}

@@ -1,0 +1,14 @@
+//! Uploads: a file that somebody handed in, the chunks it is cut into, the records it could not load.
+//! What a transaction row means and how it is loaded is `transactions`' business, a client row's
+//! `clients`'.
+
+pub mod error;
+pub mod jobs;
+pub mod model;
+pub mod queries;
+pub mod records;
+pub mod service;
+
+pub use error::UploadError;
+pub use model::{Reject, Upload, UploadCounts, UploadKind, UploadOptions, UploadState};
+pub use service::{Accepted, NewUpload, accept_upload};

@@ -1,0 +1,166 @@
+//! Statements about uploads.
+
+use super::model::{Reject, Upload, UploadCounts, UploadKind, UploadState};
+use crate::{
+    ids::{RunId, UploadId},
+    pagination::{Page, PageRequest},
+    runs::RunState,
+    schema::{runs, upload_rejects, uploads},
+};
+use diesel::{
+    prelude::*,
+    sql_types::{Array, BigInt, Uuid},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use std::collections::HashMap;
+
+/// One upload.
+pub async fn find_upload(conn: &mut AsyncPgConnection, id: UploadId) -> QueryResult<Option<Upload>> {
+    uploads::table.find(id).select(Upload::as_select()).first(conn).await.optional()
+}
+
+/// What a list of uploads is narrowed to.
+#[derive(Debug, Clone, Default)]
+pub struct UploadFilter {
+    /// Any of these states; all if empty.
+    pub states: Vec<UploadState>,
+    /// Only this kind.
+    pub kind: Option<UploadKind>,
+}
+
+/// Uploads, newest first. The cursor's key is the upload's id.
+pub async fn list_uploads(
+    conn: &mut AsyncPgConnection,
+    filter: &UploadFilter,
+    request: &PageRequest,
+) -> QueryResult<Page<Upload>> {
+    let mut query = uploads::table.select(Upload::as_select()).into_boxed();
+    if !filter.states.is_empty() {
+        query = query.filter(uploads::state.eq_any(filter.states.clone()));
+    }
+    if let Some(kind) = filter.kind {
+        query = query.filter(uploads::kind.eq(kind));
+    }
+    let from: Option<UploadId> = request.cursor.as_ref().and_then(|cursor| cursor.single().ok());
+    query = match (from, request.upwards()) {
+        (Some(id), true) => query.filter(uploads::id.gt(id)).order(uploads::id.asc()),
+        (Some(id), false) => query.filter(uploads::id.lt(id)).order(uploads::id.desc()),
+        (None, _) => query.order(uploads::id.desc()),
+    };
+    let rows = query.limit(request.limit + 1).load(conn).await?;
+    Ok(Page::from_rows(rows, request, |upload| vec![upload.id.to_string()]))
+}
+
+#[derive(QueryableByName)]
+struct CountsRow {
+    #[diesel(sql_type = Uuid)]
+    upload_id: UploadId,
+    #[diesel(sql_type = BigInt)]
+    read: i64,
+    #[diesel(sql_type = BigInt)]
+    inserted: i64,
+    #[diesel(sql_type = BigInt)]
+    updated: i64,
+    #[diesel(sql_type = BigInt)]
+    duplicates: i64,
+    #[diesel(sql_type = BigInt)]
+    conflicts: i64,
+    #[diesel(sql_type = BigInt)]
+    rejected: i64,
+    #[diesel(sql_type = BigInt)]
+    chunks: i64,
+    #[diesel(sql_type = BigInt)]
+    chunks_loaded: i64,
+}
+
+/// What became of the records of these uploads so far: the sums over their loaded chunks. An upload
+/// that is not planned yet has no entry.
+pub async fn counts(
+    conn: &mut AsyncPgConnection,
+    ids: &[UploadId],
+) -> QueryResult<HashMap<UploadId, UploadCounts>> {
+    let rows: Vec<CountsRow> = diesel::sql_query(
+        "SELECT upload_id,
+                coalesce(sum(records) FILTER (WHERE loaded_at IS NOT NULL), 0)::bigint AS read,
+                sum(inserted)::bigint AS inserted, sum(updated)::bigint AS updated,
+                sum(duplicates)::bigint AS duplicates, sum(conflicts)::bigint AS conflicts,
+                sum(rejected)::bigint AS rejected,
+                count(*) AS chunks, count(loaded_at) AS chunks_loaded
+         FROM upload_chunks WHERE upload_id = ANY ($1) GROUP BY upload_id",
+    )
+    .bind::<Array<Uuid>, _>(ids)
+    .load(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let counts = UploadCounts {
+                read: row.read,
+                inserted: row.inserted,
+                updated: row.updated,
+                duplicates: row.duplicates,
+                conflicts: row.conflicts,
+                rejected: row.rejected,
+                chunks: row.chunks,
+                chunks_loaded: row.chunks_loaded,
+            };
+            (row.upload_id, counts)
+        })
+        .collect())
+}
+
+/// An upload's rejects after line `after`, in the order of the file.
+pub async fn rejects(
+    conn: &mut AsyncPgConnection,
+    id: UploadId,
+    after: i64,
+    limit: i64,
+) -> QueryResult<Vec<Reject>> {
+    upload_rejects::table
+        .filter(upload_rejects::upload_id.eq(id).and(upload_rejects::line.gt(after)))
+        .order(upload_rejects::line)
+        .limit(limit)
+        .select(Reject::as_select())
+        .load(conn)
+        .await
+}
+
+/// How many rejects of each code, most first.
+pub async fn rejects_by_code(conn: &mut AsyncPgConnection, id: UploadId) -> QueryResult<Vec<(String, i64)>> {
+    upload_rejects::table
+        .filter(upload_rejects::upload_id.eq(id))
+        .group_by(upload_rejects::code)
+        .select((upload_rejects::code, diesel::dsl::count_star()))
+        .order((diesel::dsl::count_star().desc(), upload_rejects::code))
+        .load(conn)
+        .await
+}
+
+/// The first rejects of one code.
+pub async fn rejects_with_code(
+    conn: &mut AsyncPgConnection,
+    id: UploadId,
+    code: &str,
+    limit: i64,
+) -> QueryResult<Vec<Reject>> {
+    upload_rejects::table
+        .filter(upload_rejects::upload_id.eq(id).and(upload_rejects::code.eq(code)))
+        .order(upload_rejects::line)
+        .limit(limit)
+        .select(Reject::as_select())
+        .load(conn)
+        .await
+}
+
+/// Why a flow failed: the error of the step of it that failed first.
+pub async fn failure(conn: &mut AsyncPgConnection, flow: RunId) -> QueryResult<Option<String>> {
+    runs::table
+        .filter(runs::flow_id.eq(flow).and(runs::id.ne(flow)))
+        .filter(runs::state.eq_any([RunState::Failed, RunState::Discarded]))
+        .order(runs::finished_at)
+        .select(runs::error)
+        .first(conn)
+        .await
+        .optional()
+        .map(Option::flatten)
+}

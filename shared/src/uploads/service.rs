@@ -1,0 +1,166 @@
+//! Taking a file in: it is stored first, then its row and its flow are committed together. If the
+//! process dies before that commit nothing was accepted; after it, the flow will run.
+
+use super::{
+    error::UploadError,
+    jobs::{FinishUpload, PlanUpload},
+    model::{Upload, UploadKind, UploadOptions, UploadState},
+    queries,
+};
+use crate::{
+    ids::{RunId, UploadId},
+    runs::{EnqueueOptions, enqueue_flow},
+    schema::{idempotency_keys, uploads},
+    storage::StoredFile,
+};
+use diesel::prelude::*;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+
+/// A file that is stored and wants to be taken in.
+#[derive(Debug, Clone)]
+pub struct NewUpload {
+    /// What its rows are.
+    pub kind: UploadKind,
+    /// The name it was sent under.
+    pub filename: String,
+    /// Where its bytes are.
+    pub file: StoredFile,
+    /// How it is to be read.
+    pub options: UploadOptions,
+    /// Take it in although the same file is there.
+    pub forced: bool,
+    /// Who sent it.
+    pub created_by: String,
+    /// The caller's Idempotency-Key.
+    pub idempotency_key: Option<String>,
+}
+
+/// The upload that stands for the request.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// The upload.
+    pub upload: Upload,
+    /// False if the same file, or the same request, had been accepted before; the stored file is then
+    /// not needed.
+    pub created: bool,
+}
+
+/// Where a new upload's file is to be stored.
+pub fn storage_key() -> String {
+    format!("uploads/{}", uuid::Uuid::now_v7())
+}
+
+/// Takes a stored file in: an upload row and its flow, in one transaction. The same bytes, kind and
+/// options as a live or finished upload answer with that one, unless forced. Ring the `ingest`
+/// doorbell after it, and delete the stored file if nothing was created.
+pub async fn accept_upload(conn: &mut AsyncPgConnection, new: &NewUpload) -> Result<Accepted, UploadError> {
+    conn.transaction(async move |conn| {
+        if let Some(earlier) = claim_idempotency_key(conn, new).await? {
+            return Ok(Accepted { upload: earlier, created: false });
+        }
+        let options = serde_json::to_value(&new.options).map_err(crate::runs::RunError::from)?;
+        let id = UploadId::generate();
+        let run_id = RunId::generate();
+        let upload = loop {
+            let inserted: Option<Upload> = diesel::insert_into(uploads::table)
+                .values((
+                    uploads::id.eq(id),
+                    uploads::kind.eq(new.kind),
+                    uploads::filename.eq(&new.filename),
+                    uploads::size_bytes.eq(i64::try_from(new.file.size_bytes).unwrap_or(i64::MAX)),
+                    uploads::sha256.eq(new.file.sha256.as_slice()),
+                    uploads::storage_key.eq(&new.file.key),
+                    uploads::options.eq(&options),
+                    uploads::forced.eq(new.forced),
+                    uploads::state.eq(UploadState::Received),
+                    uploads::run_id.eq(run_id),
+                    uploads::created_by.eq(&new.created_by),
+                ))
+                .on_conflict_do_nothing()
+                .returning(Upload::as_returning())
+                .get_result(conn)
+                .await
+                .optional()?;
+            if let Some(upload) = inserted {
+                break upload;
+            }
+            let same: Option<Upload> = uploads::table
+                .filter(uploads::sha256.eq(new.file.sha256.as_slice()))
+                .filter(uploads::kind.eq(new.kind).and(uploads::options.eq(&options)))
+                .filter(uploads::forced.eq(false))
+                .filter(uploads::state.eq_any([
+                    UploadState::Received,
+                    UploadState::Planning,
+                    UploadState::Loading,
+                    UploadState::Finished,
+                ]))
+                .select(Upload::as_select())
+                .first(conn)
+                .await
+                .optional()?;
+            if let Some(upload) = same {
+                point_idempotency_key(conn, new, upload.id).await?;
+                return Ok(Accepted { upload, created: false });
+            }
+            // The other upload ended between the two statements: try again.
+        };
+        enqueue_flow(
+            conn,
+            run_id,
+            &FinishUpload { upload_id: id },
+            &PlanUpload { upload_id: id },
+            &EnqueueOptions::by(&new.created_by),
+        )
+        .await?;
+        point_idempotency_key(conn, new, id).await?;
+        Ok(Accepted { upload, created: true })
+    })
+    .await
+}
+
+/// What makes two requests under one key the same.
+fn fingerprint(new: &NewUpload) -> String {
+    let options = serde_json::to_string(&new.options).expect("options serialise");
+    format!("upload {} {} {} {options}", new.kind, new.forced, hex::encode(new.file.sha256))
+}
+
+/// Takes the caller's key for this request; the upload that it already stands for, if it does. A
+/// second request with the same key waits here for the first one's commit.
+async fn claim_idempotency_key(
+    conn: &mut AsyncPgConnection,
+    new: &NewUpload,
+) -> Result<Option<Upload>, UploadError> {
+    let Some(key) = &new.idempotency_key else { return Ok(None) };
+    let taken = diesel::insert_into(idempotency_keys::table)
+        .values((
+            idempotency_keys::principal.eq(&new.created_by),
+            idempotency_keys::key.eq(key),
+            idempotency_keys::fingerprint.eq(fingerprint(new)),
+            idempotency_keys::location.eq(""),
+        ))
+        .on_conflict_do_nothing()
+        .execute(conn)
+        .await?;
+    if taken == 1 {
+        return Ok(None);
+    }
+    let (earlier, location): (String, String) = idempotency_keys::table
+        .find((&new.created_by, key))
+        .select((idempotency_keys::fingerprint, idempotency_keys::location))
+        .first(conn)
+        .await?;
+    if earlier != fingerprint(new) {
+        return Err(UploadError::KeyReused(location));
+    }
+    let id = location.parse().map_err(|_| UploadError::KeyReused(location))?;
+    queries::find_upload(conn, id).await?.ok_or(UploadError::NotFound(id)).map(Some)
+}
+
+async fn point_idempotency_key(conn: &mut AsyncPgConnection, new: &NewUpload, id: UploadId) -> QueryResult<()> {
+    let Some(key) = &new.idempotency_key else { return Ok(()) };
+    diesel::update(idempotency_keys::table.find((&new.created_by, key)))
+        .set(idempotency_keys::location.eq(id.to_string()))
+        .execute(conn)
+        .await
+        .map(|_| ())
+}

@@ -97,9 +97,7 @@ impl<T> Page<T> {
         if upwards {
             rows.reverse();
         }
-        let cursor = |row: Option<&T>, direction| {
-            row.map(|row| Cursor { direction, key: key(row) }.encode())
-        };
+        let cursor = |row: Option<&T>, direction| row.map(|row| Cursor { direction, key: key(row) }.encode());
         let has_older = if upwards { true } else { more };
         let has_newer = if upwards { more } else { request.cursor.is_some() };
         Self {

@@ -48,10 +48,12 @@ impl From<diesel::result::Error> for RunError {
                 Self::FenceLost
             }
             Error::DatabaseError(DatabaseErrorKind::UniqueViolation, info) => match info.constraint_name() {
-                Some("uploads_same_file") => {
-                    Self::Superseded("the same file has been uploaded again since; see that upload".to_owned())
+                Some("uploads_same_file") => Self::Superseded(
+                    "the same file has been uploaded again since; see that upload".to_owned(),
+                ),
+                Some("runs_unique") => {
+                    Self::Superseded("an unfinished run of the same kind exists".to_owned())
                 }
-                Some("runs_unique") => Self::Superseded("an unfinished run of the same kind exists".to_owned()),
                 _ => Self::Database(error),
             },
             _ => Self::Database(error),

@@ -30,7 +30,10 @@ impl Kind {
     }
 }
 
-fn handle<J: Job>(args: serde_json::Value, context: RunContext) -> BoxFuture<'static, Result<Finished, JobError>> {
+fn handle<J: Job>(
+    args: serde_json::Value,
+    context: RunContext,
+) -> BoxFuture<'static, Result<Finished, JobError>> {
     Box::pin(async move {
         // Arguments that this version cannot read will not become readable by waiting.
         let job: J = serde_json::from_value(args).map_err(JobError::fail)?;

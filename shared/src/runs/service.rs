@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{ids::RunId, schema::runs};
 use chrono::{DateTime, Utc};
-use diesel::{prelude::*, sql_types::{Array, Integer, Text, Uuid}};
+use diesel::{
+    prelude::*,
+    sql_types::{Array, Integer, Text, Uuid},
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// How a run is enqueued.

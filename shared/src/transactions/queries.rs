@@ -7,7 +7,10 @@ use crate::{
     schema::{client_failures, client_totals, transaction_keys, transactions},
 };
 use chrono::{DateTime, Utc};
-use diesel::{dsl::{max, min}, prelude::*};
+use diesel::{
+    dsl::{max, min},
+    prelude::*,
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// What a list of transactions is narrowed to.
@@ -64,12 +67,12 @@ pub async fn list_transactions(
     });
     let (at, id) = (transactions::occurred_at, transactions::transaction_id);
     query = match (from, request.upwards()) {
-        (Some((from_at, from_id)), true) => query
-            .filter(at.ge(from_at).and(at.gt(from_at).or(id.gt(from_id))))
-            .order((at.asc(), id.asc())),
-        (Some((from_at, from_id)), false) => query
-            .filter(at.le(from_at).and(at.lt(from_at).or(id.lt(from_id))))
-            .order((at.desc(), id.desc())),
+        (Some((from_at, from_id)), true) => {
+            query.filter(at.ge(from_at).and(at.gt(from_at).or(id.gt(from_id)))).order((at.asc(), id.asc()))
+        }
+        (Some((from_at, from_id)), false) => {
+            query.filter(at.le(from_at).and(at.lt(from_at).or(id.lt(from_id)))).order((at.desc(), id.desc()))
+        }
         (None, _) => query.order((at.desc(), id.desc())),
     };
     let rows = query.limit(request.limit + 1).load(conn).await?;

@@ -9,7 +9,9 @@ pub enum UploadError {
     #[error("there is no upload {0}")]
     NotFound(UploadId),
     /// The Idempotency-Key stands for another request.
-    #[error("this Idempotency-Key was used for another upload ({0}); use a fresh key for a different request")]
+    #[error(
+        "this Idempotency-Key was used for another upload ({0}); use a fresh key for a different request"
+    )]
     KeyReused(String),
     /// Enqueueing failed.
     #[error(transparent)]

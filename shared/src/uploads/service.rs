@@ -156,7 +156,11 @@ async fn claim_idempotency_key(
     queries::find_upload(conn, id).await?.ok_or(UploadError::NotFound(id)).map(Some)
 }
 
-async fn point_idempotency_key(conn: &mut AsyncPgConnection, new: &NewUpload, id: UploadId) -> QueryResult<()> {
+async fn point_idempotency_key(
+    conn: &mut AsyncPgConnection,
+    new: &NewUpload,
+    id: UploadId,
+) -> QueryResult<()> {
     let Some(key) = &new.idempotency_key else { return Ok(()) };
     diesel::update(idempotency_keys::table.find((&new.created_by, key)))
         .set(idempotency_keys::location.eq(id.to_string()))

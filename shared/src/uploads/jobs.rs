@@ -5,8 +5,11 @@ use crate::runs::{Finished, Job, JobError, Queue, Retry, RunContext};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-const RETRY: Retry =
-    Retry::Exponential { max_attempts: 8, first: Duration::from_secs(1), cap: Duration::from_secs(120) };
+const RETRY: Retry = Retry::Exponential {
+    max_attempts: 8,
+    first: Duration::from_secs(1),
+    cap: Duration::from_secs(120),
+};
 
 /// Finds out what the file is and cuts it into chunks.
 #[derive(Debug, Clone, Serialize, Deserialize)]

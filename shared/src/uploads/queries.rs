@@ -1,11 +1,11 @@
 //! Statements about uploads.
 
-use super::model::{Reject, Upload, UploadCounts, UploadKind, UploadState};
+use super::model::{Chunk, Reject, Upload, UploadCounts, UploadKind, UploadState};
 use crate::{
     ids::{RunId, UploadId},
     pagination::{Page, PageRequest},
     runs::RunState,
-    schema::{runs, upload_rejects, uploads},
+    schema::{runs, upload_chunks, upload_rejects, uploads},
 };
 use diesel::{
     prelude::*,
@@ -25,6 +25,11 @@ pub async fn find_upload(
         .first(conn)
         .await
         .optional()
+}
+
+/// One piece of an upload.
+pub async fn find_chunk(conn: &mut AsyncPgConnection, id: UploadId, chunk: i32) -> QueryResult<Chunk> {
+    upload_chunks::table.find((id, chunk)).select(Chunk::as_select()).first(conn).await
 }
 
 /// What a list of uploads is narrowed to.

@@ -32,13 +32,9 @@ impl Modify for Schemes {
         let components = document.components.get_or_insert_with(Default::default);
         let mut token = Http::new(HttpAuthScheme::Bearer);
         token.bearer_format = Some("JWT".to_owned());
-        token.description =
-            Some("An access token from POST /api/v1/token, or an API key.".to_owned());
+        token.description = Some("An access token from POST /api/v1/token, or an API key.".to_owned());
         components.add_security_scheme("token", SecurityScheme::Http(token));
-        let key = ApiKey::Header(ApiKeyValue::with_description(
-            "X-API-Key",
-            "An API key (`mr_…`).",
-        ));
+        let key = ApiKey::Header(ApiKeyValue::with_description("X-API-Key", "An API key (`mr_…`)."));
         components.add_security_scheme("api_key", SecurityScheme::ApiKey(key));
     }
 }

@@ -78,9 +78,7 @@ pub async fn migrate(config: &DatabaseConfig) -> Result<Vec<String>, DbError> {
         .await
         .map_err(|error| DbError::Connect(error.to_string()))?;
     // The lock belongs to the session and goes with it, also if the process dies.
-    connection
-        .batch_execute("SELECT pg_advisory_lock(7241001)")
-        .await?;
+    connection.batch_execute("SELECT pg_advisory_lock(7241001)").await?;
     tokio::task::spawn_blocking(move || {
         let mut harness = AsyncMigrationHarness::new(connection);
         harness

@@ -28,10 +28,7 @@ pub async fn verify(password: &str, hash: Option<String>) -> Result<bool, AuthEr
             Some(hash) => hash,
             None => nobody()?,
         };
-        Ok(Argon2::default()
-            .verify_password(password.as_bytes(), hash.as_str())
-            .is_ok()
-            && known)
+        Ok(Argon2::default().verify_password(password.as_bytes(), hash.as_str()).is_ok() && known)
     })
     .await?
 }
@@ -51,16 +48,9 @@ fn hash_now(password: &str) -> Result<String, AuthError> {
         .map_err(|error| AuthError::Crypto(error.to_string()))
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, AuthError> {
-    let _slot = SLOTS
-        .acquire()
-        .await
-        .map_err(|error| AuthError::Crypto(error.to_string()))?;
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| AuthError::Crypto(error.to_string()))
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, AuthError> {
+    let _slot = SLOTS.acquire().await.map_err(|error| AuthError::Crypto(error.to_string()))?;
+    tokio::task::spawn_blocking(work).await.map_err(|error| AuthError::Crypto(error.to_string()))
 }
 
 #[cfg(test)]

@@ -10,12 +10,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// One client.
 pub async fn find_client(conn: &mut AsyncPgConnection, id: &str) -> QueryResult<Option<Client>> {
-    clients::table
-        .find(id)
-        .select(Client::as_select())
-        .first(conn)
-        .await
-        .optional()
+    clients::table.find(id).select(Client::as_select()).first(conn).await.optional()
 }
 
 /// How many clients there are.
@@ -70,13 +65,7 @@ pub async fn list_clients(
 ) -> QueryResult<Page<Client>> {
     let mut query = clients::table.select(Client::as_select()).into_boxed();
     if let Some(search) = &filter.search {
-        let prefix = format!(
-            "{}%",
-            search
-                .replace('\\', "\\\\")
-                .replace('%', "\\%")
-                .replace('_', "\\_")
-        );
+        let prefix = format!("{}%", search.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
         query = query.filter(
             clients::client_id
                 .like(prefix.clone())
@@ -90,21 +79,12 @@ pub async fn list_clients(
     if let Some(country) = &filter.country {
         query = query.filter(clients::country.eq(country.clone()));
     }
-    let from = request
-        .cursor
-        .as_ref()
-        .and_then(|cursor| cursor.single::<String>().ok());
+    let from = request.cursor.as_ref().and_then(|cursor| cursor.single::<String>().ok());
     query = match (from, request.upwards()) {
-        (Some(id), true) => query
-            .filter(clients::client_id.lt(id))
-            .order(clients::client_id.desc()),
-        (Some(id), false) => query
-            .filter(clients::client_id.gt(id))
-            .order(clients::client_id.asc()),
+        (Some(id), true) => query.filter(clients::client_id.lt(id)).order(clients::client_id.desc()),
+        (Some(id), false) => query.filter(clients::client_id.gt(id)).order(clients::client_id.asc()),
         (None, _) => query.order(clients::client_id.asc()),
     };
     let rows = query.limit(request.limit + 1).load(conn).await?;
-    Ok(Page::from_rows(rows, request, |client| {
-        vec![client.client_id.clone()]
-    }))
+    Ok(Page::from_rows(rows, request, |client| vec![client.client_id.clone()]))
 }

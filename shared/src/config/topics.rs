@@ -19,10 +19,7 @@ impl DatabaseConfig {
         let Some(url) = text("DATABASE_URL") else {
             return Ok(None);
         };
-        Ok(Some(Self {
-            url,
-            pool_size: parsed("MILLRACE_DATABASE_POOL", 10)?,
-        }))
+        Ok(Some(Self { url, pool_size: parsed("MILLRACE_DATABASE_POOL", 10)? }))
     }
 }
 
@@ -42,10 +39,7 @@ impl RedisConfig {
         let Some(url) = text("REDIS_URL") else {
             return Ok(None);
         };
-        Ok(Some(Self {
-            url,
-            prefix: parsed("MILLRACE_REDIS_PREFIX", "millrace".to_owned())?,
-        }))
+        Ok(Some(Self { url, prefix: parsed("MILLRACE_REDIS_PREFIX", "millrace".to_owned())? }))
     }
 }
 
@@ -60,9 +54,7 @@ pub struct StorageConfig {
 impl StorageConfig {
     /// Reads the topic.
     pub fn from_env() -> Result<Self, ConfigError> {
-        Ok(Self {
-            data_dir: parsed("MILLRACE_DATA_DIR", PathBuf::from(".millrace"))?,
-        })
+        Ok(Self { data_dir: parsed("MILLRACE_DATA_DIR", PathBuf::from(".millrace"))? })
     }
 
     /// Where uploaded files are kept.
@@ -87,16 +79,9 @@ impl SettingsConfig {
         let currency: String = parsed("MILLRACE_CURRENCY", "USD".to_owned())?;
         if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
             let reason = "a currency is three capital letters, such as USD".to_owned();
-            return Err(ConfigError {
-                name: "MILLRACE_CURRENCY",
-                value: currency,
-                reason,
-            });
+            return Err(ConfigError { name: "MILLRACE_CURRENCY", value: currency, reason });
         }
-        Ok(Self {
-            zone: parsed("MILLRACE_ZONE", chrono_tz::UTC)?,
-            currency,
-        })
+        Ok(Self { zone: parsed("MILLRACE_ZONE", chrono_tz::UTC)?, currency })
     }
 }
 
@@ -166,8 +151,7 @@ impl WorkerConfig {
             return Err(ConfigError {
                 name: "MILLRACE_LEASE_MS",
                 value: config.lease.as_millis().to_string(),
-                reason: "the lease must be at least three heartbeats (MILLRACE_HEARTBEAT_MS)"
-                    .to_owned(),
+                reason: "the lease must be at least three heartbeats (MILLRACE_HEARTBEAT_MS)".to_owned(),
             });
         }
         Ok(config)

@@ -91,11 +91,7 @@ pub async fn release_due(conn: &mut AsyncPgConnection) -> QueryResult<usize> {
 /// How many runs of a queue could be claimed now (counted up to 100).
 pub async fn claimable(conn: &mut AsyncPgConnection, queue: &str) -> QueryResult<i64> {
     runs::table
-        .filter(
-            runs::queue
-                .eq(queue)
-                .and(runs::state.eq(RunState::Available)),
-        )
+        .filter(runs::queue.eq(queue).and(runs::state.eq(RunState::Available)))
         .filter(runs::run_at.le(diesel::dsl::now))
         .select(runs::id)
         .limit(100)
@@ -128,12 +124,7 @@ pub async fn set_progress(
 
 /// One run.
 pub async fn find_run(conn: &mut AsyncPgConnection, id: RunId) -> QueryResult<Option<Run>> {
-    runs::table
-        .find(id)
-        .select(Run::as_select())
-        .first(conn)
-        .await
-        .optional()
+    runs::table.find(id).select(Run::as_select()).first(conn).await.optional()
 }
 
 /// The newest run whose id ends so, of the latest 100,000: people see only an id's end.
@@ -178,10 +169,7 @@ macro_rules! filtered {
             query = query.filter(runs::flow_id.eq(flow));
         }
         if let Some(text) = &filter.error {
-            let pattern = text
-                .replace('\\', "\\\\")
-                .replace('%', "\\%")
-                .replace('_', "\\_");
+            let pattern = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
             query = query.filter(runs::error.ilike(format!("%{pattern}%")));
         }
         query
@@ -198,19 +186,14 @@ pub async fn list_runs(
     if !filter.states.is_empty() {
         query = query.filter(runs::state.eq_any(filter.states.clone()));
     }
-    let from: Option<RunId> = request
-        .cursor
-        .as_ref()
-        .and_then(|cursor| cursor.single().ok());
+    let from: Option<RunId> = request.cursor.as_ref().and_then(|cursor| cursor.single().ok());
     query = match (from, request.upwards()) {
         (Some(id), true) => query.filter(runs::id.gt(id)).order(runs::id.asc()),
         (Some(id), false) => query.filter(runs::id.lt(id)).order(runs::id.desc()),
         (None, _) => query.order(runs::id.desc()),
     };
     let rows = query.limit(request.limit + 1).load(conn).await?;
-    Ok(Page::from_rows(rows, request, |run| {
-        vec![run.id.to_string()]
-    }))
+    Ok(Page::from_rows(rows, request, |run| vec![run.id.to_string()]))
 }
 
 /// How many runs are in each state, of those that the filter's other parts let through.
@@ -219,10 +202,7 @@ pub async fn count_by_state(
     filter: &RunFilter,
 ) -> QueryResult<Vec<(RunState, i64)>> {
     filtered!(
-        runs::table
-            .group_by(runs::state)
-            .select((runs::state, diesel::dsl::count_star()))
-            .into_boxed(),
+        runs::table.group_by(runs::state).select((runs::state, diesel::dsl::count_star())).into_boxed(),
         filter
     )
     .load(conn)
@@ -231,12 +211,7 @@ pub async fn count_by_state(
 
 /// The kinds that have runs.
 pub async fn kinds(conn: &mut AsyncPgConnection) -> QueryResult<Vec<String>> {
-    runs::table
-        .select(runs::kind)
-        .distinct()
-        .order(runs::kind)
-        .load(conn)
-        .await
+    runs::table.select(runs::kind).distinct().order(runs::kind).load(conn).await
 }
 
 /// A run's attempts, first to last.
@@ -266,11 +241,7 @@ pub async fn logs(
 }
 
 /// A run's children, in the order of their creation, at most `limit`.
-pub async fn children(
-    conn: &mut AsyncPgConnection,
-    run: RunId,
-    limit: i64,
-) -> QueryResult<Vec<Run>> {
+pub async fn children(conn: &mut AsyncPgConnection, run: RunId, limit: i64) -> QueryResult<Vec<Run>> {
     runs::table
         .filter(runs::parent_id.eq(run))
         .order(runs::id)

@@ -63,11 +63,7 @@ pub struct UploadOptions {
 
 impl Default for UploadOptions {
     fn default() -> Self {
-        Self {
-            unknown_clients: UnknownClients::Create,
-            zone: None,
-            allow_many_months: false,
-        }
+        Self { unknown_clients: UnknownClients::Create, zone: None, allow_many_months: false }
     }
 }
 

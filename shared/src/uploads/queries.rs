@@ -15,16 +15,8 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::collections::HashMap;
 
 /// One upload.
-pub async fn find_upload(
-    conn: &mut AsyncPgConnection,
-    id: UploadId,
-) -> QueryResult<Option<Upload>> {
-    uploads::table
-        .find(id)
-        .select(Upload::as_select())
-        .first(conn)
-        .await
-        .optional()
+pub async fn find_upload(conn: &mut AsyncPgConnection, id: UploadId) -> QueryResult<Option<Upload>> {
+    uploads::table.find(id).select(Upload::as_select()).first(conn).await.optional()
 }
 
 /// One piece of an upload.
@@ -54,19 +46,14 @@ pub async fn list_uploads(
     if let Some(kind) = filter.kind {
         query = query.filter(uploads::kind.eq(kind));
     }
-    let from: Option<UploadId> = request
-        .cursor
-        .as_ref()
-        .and_then(|cursor| cursor.single().ok());
+    let from: Option<UploadId> = request.cursor.as_ref().and_then(|cursor| cursor.single().ok());
     query = match (from, request.upwards()) {
         (Some(id), true) => query.filter(uploads::id.gt(id)).order(uploads::id.asc()),
         (Some(id), false) => query.filter(uploads::id.lt(id)).order(uploads::id.desc()),
         (None, _) => query.order(uploads::id.desc()),
     };
     let rows = query.limit(request.limit + 1).load(conn).await?;
-    Ok(Page::from_rows(rows, request, |upload| {
-        vec![upload.id.to_string()]
-    }))
+    Ok(Page::from_rows(rows, request, |upload| vec![upload.id.to_string()]))
 }
 
 /// How many uploads are in each state, of one kind or of all.
@@ -162,11 +149,7 @@ pub async fn rejects(
     limit: i64,
 ) -> QueryResult<Vec<Reject>> {
     upload_rejects::table
-        .filter(
-            upload_rejects::upload_id
-                .eq(id)
-                .and(upload_rejects::line.gt(after)),
-        )
+        .filter(upload_rejects::upload_id.eq(id).and(upload_rejects::line.gt(after)))
         .order(upload_rejects::line)
         .limit(limit)
         .select(Reject::as_select())
@@ -175,10 +158,7 @@ pub async fn rejects(
 }
 
 /// How many rejects of each code, most first.
-pub async fn rejects_by_code(
-    conn: &mut AsyncPgConnection,
-    id: UploadId,
-) -> QueryResult<Vec<(String, i64)>> {
+pub async fn rejects_by_code(conn: &mut AsyncPgConnection, id: UploadId) -> QueryResult<Vec<(String, i64)>> {
     upload_rejects::table
         .filter(upload_rejects::upload_id.eq(id))
         .group_by(upload_rejects::code)
@@ -196,11 +176,7 @@ pub async fn rejects_with_code(
     limit: i64,
 ) -> QueryResult<Vec<Reject>> {
     upload_rejects::table
-        .filter(
-            upload_rejects::upload_id
-                .eq(id)
-                .and(upload_rejects::code.eq(code)),
-        )
+        .filter(upload_rejects::upload_id.eq(id).and(upload_rejects::code.eq(code)))
         .order(upload_rejects::line)
         .limit(limit)
         .select(Reject::as_select())

@@ -7,6 +7,7 @@ pub mod error;
 pub mod middleware;
 pub mod openapi;
 pub mod pages;
+pub mod realtime;
 pub mod router;
 mod routes;
 

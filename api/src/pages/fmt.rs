@@ -3,9 +3,11 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
+use std::borrow::Borrow;
 
 /// `1,234,567`.
-pub fn count(number: i64) -> String {
+pub fn count(number: impl Borrow<i64>) -> String {
+    let number = *number.borrow();
     let sign = if number < 0 { "\u{2212}" } else { "" };
     format!("{sign}{}", grouped(&number.unsigned_abs().to_string()))
 }
@@ -23,12 +25,14 @@ fn grouped(digits: &str) -> String {
 }
 
 /// A number with its noun, in the plural unless it is one: `1 run`, `2 runs`.
-pub fn counted(number: i64, noun: &str) -> String {
+pub fn counted(number: impl Borrow<i64>, noun: &str) -> String {
+    let number = *number.borrow();
     format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
 /// `79.4 MB`, in powers of ten.
-pub fn bytes(number: i64) -> String {
+pub fn bytes(number: impl Borrow<i64>) -> String {
+    let number = *number.borrow();
     const UNITS: [(i64, &str); 3] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
     for (unit, name) in UNITS {
         if number >= unit {
@@ -89,7 +93,11 @@ pub fn cut(text: &str, limit: usize) -> String {
         None => text.to_owned(),
         Some((end, _)) => {
             let rest = text[end..].chars().count();
-            format!("{}… (and {})", &text[..end], counted(i64::try_from(rest).unwrap_or(i64::MAX), "more character"))
+            format!(
+                "{}… (and {})",
+                &text[..end],
+                counted(i64::try_from(rest).unwrap_or(i64::MAX), "more character")
+            )
         }
     }
 }
@@ -110,7 +118,10 @@ pub fn raw(raw: &[u8], limit: usize) -> String {
         })
         .collect();
     if raw.len() > limit {
-        text.push_str(&format!("… (and {} more)", bytes(i64::try_from(raw.len() - limit).unwrap_or(i64::MAX))));
+        text.push_str(&format!(
+            "… (and {} more)",
+            bytes(i64::try_from(raw.len() - limit).unwrap_or(i64::MAX))
+        ));
     }
     text
 }

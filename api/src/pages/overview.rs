@@ -3,7 +3,7 @@
 use super::{
     address::{Address, segment},
     fmt,
-    pieces::{Badge, Empty, Id, Progress, Time},
+    pieces::{Badge, Empty, Id, Time},
     shell::{Shell, page},
     upload_parts::UploadLine,
 };
@@ -144,7 +144,10 @@ fn verdicts(pulse: &Pulse) -> Vec<Verdict> {
         wrong.push(Verdict { class: "failed", icon: "failed", text, link: runs("state=failed,discarded") });
     }
     if pulse.silent_workers > 0 {
-        let text = format!("{} silent for 20 s or more; what it held goes to others.", is_are(pulse.silent_workers, "worker"));
+        let text = format!(
+            "{} silent for 20 s or more; what it held goes to others.",
+            is_are(pulse.silent_workers, "worker")
+        );
         wrong.push(Verdict { class: "warn", icon: "warn", text, link: None });
     }
     if let Some(queues) = &pulse.paused_queues {
@@ -159,7 +162,10 @@ fn verdicts(pulse: &Pulse) -> Vec<Verdict> {
             (0, 0) => "All well: nothing is running and nothing waits.".to_owned(),
             (running, 0) => format!("All well: {} active, nothing waits.", fmt::counted(running, "run")),
             (running, _) => {
-                format!("All well: {} active, nothing has waited longer than {waited}.", fmt::counted(running, "run"))
+                format!(
+                    "All well: {} active, nothing has waited longer than {waited}.",
+                    fmt::counted(running, "run")
+                )
             }
         };
         wrong.push(Verdict { class: "completed", icon: "completed", text, link: None });
@@ -176,7 +182,10 @@ fn is_are(number: i64, noun: &str) -> String {
 }
 
 /// Uploads on their way, and the latest of those that are not.
-async fn uploads(conn: &mut AsyncPgConnection, shell: &Shell) -> ApiResult<(Vec<UploadLine>, Vec<UploadLine>)> {
+async fn uploads(
+    conn: &mut AsyncPgConnection,
+    shell: &Shell,
+) -> ApiResult<(Vec<UploadLine>, Vec<UploadLine>)> {
     let some = |limit, states: &[UploadState]| {
         let filter = upload_queries::UploadFilter { states: states.to_vec(), kind: None };
         (filter, PageRequest { limit, cursor: None })
@@ -189,7 +198,11 @@ async fn uploads(conn: &mut AsyncPgConnection, shell: &Shell) -> ApiResult<(Vec<
     Ok((lines(conn, &moving, shell).await?, lines(conn, &latest, shell).await?))
 }
 
-async fn lines(conn: &mut AsyncPgConnection, uploads: &[Upload], shell: &Shell) -> ApiResult<Vec<UploadLine>> {
+async fn lines(
+    conn: &mut AsyncPgConnection,
+    uploads: &[Upload],
+    shell: &Shell,
+) -> ApiResult<Vec<UploadLine>> {
     let ids: Vec<_> = uploads.iter().map(|upload| upload.id).collect();
     let counts = upload_queries::counts(conn, &ids).await?;
     Ok(uploads

@@ -7,10 +7,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
 use shared::{
-    pagination::Page,
-    runs::RunState,
-    transactions::TransactionStatus,
-    uploads::model::UploadState,
+    pagination::Page, runs::RunState, transactions::TransactionStatus, uploads::model::UploadState,
 };
 
 /// A picture from the sprite; it is decoration, words stand beside it.
@@ -257,7 +254,8 @@ impl Pager {
         back_word: &'static str,
         on_word: &'static str,
     ) -> Self {
-        let way = |cursor: &Option<String>| cursor.as_ref().map(|cursor| here.with("cursor", cursor).to_string());
+        let way =
+            |cursor: &Option<String>| cursor.as_ref().map(|cursor| here.with("cursor", cursor).to_string());
         Self {
             back: way(&page.newer),
             on: way(&page.older),

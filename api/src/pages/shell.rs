@@ -124,7 +124,14 @@ impl Shell {
     /// A button that posts to `href`, unless the state or the visitor's role forbids it.
     pub fn action(&self, label: &str, href: String, refusal: Option<String>) -> Action {
         let refusal = if self.may_operate() { refusal } else { Some("needs the role operator".to_owned()) };
-        Action { label: label.to_owned(), href, csrf: self.csrf().to_owned(), danger: false, refusal, confirm: None }
+        Action {
+            label: label.to_owned(),
+            href,
+            csrf: self.csrf().to_owned(),
+            danger: false,
+            refusal,
+            confirm: None,
+        }
     }
 
     /// The same for an action that takes something away: it asks first.
@@ -151,7 +158,9 @@ fn notice(uri: &Uri) -> Option<&'static str> {
         "cancelled" => "Cancelled.",
         "cancelling" => "Asked to stop. It ends as soon as its running steps have.",
         "accepted" => "The file is stored and on its way.",
-        "known" => "This file was uploaded before with the same options; here is that upload. Nothing was added.",
+        "known" => {
+            "This file was uploaded before with the same options; here is that upload. Nothing was added."
+        }
         _ => return None,
     })
 }

@@ -5,7 +5,7 @@ use super::{
     address::Address,
     fmt,
     pieces::{Action, Badge, Chip, Chips, Confirm, Id, Progress, Time, icon},
-    run_parts::{ActionForm, RunLine, cancel_refusal, perform, retry_refusal},
+    run_parts::{self, ActionForm, Deed, RunLine, cancel_refusal, perform, retry_refusal},
     shell::{Shell, page},
     upload_parts::{Part, failure_advice, filename, is_moving, pace, parts, progress},
 };
@@ -24,8 +24,7 @@ use diesel_async::AsyncPgConnection;
 use shared::{
     ids::UploadId,
     runs::{
-        Job, Run, RunState,
-        pulse,
+        Job, Run, RunState, pulse,
         queries::{self as run_queries, RunFilter},
     },
     uploads::{
@@ -107,13 +106,17 @@ pub(super) async fn show(
     shell.moving = is_moving(upload.state);
     let counts = queries::counts(&mut conn, &[upload.id]).await?.remove(&upload.id).unwrap_or_default();
     let reasons = reasons(&mut conn, upload.id).await?;
-    let root = run_queries::find_run(&mut conn, upload.run_id).await?.ok_or_else(|| ApiError::internal("an upload without its run"))?;
+    let root = run_queries::find_run(&mut conn, upload.run_id)
+        .await?
+        .ok_or_else(|| ApiError::internal("an upload without its run"))?;
     let steps = run_queries::children(&mut conn, upload.run_id, STEPS).await?;
     let flow = RunFilter { flow: Some(upload.run_id), ..RunFilter::default() };
     let states = run_queries::count_by_state(&mut conn, &flow).await?;
     let span = pulse::step_span(&mut conn, upload.run_id, IngestChunk::KIND).await?;
     let failure = match upload.state {
-        UploadState::Failed => queries::failure(&mut conn, upload.run_id).await?.or_else(|| root.error.clone()),
+        UploadState::Failed => {
+            queries::failure(&mut conn, upload.run_id).await?.or_else(|| root.error.clone())
+        }
         _ => None,
     };
     let plan = steps.iter().find(|step| step.kind == PlanUpload::KIND);
@@ -193,7 +196,10 @@ fn options(upload: &Upload) -> Vec<String> {
 fn columns(upload: &Upload) -> Vec<Column> {
     let mapping = upload.mapping.as_ref().and_then(|mapping| mapping.as_object());
     let field_of = |index: usize| {
-        mapping?.iter().find(|(_, column)| column.as_u64() == Some(index as u64)).map(|(field, _)| fmt::words(field))
+        mapping?
+            .iter()
+            .find(|(_, column)| column.as_u64() == Some(index as u64))
+            .map(|(field, _)| fmt::words(field))
     };
     let header = upload.header.as_deref().unwrap_or_default();
     header
@@ -238,14 +244,23 @@ fn cancel_question(shell: &Shell, upload: &Upload) -> Confirm {
     Confirm {
         id: "cancel-upload",
         title: format!("Cancel the upload of {}?", filename(upload)),
-        consequence: "Chunks that are loaded stay loaded, and their summaries stay exact. The rest is not loaded; \
+        consequence:
+            "Chunks that are loaded stay loaded, and their summaries stay exact. The rest is not loaded; \
                       a retry later goes on from there."
-            .to_owned(),
+                .to_owned(),
         label: "Cancel the upload".to_owned(),
         href: format!("{path}/cancel"),
         back: path,
         csrf: shell.csrf().to_owned(),
     }
+}
+
+/// An upload and the root of its flow.
+async fn find_with_flow(state: &AppState, id: &str) -> ApiResult<(Upload, Run)> {
+    let mut conn = state.env.pool.get().await?;
+    let upload = find(&mut conn, id).await?;
+    let root = run_parts::find(&mut conn, &upload.run_id.to_string()).await?;
+    Ok((upload, root))
 }
 
 /// `POST /ui/uploads/{id}/retry`.
@@ -256,9 +271,8 @@ pub(super) async fn retry(
     Form(form): Form<ActionForm>,
 ) -> ApiResult<Response> {
     form.verify(&session)?;
-    let upload = find(&mut *state.env.pool.get().await?, &id).await?;
-    let subject = format!("upload {}", upload.id);
-    let notice = perform(&state, &session, upload.run_id, "upload.retry", &subject).await?;
+    let (upload, root) = find_with_flow(&state, &id).await?;
+    let notice = perform(&state, &session, &root, Deed::Retry, "upload", &upload.id).await?;
     Ok(super::shell::done(&format!("/ui/uploads/{}", upload.id), notice))
 }
 
@@ -279,12 +293,11 @@ pub(super) async fn cancel(
     Form(form): Form<ActionForm>,
 ) -> ApiResult<Response> {
     form.verify(&session)?;
-    let upload = find(&mut *state.env.pool.get().await?, &id).await?;
+    let (upload, root) = find_with_flow(&state, &id).await?;
     if !form.is_confirmed() {
         let confirm = cancel_question(&shell, &upload);
         return page(&ConfirmPage { shell, title: "Cancel the upload", confirm });
     }
-    let subject = format!("upload {}", upload.id);
-    let notice = perform(&state, &session, upload.run_id, "upload.cancel", &subject).await?;
+    let notice = perform(&state, &session, &root, Deed::Cancel, "upload", &upload.id).await?;
     Ok(super::shell::done(&format!("/ui/uploads/{}", upload.id), notice))
 }

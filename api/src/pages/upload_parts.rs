@@ -73,7 +73,8 @@ pub fn is_moving(state: UploadState) -> bool {
 pub fn progress(upload: &Upload, counts: &UploadCounts, plan: Option<&Run>) -> Progress {
     let label = format!("{} is {}", filename(upload), upload.state);
     let class = upload.state.as_str();
-    let base = Progress { label, class, done: 0, total: None, text: String::new(), more: Vec::new(), small: false };
+    let base =
+        Progress { label, class, done: 0, total: None, text: String::new(), more: Vec::new(), small: false };
     match (upload.state, upload.records) {
         (UploadState::Received, _) => Progress { text: "Waits for a worker".to_owned(), ..base },
         (UploadState::Planning, _) => {
@@ -96,9 +97,16 @@ fn plan_words(plan: &Run) -> String {
             format!("{phase}: {} of {}", fmt::bytes(plan.progress_done), fmt::bytes(total))
         }
         (Some(total), unit) => {
-            format!("{phase}: {} of {} {}", fmt::count(plan.progress_done), fmt::count(total), unit.unwrap_or("units"))
+            format!(
+                "{phase}: {} of {} {}",
+                fmt::count(plan.progress_done),
+                fmt::count(total),
+                unit.unwrap_or("units")
+            )
         }
-        (None, Some(unit)) if plan.progress_done > 0 => format!("{phase}: {} {unit}", fmt::count(plan.progress_done)),
+        (None, Some(unit)) if plan.progress_done > 0 => {
+            format!("{phase}: {} {unit}", fmt::count(plan.progress_done))
+        }
         _ => phase,
     }
 }
@@ -123,7 +131,11 @@ pub fn pace(upload: &Upload, counts: &UploadCounts, span: &StepSpan, shell: &She
         words.push("the first chunks are being loaded".to_owned());
     }
     if moving {
-        words.push(format!("{} of {} loaded", fmt::count(counts.chunks_loaded), fmt::counted(counts.chunks, "chunk")));
+        words.push(format!(
+            "{} of {} loaded",
+            fmt::count(counts.chunks_loaded),
+            fmt::counted(counts.chunks, "chunk")
+        ));
     }
     words
 }
@@ -152,7 +164,8 @@ pub fn parts(counts: &UploadCounts) -> Vec<Part> {
         ("rejected", "rows that could not be read", counts.rejected),
     ];
     let mut passed = 0i64;
-    let place = |count: i64| i64::try_from(i128::from(count) * 1000 / i128::from(counts.read.max(1))).unwrap_or(0);
+    let place =
+        |count: i64| i64::try_from(i128::from(count) * 1000 / i128::from(counts.read.max(1))).unwrap_or(0);
     named
         .into_iter()
         .map(|(name, meaning, count)| {
@@ -169,7 +182,9 @@ pub fn parts(counts: &UploadCounts) -> Vec<Part> {
 pub fn failure_advice(upload: &Upload, counts: &UploadCounts) -> String {
     let loaded = counts.inserted + counts.updated;
     match upload.records {
-        None => "Nothing was loaded. Mend the file and upload it again, or retry if the cause is gone.".to_owned(),
+        None => {
+            "Nothing was loaded. Mend the file and upload it again, or retry if the cause is gone.".to_owned()
+        }
         Some(_) if loaded == 0 => "Nothing was loaded. Retry runs only what failed.".to_owned(),
         Some(_) => format!(
             "{} loaded before and stay; their summaries are exact. Retry runs only what failed.",

@@ -51,11 +51,18 @@ pub(super) async fn list(
     Query(wanted): Query<Wanted>,
 ) -> ApiResult<Response> {
     let filter = UploadFilter {
-        states: wanted.state.iter().flat_map(|states| states.split(',')).filter_map(|one| one.parse().ok()).collect(),
+        states: wanted
+            .state
+            .iter()
+            .flat_map(|states| states.split(','))
+            .filter_map(|one| one.parse().ok())
+            .collect(),
         kind: wanted.kind.as_deref().and_then(|kind| kind.parse().ok()),
     };
-    let request =
-        PageRequest { cursor: wanted.cursor.as_deref().map(Cursor::decode).transpose()?, ..PageRequest::default() };
+    let request = PageRequest {
+        cursor: wanted.cursor.as_deref().map(Cursor::decode).transpose()?,
+        ..PageRequest::default()
+    };
     let here = address(&filter);
     let mut conn = state.env.pool.get().await?;
     let found = queries::list_uploads(&mut conn, &filter, &request).await?;
@@ -71,7 +78,9 @@ pub(super) async fn list(
         uploads: found
             .items
             .iter()
-            .map(|upload| UploadLine::new(upload, counts.get(&upload.id).copied().unwrap_or_default(), &shell))
+            .map(|upload| {
+                UploadLine::new(upload, counts.get(&upload.id).copied().unwrap_or_default(), &shell)
+            })
             .collect(),
         shell,
     })
@@ -159,4 +168,14 @@ pub(super) async fn form(shell: Shell, State(state): State<AppState>) -> ApiResu
         zone: state.env.settings.zone.name().to_owned(),
         zones: chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()).collect(),
     })
+}
+
+/// `POST /ui/uploads`.
+pub(super) async fn receive() -> ApiResult<Response> {
+    Err(crate::error::ApiError::unavailable("intake", "not there yet"))
+}
+
+/// `GET /ui/uploads/{id}/rejects`.
+pub(super) async fn rejects() -> ApiResult<Response> {
+    Err(crate::error::ApiError::unavailable("download", "not there yet"))
 }

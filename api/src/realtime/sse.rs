@@ -5,10 +5,7 @@
 //! listens. `beat` tells the script that the line is alive (it cannot see comments), `trouble` that the
 //! database does not answer.
 
-use crate::{
-    app::AppState,
-    auth::PageSession,
-};
+use crate::{app::AppState, auth::PageSession};
 use axum::{
     Extension,
     extract::State,

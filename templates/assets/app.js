@@ -110,7 +110,9 @@
     source.addEventListener("change", () => { heard(); refresh(); });
     source.addEventListener("trouble", () => show("stale"));
     source.onerror = () => {
-      show("stale");
+      // A stream ends now and then and is opened anew: only a longer gap is worth showing.
+      clearTimeout(silence);
+      silence = setTimeout(() => show("stale"), 4000);
       if (source && source.readyState === EventSource.CLOSED) { source = null; setTimeout(connect, 5000); }
     };
   }

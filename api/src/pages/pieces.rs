@@ -215,6 +215,17 @@ pub struct Chip {
     pub on: bool,
 }
 
+impl Chip {
+    /// Whether it would lead to nothing.
+    fn is_vain(&self) -> bool {
+        self.count == Some(0) && !self.on
+    }
+
+    fn counted(&self) -> Option<String> {
+        self.count.map(fmt::count)
+    }
+}
+
 /// A row of chips.
 #[derive(Debug, Clone, Template)]
 #[template(path = "partials/chips.html")]

@@ -21,10 +21,27 @@ const LAST_NAMES: [&str; 16] = [
     "Kowalski", "Lopez", "Moreau", "Novak", "Okafor", "Petrov",
 ];
 const COUNTRIES: [&str; 10] = [
-    "Austria", "Brazil", "Canada", "Denmark", "Egypt", "France", "Ghana", "India", "Japan", "United Kingdom",
+    "Austria",
+    "Brazil",
+    "Canada",
+    "Denmark",
+    "Egypt",
+    "France",
+    "Ghana",
+    "India",
+    "Japan",
+    "United Kingdom",
 ];
-const STREETS: [&str; 8] =
-    ["Birch Avenue", "Cedar Lane", "Dock Road", "Elm Street", "Ferry Way", "Grove Court", "Hill Drive", "Mill Path"];
+const STREETS: [&str; 8] = [
+    "Birch Avenue",
+    "Cedar Lane",
+    "Dock Road",
+    "Elm Street",
+    "Ferry Way",
+    "Grove Court",
+    "Hill Drive",
+    "Mill Path",
+];
 const TOWNS: [&str; 8] =
     ["Ashford", "Bridgeton", "Clearwater", "Dunmore", "Eastport", "Fairview", "Glenwood", "Harborside"];
 const STATES: [&str; 8] = ["CA", "FL", "IL", "MA", "NY", "OR", "TX", "WA"];

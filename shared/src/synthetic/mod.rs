@@ -89,7 +89,11 @@ mod tests {
 
     #[test]
     fn a_longer_file_begins_with_the_shorter_one() {
-        assert!(transactions(50, 7, TransactionForm::Wide).starts_with(&transactions(20, 7, TransactionForm::Wide)));
+        assert!(transactions(50, 7, TransactionForm::Wide).starts_with(&transactions(
+            20,
+            7,
+            TransactionForm::Wide
+        )));
         assert!(clients(50, 7).starts_with(&clients(20, 7)));
     }
 

@@ -29,7 +29,12 @@ const STOCKS: [(&str, &str, u32); 6] = [
 ];
 
 /// Writes `rows` transactions of the year before [`DEFAULT_END`].
-pub fn write_transactions(out: &mut impl Write, rows: u64, seed: u64, form: TransactionForm) -> io::Result<()> {
+pub fn write_transactions(
+    out: &mut impl Write,
+    rows: u64,
+    seed: u64,
+    form: TransactionForm,
+) -> io::Result<()> {
     write_transactions_until(out, rows, seed, form, DEFAULT_END)
 }
 

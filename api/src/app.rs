@@ -1,10 +1,15 @@
 //! Putting the application together and serving it.
 
-use axum::Router;
+use crate::router;
+use axum::{Router, ServiceExt, extract::Request};
 use shared::{config::ApiConfig, runs::Environment};
-use std::sync::Arc;
+use std::{future::IntoFuture, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+/// How long connections may go on after the shutdown began: a client that does not read, or that
+/// sends slowly, must not keep the process.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -17,10 +22,21 @@ pub struct AppState {
     pub shutdown: CancellationToken,
 }
 
-/// Serves until `state.shutdown` ends; requests in flight are finished.
+/// The application, for serving and for tests that call it without a socket.
+pub fn app(state: AppState) -> Router {
+    router::build(state)
+}
+
+/// Serves until `state.shutdown` ends; requests in flight are finished, for ten seconds at most.
 pub async fn serve(state: AppState, listener: TcpListener) -> anyhow::Result<()> {
     let shutdown = state.shutdown.clone();
-    let app = Router::new().with_state(state);
-    axum::serve(listener, app).with_graceful_shutdown(async move { shutdown.cancelled().await }).await?;
+    let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app(state));
+    let server = axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    tokio::select! {
+        result = server.into_future() => result?,
+        () = async { shutdown.cancelled().await; tokio::time::sleep(GRACE).await } => {
+            tracing::warn!("connections were still open ten seconds after the shutdown began; they are dropped");
+        }
+    }
     Ok(())
 }

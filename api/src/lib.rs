@@ -2,5 +2,12 @@
 //! writes rows and a run in one transaction, and answers; everything slow is a run.
 
 mod app;
+pub mod auth;
+pub mod error;
+pub mod middleware;
+pub mod openapi;
+pub mod pages;
+pub mod router;
+mod routes;
 
-pub use app::{AppState, serve};
+pub use app::{AppState, app, serve};

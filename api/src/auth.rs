@@ -1,0 +1,331 @@
+//! Who is asking. One middleware ([`guard`]) looks the request up in the access table, proves the
+//! caller by access token, API key or session cookie, and puts a [`Principal`] into the request.
+//!
+//! A session cookie travels with whatever another site makes a browser send, so with it an unsafe
+//! request counts only from our own pages: the JSON routes want the session's CSRF token in the header
+//! `X-CSRF-Token`, the pages want it in the form ([`verify_csrf`]).
+
+use crate::{
+    app::AppState,
+    error::{ApiError, ApiResult},
+    router::{self, Rule},
+};
+use axum::{
+    extract::{ConnectInfo, FromRequestParts, MatchedPath, OptionalFromRequestParts, Request, State},
+    http::{HeaderMap, Method, StatusCode, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Redirect, Response},
+};
+use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
+use shared::{
+    auth::{self, Role, service::API_KEY_PREFIX},
+    ids::UserId,
+};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+};
+use subtle::ConstantTimeEq;
+
+/// Name of the session cookie.
+pub const SESSION_COOKIE: &str = "millrace_session";
+/// Where a browser logs in.
+pub const LOGIN_PATH: &str = "/ui/login";
+
+/// Who is asking, proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The username, or `key:<name>` of an API key: usernames hold no colon.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// The user, unless it is an API key.
+    pub user_id: Option<UserId>,
+}
+
+/// A page's visitor, who has logged in. As an extractor it sends everybody else to the login page;
+/// `Option<PageSession>` lets them pass as `None`.
+#[derive(Debug, Clone)]
+pub struct PageSession {
+    /// Who.
+    pub principal: Principal,
+    /// What each form must carry in `csrf_token`.
+    pub csrf_token: String,
+}
+
+/// The peer's address, if the server knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientAddress(pub Option<IpAddr>);
+
+/// Admits a request or answers it: unknown paths pass to the 404 fallback, a method that the path does
+/// not have is 405, OPTIONS lists the methods, and everybody else has to be whom the table asks for.
+pub async fn guard(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    match admit(&state, request).await {
+        Ok(request) => next.run(request).await,
+        Err(response) => *response,
+    }
+}
+
+async fn admit(state: &AppState, mut request: Request) -> Result<Request, Box<Response>> {
+    let Some(path) = request.extensions().get::<MatchedPath>().cloned() else {
+        return Ok(request);
+    };
+    let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
+    if method == Method::OPTIONS {
+        let allow = [(header::ALLOW, router::allowed_methods(path.as_str()))];
+        return Err(Box::new((StatusCode::NO_CONTENT, allow).into_response()));
+    }
+    let Some(rule) = router::rule(&method, path.as_str()) else {
+        return Err(Box::new(router::method_not_allowed(path.as_str()).into_response()));
+    };
+    let unsafe_method = method != Method::GET;
+    if rule.is_public() {
+        if unsafe_method && is_page(request.uri().path()) {
+            refuse_cross_site(request.headers()).map_err(boxed)?;
+        }
+        return Ok(request);
+    }
+    let (mut parts, body) = request.into_parts();
+    match authenticate(state, &parts.headers).await.map_err(boxed)? {
+        Proof::Nothing if is_page(parts.uri.path()) => {
+            return Err(Box::new(to_login(&parts).into_response()));
+        }
+        Proof::Nothing => {
+            return Err(boxed(ApiError::unauthorized(
+                "Send an access token (POST /api/v1/token) as `Authorization: Bearer`, or an API key as `X-API-Key`.",
+            )));
+        }
+        Proof::Credential(principal) => {
+            check_role(rule, &principal).map_err(boxed)?;
+            parts.extensions.insert(principal);
+        }
+        Proof::Session(session) => {
+            check_role(rule, &session.principal).map_err(boxed)?;
+            if unsafe_method {
+                refuse_cross_site(&parts.headers).map_err(boxed)?;
+                if !is_page(parts.uri.path()) {
+                    let sent = parts.headers.get("x-csrf-token").and_then(|value| value.to_str().ok());
+                    verify_csrf(&session, sent.unwrap_or_default()).map_err(boxed)?;
+                }
+            }
+            parts.extensions.insert(session.principal.clone());
+            parts.extensions.insert(session);
+        }
+    }
+    request = Request::from_parts(parts, body);
+    Ok(request)
+}
+
+fn boxed(error: ApiError) -> Box<Response> {
+    Box::new(error.into_response())
+}
+
+/// Whether a path belongs to the pages: errors are then HTML, and login is by cookie.
+pub fn is_page(path: &str) -> bool {
+    path == "/ui" || path.starts_with("/ui/")
+}
+
+fn check_role(rule: &Rule, principal: &Principal) -> ApiResult<()> {
+    if rule.who.contains(principal.role) {
+        return Ok(());
+    }
+    Err(ApiError::forbidden(format!(
+        "The role {} may not do this; it takes {}.",
+        principal.role,
+        rule.who.roles().iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
+    )))
+}
+
+enum Proof {
+    Nothing,
+    Credential(Principal),
+    Session(PageSession),
+}
+
+/// Looks the caller up. Credentials in a header come before the cookie; a wrong one is refused, never
+/// passed over.
+async fn authenticate(state: &AppState, headers: &HeaderMap) -> ApiResult<Proof> {
+    let key = headers.get("x-api-key");
+    if let Some(value) = key.or_else(|| headers.get(header::AUTHORIZATION)) {
+        let text = value.to_str().unwrap_or_default();
+        let credential = if key.is_some() { Some(text) } else { bearer(text) };
+        let Some(credential) = credential.map(str::trim).filter(|text| !text.is_empty()) else {
+            return Err(ApiError::unauthorized("The header Authorization has the form `Bearer <token>`."));
+        };
+        return by_credential(state, credential, key.is_some()).await.map(Proof::Credential);
+    }
+    Ok(find_page_session(state, headers).await?.map_or(Proof::Nothing, Proof::Session))
+}
+
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, rest) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(rest)
+}
+
+async fn by_credential(state: &AppState, credential: &str, key_only: bool) -> ApiResult<Principal> {
+    if key_only || credential.starts_with(API_KEY_PREFIX) {
+        let mut conn = state.env.pool.get().await?;
+        let key = auth::find_api_key(&mut conn, credential)
+            .await?
+            .ok_or_else(|| ApiError::unauthorized("The API key is unknown, has expired or was revoked."))?;
+        return Ok(Principal { name: format!("key:{}", key.name), role: key.role, user_id: None });
+    }
+    let user_id = auth::read_token(&state.env.settings.signing_key, credential, state.env.clock.now())?;
+    let mut conn = state.env.pool.get().await?;
+    let user = auth::queries::find_active_user(&mut conn, user_id)
+        .await?
+        .ok_or_else(|| ApiError::unauthorized("The token's user is disabled or no longer exists."))?;
+    Ok(Principal { name: user.username, role: user.role, user_id: Some(user.id) })
+}
+
+async fn find_page_session(state: &AppState, headers: &HeaderMap) -> ApiResult<Option<PageSession>> {
+    let jar = CookieJar::from_headers(headers);
+    let Some(cookie) = jar.get(SESSION_COOKIE) else {
+        return Ok(None);
+    };
+    let mut conn = state.env.pool.get().await?;
+    let found = auth::find_session(&mut conn, cookie.value()).await?;
+    Ok(found.map(|session| PageSession {
+        principal: Principal {
+            name: session.user.username,
+            role: session.user.role,
+            user_id: Some(session.user.id),
+        },
+        csrf_token: session.csrf_token,
+    }))
+}
+
+/// Refuses a form or header that does not carry the session's CSRF token; compares in constant time.
+pub fn verify_csrf(session: &PageSession, sent: &str) -> ApiResult<()> {
+    if bool::from(session.csrf_token.as_bytes().ct_eq(sent.as_bytes())) {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        StatusCode::FORBIDDEN,
+        "csrf",
+        "Not sent from our pages",
+        "The request does not carry this session's CSRF token. Reload the page and try again; over the \
+         API, send the token in X-CSRF-Token or use an access token instead of the cookie.",
+    ))
+}
+
+/// Refuses what another site made the browser send. Browsers say where a request comes from;
+/// programs, which say nothing, have no cookie to abuse.
+fn refuse_cross_site(headers: &HeaderMap) -> ApiResult<()> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let foreign = match (text("sec-fetch-site"), text("origin")) {
+        (Some(site), _) => !matches!(site, "same-origin" | "none"),
+        (None, Some(origin)) => {
+            origin.split_once("://").map(|(_, authority)| authority) != text(header::HOST.as_str())
+        }
+        (None, None) => false,
+    };
+    if foreign {
+        return Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "cross-site",
+            "Not sent from our pages",
+            "The request comes from another site.",
+        ));
+    }
+    Ok(())
+}
+
+fn to_login(parts: &Parts) -> Redirect {
+    let target = parts.uri.path_and_query().map_or("/ui", |target| target.as_str());
+    // A form cannot be sent again after the login; its page can.
+    let target = if parts.method == Method::GET { target } else { "/ui" };
+    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", target).finish();
+    Redirect::to(&format!("{LOGIN_PATH}?{query}"))
+}
+
+/// Where to go after the login: a path of ours, whatever `next` says.
+pub fn safe_next(next: Option<&str>) -> &str {
+    match next {
+        Some(path) if is_page(path.split(['?', '#']).next().unwrap_or_default()) => path,
+        _ => "/ui",
+    }
+}
+
+/// The cookie of a fresh session. It has no age: it goes when the browser does, and the server ends
+/// the session after 12 hours.
+pub fn session_cookie(state: &AppState, token: String) -> Cookie<'static> {
+    Cookie::build((SESSION_COOKIE, token))
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .secure(state.config.secure_cookies)
+        .build()
+}
+
+/// What to give to [`CookieJar::remove`] at logout.
+pub fn removed_session_cookie() -> Cookie<'static> {
+    Cookie::build(SESSION_COOKIE).path("/").build()
+}
+
+impl<S: Sync> FromRequestParts<S> for Principal {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        // Absent only on a route that the access table makes public.
+        parts.extensions.get().cloned().ok_or_else(|| ApiError::unauthorized("Log in first."))
+    }
+}
+
+impl FromRequestParts<AppState> for PageSession {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Response> {
+        let session = <Self as OptionalFromRequestParts<AppState>>::from_request_parts(parts, state).await;
+        session.map_err(IntoResponse::into_response)?.ok_or_else(|| to_login(parts).into_response())
+    }
+}
+
+impl OptionalFromRequestParts<AppState> for PageSession {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Option<Self>, ApiError> {
+        match parts.extensions.get::<Self>() {
+            Some(session) => Ok(Some(session.clone())),
+            None => find_page_session(state, &parts.headers).await,
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for ClientAddress {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_the_login_one_stays_on_our_pages() {
+        assert_eq!(safe_next(Some("/ui/runs?state=failed")), "/ui/runs?state=failed");
+        for foreign in ["https://example.com", "//example.com", "/uix", "/docs", "ui", ""] {
+            assert_eq!(safe_next(Some(foreign)), "/ui");
+        }
+        assert_eq!(safe_next(None), "/ui");
+    }
+
+    #[test]
+    fn another_sites_forms_are_refused() {
+        let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
+            pairs
+                .iter()
+                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+                .collect::<HeaderMap>()
+        };
+        assert!(refuse_cross_site(&headers(&[])).is_ok());
+        assert!(refuse_cross_site(&headers(&[("sec-fetch-site", "same-origin")])).is_ok());
+        assert!(refuse_cross_site(&headers(&[("sec-fetch-site", "cross-site")])).is_err());
+        assert!(refuse_cross_site(&headers(&[("host", "a:1"), ("origin", "http://a:1")])).is_ok());
+        assert!(refuse_cross_site(&headers(&[("host", "a:1"), ("origin", "http://b")])).is_err());
+        assert!(refuse_cross_site(&headers(&[("host", "a:1"), ("origin", "null")])).is_err());
+    }
+}

@@ -1,0 +1,225 @@
+//! Every route once: who may reach it ([`ACCESS`]), and how the routers are put together. A route that
+//! is mounted but not listed cannot be reached.
+
+use crate::{app::AppState, auth, error::ApiError, middleware, openapi, pages, routes};
+use axum::{
+    Router,
+    extract::OriginalUri,
+    http::{Method, StatusCode, header},
+    middleware::{from_fn, from_fn_with_state},
+};
+use shared::auth::Role;
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// Who may reach a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Everybody, without logging in.
+    Public,
+    /// Every role.
+    Readers,
+    /// Who may hand in files.
+    Uploaders,
+    /// Who may retry and cancel.
+    Operators,
+    /// Who may manage users and keys.
+    Admins,
+}
+
+impl Who {
+    /// The roles that belong to it.
+    pub fn roles(self) -> &'static [Role] {
+        match self {
+            Self::Public | Self::Readers => Role::ALL,
+            Self::Uploaders => &[Role::Operator, Role::Admin, Role::Integration],
+            Self::Operators => &[Role::Operator, Role::Admin],
+            Self::Admins => &[Role::Admin],
+        }
+    }
+
+    /// Whether a role belongs to it.
+    pub fn contains(self, role: Role) -> bool {
+        self.roles().contains(&role)
+    }
+}
+
+/// One line of the access table.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    /// The method; GET stands for HEAD too.
+    pub method: &'static Method,
+    /// The path's pattern, as it is mounted.
+    pub path: &'static str,
+    /// Who may.
+    pub who: Who,
+}
+
+impl Rule {
+    /// Whether nobody has to log in.
+    pub fn is_public(&self) -> bool {
+        self.who == Who::Public
+    }
+}
+
+const fn get(path: &'static str, who: Who) -> Rule {
+    Rule { method: &Method::GET, path, who }
+}
+
+const fn post(path: &'static str, who: Who) -> Rule {
+    Rule { method: &Method::POST, path, who }
+}
+
+const fn delete(path: &'static str, who: Who) -> Rule {
+    Rule { method: &Method::DELETE, path, who }
+}
+
+/// The access table: every route there is, JSON and pages alike.
+pub const ACCESS: &[Rule] = &[
+    get("/", Who::Public),
+    get("/livez", Who::Public),
+    get("/readyz", Who::Public),
+    get("/openapi.json", Who::Public),
+    get("/docs", Who::Public),
+    get("/docs/", Who::Public),
+    get("/docs/{*rest}", Who::Public),
+    // JSON
+    post("/api/v1/token", Who::Public),
+    get("/api/v1/uploads", Who::Readers),
+    post("/api/v1/uploads", Who::Uploaders),
+    get("/api/v1/uploads/{id}", Who::Readers),
+    get("/api/v1/uploads/{id}/rejects", Who::Readers),
+    get("/api/v1/runs", Who::Readers),
+    get("/api/v1/run-states", Who::Readers),
+    get("/api/v1/runs/{id}", Who::Readers),
+    get("/api/v1/runs/{id}/attempts", Who::Readers),
+    get("/api/v1/runs/{id}/logs", Who::Readers),
+    get("/api/v1/runs/{id}/children", Who::Readers),
+    post("/api/v1/runs/{id}/retry", Who::Operators),
+    post("/api/v1/runs/{id}/cancel", Who::Operators),
+    get("/api/v1/workers", Who::Readers),
+    get("/api/v1/clients", Who::Readers),
+    get("/api/v1/clients/{id}", Who::Readers),
+    get("/api/v1/clients/{id}/transactions", Who::Readers),
+    get("/api/v1/transactions", Who::Readers),
+    get("/api/v1/transactions/{id}", Who::Readers),
+    get("/api/v1/summaries", Who::Readers),
+    get("/api/v1/users", Who::Admins),
+    post("/api/v1/users", Who::Admins),
+    get("/api/v1/api-keys", Who::Admins),
+    post("/api/v1/api-keys", Who::Admins),
+    delete("/api/v1/api-keys/{id}", Who::Admins),
+    // Pages
+    get("/assets/{*path}", Who::Public),
+    get("/ui/login", Who::Public),
+    post("/ui/login", Who::Public),
+    post("/ui/logout", Who::Readers),
+    post("/ui/theme", Who::Readers),
+    get("/ui", Who::Readers),
+    get("/ui/live", Who::Readers),
+    get("/ui/uploads", Who::Readers),
+    post("/ui/uploads", Who::Uploaders),
+    get("/ui/uploads/new", Who::Uploaders),
+    get("/ui/uploads/{id}", Who::Readers),
+    get("/ui/uploads/{id}/rejects", Who::Readers),
+    post("/ui/uploads/{id}/cancel", Who::Operators),
+    post("/ui/uploads/{id}/retry", Who::Operators),
+    get("/ui/runs", Who::Readers),
+    get("/ui/runs/{id}", Who::Readers),
+    post("/ui/runs/{id}/retry", Who::Operators),
+    post("/ui/runs/{id}/cancel", Who::Operators),
+    get("/ui/clients", Who::Readers),
+    get("/ui/clients/{id}", Who::Readers),
+    get("/ui/transactions", Who::Readers),
+];
+
+/// The table's line of a route.
+pub fn rule(method: &Method, path: &str) -> Option<&'static Rule> {
+    ACCESS.iter().find(|rule| rule.path == path && rule.method == method)
+}
+
+/// The value of `Allow` for a path.
+pub fn allowed_methods(path: &str) -> String {
+    let mut methods: Vec<&str> = Vec::new();
+    for rule in ACCESS.iter().filter(|rule| rule.path == path) {
+        methods.push(rule.method.as_str());
+        if rule.method == Method::GET {
+            methods.push("HEAD");
+        }
+    }
+    methods.push("OPTIONS");
+    methods.join(", ")
+}
+
+/// The answer to a method that a path does not have.
+pub fn method_not_allowed(path: &str) -> ApiError {
+    let allow = allowed_methods(path);
+    let detail = format!("This path answers to {allow}.");
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
+        .with(header::ALLOW, &allow)
+}
+
+async fn not_found(OriginalUri(uri): OriginalUri) -> ApiError {
+    ApiError::not_found(format!("There is nothing at {}. /openapi.json lists what there is.", uri.path()))
+}
+
+/// The whole application. Layers run from the last to the first.
+pub fn build(state: AppState) -> Router {
+    let (json, document) = routes::router().split_for_parts();
+    Router::new()
+        .merge(json)
+        .merge(openapi::router(document))
+        .merge(pages::router())
+        .fallback(not_found)
+        .layer(from_fn(middleware::time_limit))
+        .layer(from_fn_with_state(state.clone(), middleware::body_limit))
+        .layer(from_fn_with_state(state.clone(), auth::guard))
+        .layer(CatchPanicLayer::custom(middleware::panicked))
+        .layer(from_fn(middleware::finish))
+        .with_state(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn listed() -> BTreeSet<(String, String)> {
+        ACCESS.iter().map(|rule| (rule.method.to_string(), rule.path.to_owned())).collect()
+    }
+
+    #[test]
+    fn the_access_table_names_each_route_once() {
+        assert_eq!(listed().len(), ACCESS.len());
+    }
+
+    #[test]
+    fn every_operation_of_the_document_is_in_the_access_table_and_the_other_way_round() {
+        let (_, document) = routes::router().split_for_parts();
+        let document = serde_json::to_value(&document).unwrap();
+        let mut documented = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys() {
+                documented.insert((method.to_uppercase(), path.clone()));
+            }
+        }
+        let missing: Vec<_> = documented.difference(&listed()).cloned().collect();
+        assert!(missing.is_empty(), "mounted, but not in the access table: {missing:?}");
+        let json: BTreeSet<_> = listed().into_iter().filter(|(_, path)| path.starts_with("/api/")).collect();
+        let missing: Vec<_> = json.difference(&documented).cloned().collect();
+        assert!(missing.is_empty(), "in the access table, but not documented: {missing:?}");
+    }
+
+    #[test]
+    fn roles_get_what_they_are_for() {
+        assert!(Who::Readers.contains(Role::Viewer));
+        assert!(!Who::Uploaders.contains(Role::Viewer));
+        assert!(Who::Uploaders.contains(Role::Integration));
+        assert!(!Who::Operators.contains(Role::Integration));
+        assert_eq!(Who::Admins.roles(), [Role::Admin]);
+    }
+
+    #[test]
+    fn a_path_lists_its_methods() {
+        assert_eq!(allowed_methods("/api/v1/uploads"), "GET, HEAD, POST, OPTIONS");
+    }
+}

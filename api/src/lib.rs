@@ -4,9 +4,11 @@
 mod app;
 pub mod auth;
 pub mod error;
+pub mod list;
 pub mod middleware;
 pub mod openapi;
 pub mod pages;
+pub mod params;
 pub mod router;
 mod routes;
 

@@ -1,0 +1,95 @@
+//! What every list answers: the rows, the cursors of the pages beside, and the header `Link`.
+
+use axum::{
+    Json,
+    http::{HeaderValue, Uri, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use shared::pagination::Page;
+
+/// A page of a list.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Listing<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Cursor of the next page, if there is one.
+    pub next: Option<String>,
+    /// Cursor of the previous page, if there is one.
+    pub previous: Option<String>,
+}
+
+impl<T> Listing<T> {
+    /// The view of a page.
+    pub fn of<R>(page: Page<R>, view: impl FnMut(R) -> T) -> Self {
+        Self {
+            items: page.items.into_iter().map(view).collect(),
+            next: page.older,
+            previous: page.newer,
+        }
+    }
+
+    /// Everything at once.
+    pub fn whole(items: Vec<T>) -> Self {
+        Self {
+            items,
+            next: None,
+            previous: None,
+        }
+    }
+}
+
+impl<T: Serialize> Listing<T> {
+    /// The answer, with links to the pages beside the one at `uri`.
+    pub fn respond(self, uri: &Uri) -> Response {
+        let links: Vec<String> = [("next", &self.next), ("prev", &self.previous)]
+            .into_iter()
+            .filter_map(|(rel, cursor)| {
+                Some(format!(
+                    "<{}>; rel=\"{rel}\"",
+                    target(uri, cursor.as_ref()?)
+                ))
+            })
+            .collect();
+        let mut response = Json(self).into_response();
+        if !links.is_empty()
+            && let Ok(value) = HeaderValue::from_str(&links.join(", "))
+        {
+            response.headers_mut().insert(header::LINK, value);
+        }
+        response
+    }
+}
+
+fn target(uri: &Uri, cursor: &str) -> String {
+    let query = uri.query().unwrap_or_default();
+    let kept = url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "cursor");
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(kept)
+        .append_pair("cursor", cursor)
+        .finish();
+    format!("{}?{query}", uri.path())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_keep_the_filter_and_replace_the_cursor() {
+        let uri: Uri = "/api/v1/runs?state=failed&cursor=aa&limit=2"
+            .parse()
+            .unwrap();
+        let listing = Listing {
+            items: vec![1],
+            next: Some("bb".to_owned()),
+            previous: Some("cc".to_owned()),
+        };
+        let response = listing.respond(&uri);
+        assert_eq!(
+            response.headers()[header::LINK],
+            "</api/v1/runs?state=failed&limit=2&cursor=bb>; rel=\"next\", \
+             </api/v1/runs?state=failed&limit=2&cursor=cc>; rel=\"prev\""
+        );
+    }
+}

@@ -77,8 +77,13 @@ fn main() -> ExitCode {
         Command::ChildWatch(args) => return child::watch_child(args),
         _ => {}
     }
-    let logging = LogConfig::from_env(command.log_filter())
-        .and_then(|config| telemetry::init(&config, telemetry::NO_LAYER));
+    let run_logs = matches!(command, Command::Up | Command::Worker | Command::Demo(_)).then(|| {
+        let (layer, lines) = worker::run_logs();
+        *roles::RUN_LOGS.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(lines);
+        layer
+    });
+    let logging =
+        LogConfig::from_env(command.log_filter()).and_then(|config| telemetry::init(&config, run_logs));
     if let Err(error) = logging {
         return failure(&anyhow::anyhow!(error));
     }

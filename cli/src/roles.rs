@@ -4,12 +4,19 @@
 use crate::services::Services;
 use anyhow::{Context, anyhow};
 use shared::config::{ApiConfig, WorkerConfig};
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// Patience with requests in flight, and with roles that have little to finish.
 const SHORT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Lines of run logs, from the process's one subscriber to its one worker.
+pub static RUN_LOGS: Mutex<Option<worker::RunLogs>> = Mutex::new(None);
 
 /// A role that runs.
 struct Role {
@@ -55,8 +62,10 @@ impl Roles {
             database: services.database.clone(),
             redis: services.redis.clone(),
             storage: services.files()?,
+            clock: Arc::new(shared::clock::SystemClock),
             config,
             kinds: shared::runs::registry::KINDS,
+            logs: RUN_LOGS.lock().unwrap_or_else(PoisonError::into_inner).take(),
         };
         self.start("worker", patience, |shutdown| worker::run(setup, shutdown));
         Ok(())

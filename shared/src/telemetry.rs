@@ -60,6 +60,3 @@ where
     }
     .map_err(|error| format!("logging cannot begin: {error}"))
 }
-
-/// For `init` without a further layer.
-pub const NO_LAYER: Option<tracing_subscriber::layer::Identity> = None;

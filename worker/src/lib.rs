@@ -10,7 +10,7 @@ mod outcome;
 mod panics;
 mod slots;
 
-pub use logs::{RunLogLayer, RunLogs};
+pub use logs::{RunLogs, run_logs};
 
 use shared::{
     clock::Clock,
@@ -35,7 +35,7 @@ pub struct WorkerSetup {
     pub config: WorkerConfig,
     /// The kinds it runs.
     pub kinds: &'static [Kind],
-    /// Lines to be written to the runs' logs, from [`RunLogLayer`].
+    /// Lines to be written to the runs' logs, from [`run_logs`].
     pub logs: Option<RunLogs>,
 }
 

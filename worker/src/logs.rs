@@ -10,11 +10,16 @@ use std::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 use tracing::{
-    Event, Level, Subscriber,
+    Event, Subscriber,
     field::{Field, Visit},
     span,
 };
-use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
+use tracing_subscriber::{
+    Layer,
+    filter::{LevelFilter, Targets},
+    layer::Context,
+    registry::LookupSpan,
+};
 
 /// Lines of an attempt that are kept.
 const LINES_PER_ATTEMPT: u32 = 1000;
@@ -31,8 +36,7 @@ struct Line {
     message: String,
 }
 
-/// Collects the lines; part of the process's subscriber.
-pub struct RunLogLayer {
+struct RunLogLayer {
     lines: mpsc::Sender<Line>,
     clock: shared::clock::SystemClock,
 }
@@ -40,12 +44,17 @@ pub struct RunLogLayer {
 /// The lines on their way to the database.
 pub struct RunLogs(mpsc::Receiver<Line>);
 
-impl RunLogLayer {
-    /// The layer, and the lines that it collects.
-    pub fn new() -> (Self, RunLogs) {
-        let (lines, receiver) = mpsc::channel(10_000);
-        (Self { lines, clock: shared::clock::SystemClock }, RunLogs(receiver))
-    }
+/// The layer for the process's subscriber, and the lines that it collects: ours from debug on, of the
+/// libraries from info on.
+pub fn run_logs<S>() -> (impl Layer<S>, RunLogs)
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+{
+    let (lines, receiver) = mpsc::channel(10_000);
+    let ours = [("shared", LevelFilter::DEBUG), ("worker", LevelFilter::DEBUG)];
+    let filter = Targets::new().with_default(LevelFilter::INFO).with_targets(ours);
+    let layer = RunLogLayer { lines, clock: shared::clock::SystemClock };
+    (layer.with_filter(filter), RunLogs(receiver))
 }
 
 /// Kept with a run's span.
@@ -108,9 +117,6 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for RunLogLayer {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        if *event.metadata().level() > Level::DEBUG {
-            return;
-        }
         let Some(scope) = context.event_scope(event) else { return };
         for span in scope {
             let extensions = span.extensions();

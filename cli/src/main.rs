@@ -2,8 +2,10 @@
 
 mod accounts;
 mod child;
+mod client;
 mod commands;
 mod embedded;
+mod follow;
 mod output;
 mod roles;
 mod services;

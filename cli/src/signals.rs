@@ -3,8 +3,12 @@
 
 use crate::output::remark;
 use anyhow::Context;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// Signals closer together than this are one request.
+const REPEATED: Duration = Duration::from_millis(400);
 
 /// Listens from now on; the token ends at the first request.
 pub fn listen() -> anyhow::Result<CancellationToken> {
@@ -14,19 +18,27 @@ pub fn listen() -> anyhow::Result<CancellationToken> {
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let asked = token.clone();
     tokio::spawn(async move {
+        let mut first: Option<Instant> = None;
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
                 _ = hangup.recv() => {}
             }
-            if asked.is_cancelled() {
-                remark("Stopping at once.");
-                // The servers are ended by the kernel, runs in progress are rescued at the next start.
-                std::process::exit(130);
+            match first {
+                None => {
+                    remark("Stopping (once more to stop at once) …");
+                    asked.cancel();
+                    first = Some(Instant::now());
+                }
+                // One request can come twice, to the process and to its group.
+                Some(at) if at.elapsed() < REPEATED => {}
+                Some(_) => {
+                    remark("Stopping at once.");
+                    // The kernel ends the servers; the next start rescues the runs.
+                    std::process::exit(130);
+                }
             }
-            remark("Stopping (once more to stop at once) …");
-            asked.cancel();
         }
     });
     Ok(token)

@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_bytes() {
-        assert_eq!(digest(&transactions(1000, 1, TransactionForm::E)), "E_DIGEST");
+        assert_eq!(digest(&transactions(1000, 1, TransactionForm::E)), "cdd3e855cda34c44");
         assert_eq!(digest(&transactions(1000, 1, TransactionForm::Wide)), "WIDE_DIGEST");
         assert_eq!(digest(&clients(1000, 1)), "CLIENTS_DIGEST");
         assert_ne!(transactions(10, 1, TransactionForm::E), transactions(10, 2, TransactionForm::E));

@@ -242,6 +242,8 @@ pub struct RunFilter {
     pub queue: Option<String>,
     /// Only this flow.
     pub flow: Option<RunId>,
+    /// Only children of this run.
+    pub parent: Option<RunId>,
     /// Only runs whose error holds this text.
     pub error: Option<String>,
 }
@@ -258,6 +260,9 @@ macro_rules! filtered {
         }
         if let Some(flow) = filter.flow {
             query = query.filter(runs::flow_id.eq(flow));
+        }
+        if let Some(parent) = filter.parent {
+            query = query.filter(runs::parent_id.eq(parent));
         }
         if let Some(text) = &filter.error {
             let pattern = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
@@ -352,5 +357,16 @@ pub async fn recent_workers(conn: &mut AsyncPgConnection) -> QueryResult<Vec<Wor
         .limit(100)
         .select(Worker::as_select())
         .load(conn)
+        .await
+}
+
+/// How many workers are alive: they said so within the last lease.
+pub async fn count_live_workers(conn: &mut AsyncPgConnection) -> QueryResult<i64> {
+    workers::table
+        .filter(diesel::dsl::sql::<diesel::sql_types::Bool>(
+            "state = 'alive' AND last_seen > now() - interval '20 seconds'",
+        ))
+        .count()
+        .get_result(conn)
         .await
 }

@@ -45,7 +45,7 @@ pub fn router() -> Router<AppState> {
         .route("/ui/uploads", get(uploads::list).post(uploads::receive))
         .route("/ui/uploads/new", get(uploads::form))
         .route("/ui/uploads/{id}", get(upload::show))
-        .route("/ui/uploads/{id}/rejects", get(uploads::rejects))
+        .route("/ui/uploads/{id}/rejects", get(upload::rejects))
         .route("/ui/uploads/{id}/cancel", post(upload::cancel))
         .route("/ui/uploads/{id}/retry", post(upload::retry))
         .route("/ui/runs", get(runs::list))

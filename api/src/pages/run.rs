@@ -352,7 +352,7 @@ pub(super) async fn retry(
 ) -> ApiResult<Response> {
     form.verify(&session)?;
     let run = find(&mut *state.env.pool.get().await?, &id).await?;
-    let notice = perform(&state, &session, &run, Deed::Retry, "run", &run.id).await?;
+    let notice = perform(&state, &session, &run, Deed::Retry).await?;
     Ok(done(&format!("/ui/runs/{}", run.id), notice))
 }
 
@@ -370,6 +370,6 @@ pub(super) async fn cancel(
         let confirm = cancel_question(&shell, &run);
         return page(&ConfirmPage { shell, title: "Cancel the run", confirm });
     }
-    let notice = perform(&state, &session, &run, Deed::Cancel, "run", &run.id).await?;
+    let notice = perform(&state, &session, &run, Deed::Cancel).await?;
     Ok(done(&format!("/ui/runs/{}", run.id), notice))
 }

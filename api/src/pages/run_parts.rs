@@ -6,25 +6,23 @@ use super::{
     shell::Shell,
 };
 use crate::{
+    actions,
     app::AppState,
     auth::{PageSession, verify_csrf},
     error::{ApiError, ApiResult},
 };
 use chrono::{DateTime, Utc};
-use diesel_async::{AsyncConnection, AsyncPgConnection};
+use diesel_async::AsyncPgConnection;
 use serde::Deserialize;
 use shared::{
-    audit,
     ids::RunId,
-    runs::{self, Queue, Run, RunError, RunEvent, RunState, queries as run_queries, service::Cancelled},
+    runs::{Run, RunEvent, RunState, queries as run_queries},
 };
 
 /// A run in a list.
 pub struct RunLine {
     /// Its page.
     pub href: String,
-    /// Its id's end.
-    pub id: Id,
     /// The kind, in words.
     pub kind: String,
     /// Its arguments, ids cut to their ends.
@@ -56,7 +54,6 @@ impl RunLine {
     pub fn new(run: &Run, shell: &Shell) -> Self {
         Self {
             href: format!("/ui/runs/{}", run.id),
-            id: Id::new(run.id),
             kind: fmt::words(&run.kind),
             short_args: short_args(&run.args),
             badge: run.state.into(),
@@ -180,41 +177,25 @@ pub enum Deed {
     Cancel,
 }
 
-/// Does it to the upload or run (`what`) `id`, on behalf of the visitor: the state moves and the audit row is written in one transaction;
-/// afterwards the doorbell of the run's queue rings. If the process dies between the two, workers poll.
-/// Returns the notice to show.
+/// Does it on behalf of the visitor ([`actions`] audits it and rings the doorbell); returns the notice
+/// to show.
 pub async fn perform(
     state: &AppState,
     session: &PageSession,
     run: &Run,
     deed: Deed,
-    what: &str,
-    id: &(impl std::fmt::Display + Sync),
 ) -> ApiResult<&'static str> {
-    let mut pooled = state.env.pool.get().await?;
-    let conn: &mut AsyncPgConnection = &mut pooled;
-    let actor = session.principal.name.as_str();
-    let details = serde_json::json!({ "run": run.id, "kind": run.kind, "from": run.state });
-    let notice = conn
-        .transaction(async |conn| {
-            let (action, notice) = match deed {
-                Deed::Retry => {
-                    runs::retry_run(conn, run.id).await?;
-                    ("retry", "retried")
-                }
-                Deed::Cancel => match runs::cancel_run(conn, run.id).await? {
-                    Cancelled::Now => ("cancel", "cancelled"),
-                    Cancelled::Requested => ("cancel", "cancelling"),
-                },
-            };
-            audit::record(conn, actor, &format!("{what}.{action}"), &id.to_string(), &details).await?;
-            Ok::<_, RunError>(notice)
-        })
-        .await?;
-    if let Ok(queue) = run.queue.parse::<Queue>() {
-        state.env.doorbells.ring(queue, 1);
-    }
-    Ok(notice)
+    let principal = &session.principal;
+    Ok(match deed {
+        Deed::Retry => {
+            actions::retry_run(state, principal, run.id).await?;
+            "retried"
+        }
+        Deed::Cancel => match actions::cancel_run(state, principal, run.id).await?.state {
+            RunState::Cancelled => "cancelled",
+            _ => "cancelling",
+        },
+    })
 }
 
 /// The run of this id, or the page that says there is none.

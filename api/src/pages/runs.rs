@@ -117,6 +117,7 @@ pub(super) async fn list(
         queue: search.queue.clone(),
         flow: search.flow,
         error: search.error.clone(),
+        ..RunFilter::default()
     };
     let request = PageRequest {
         cursor: wanted.cursor.as_deref().map(Cursor::decode).transpose()?,

@@ -154,7 +154,6 @@ fn notice(uri: &Uri) -> Option<&'static str> {
     let value = uri.query()?.split('&').find_map(|pair| pair.strip_prefix("notice="))?;
     Some(match value {
         "retried" => "It runs again.",
-        "upload-retried" => "What had failed runs again.",
         "cancelled" => "Cancelled.",
         "cancelling" => "Asked to stop. It ends as soon as its running steps have.",
         "accepted" => "The file is stored and on its way.",

@@ -13,6 +13,7 @@ use crate::{
     app::AppState,
     auth::PageSession,
     error::{ApiError, ApiResult},
+    routes::rejects::download,
 };
 use askama::Template;
 use axum::{
@@ -37,7 +38,7 @@ use shared::{
 /// Steps that the page shows; the list of runs has the rest.
 const STEPS: i64 = 25;
 /// Bytes of a rejected record that are shown.
-const RAW_BYTES: usize = 400;
+const RAW_BYTES: usize = 240;
 
 #[derive(Template)]
 #[template(path = "pages/uploads/upload.html")]
@@ -255,6 +256,16 @@ fn cancel_question(shell: &Shell, upload: &Upload) -> Confirm {
     }
 }
 
+/// `GET /ui/uploads/{id}/rejects`: a file to mend and hand in again.
+pub(super) async fn rejects(
+    _session: PageSession,
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> ApiResult<Response> {
+    let upload = find(&mut *state.env.pool.get().await?, &id).await?;
+    Ok(download(state, upload))
+}
+
 /// An upload and the root of its flow.
 async fn find_with_flow(state: &AppState, id: &str) -> ApiResult<(Upload, Run)> {
     let mut conn = state.env.pool.get().await?;
@@ -272,7 +283,7 @@ pub(super) async fn retry(
 ) -> ApiResult<Response> {
     form.verify(&session)?;
     let (upload, root) = find_with_flow(&state, &id).await?;
-    let notice = perform(&state, &session, &root, Deed::Retry, "upload", &upload.id).await?;
+    let notice = perform(&state, &session, &root, Deed::Retry).await?;
     Ok(super::shell::done(&format!("/ui/uploads/{}", upload.id), notice))
 }
 
@@ -298,6 +309,6 @@ pub(super) async fn cancel(
         let confirm = cancel_question(&shell, &upload);
         return page(&ConfirmPage { shell, title: "Cancel the upload", confirm });
     }
-    let notice = perform(&state, &session, &root, Deed::Cancel, "upload", &upload.id).await?;
+    let notice = perform(&state, &session, &root, Deed::Cancel).await?;
     Ok(super::shell::done(&format!("/ui/uploads/{}", upload.id), notice))
 }

@@ -9,12 +9,14 @@ use super::{
 };
 use crate::{
     app::AppState,
-    auth::{PageSession, verify_csrf},
+    auth::PageSession,
     error::ApiResult,
+    intake::{self, Envelope},
 };
 use askama::Template;
 use axum::{
-    extract::{Multipart, Query, State},
+    extract::{Multipart, Query, State, multipart::MultipartRejection},
+    http::HeaderMap,
     response::Response,
 };
 use serde::Deserialize;
@@ -170,12 +172,16 @@ pub(super) async fn form(shell: Shell, State(state): State<AppState>) -> ApiResu
     })
 }
 
-/// `POST /ui/uploads`.
-pub(super) async fn receive() -> ApiResult<Response> {
-    Err(crate::error::ApiError::unavailable("intake", "not there yet"))
-}
-
-/// `GET /ui/uploads/{id}/rejects`.
-pub(super) async fn rejects() -> ApiResult<Response> {
-    Err(crate::error::ApiError::unavailable("download", "not there yet"))
+/// `POST /ui/uploads`: the form's token is its first field, so it is looked at before the file.
+pub(super) async fn receive(
+    session: PageSession,
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    body: Result<Multipart, MultipartRejection>,
+) -> ApiResult<Response> {
+    let form = intake::multipart(&headers, body)?;
+    let envelope = Envelope { session: Some(session.clone()), ..Envelope::default() };
+    let accepted = intake::receive(&state, &session.principal, form, envelope).await?;
+    let notice = if accepted.created { "accepted" } else { "known" };
+    Ok(done(&format!("/ui/uploads/{}", accepted.upload.id), notice))
 }

@@ -16,10 +16,12 @@ pub struct DatabaseConfig {
 impl DatabaseConfig {
     /// Reads the topic; `None` without `DATABASE_URL`.
     pub fn from_env() -> Result<Option<Self>, ConfigError> {
-        let Some(url) = text("DATABASE_URL") else {
-            return Ok(None);
-        };
-        Ok(Some(Self { url, pool_size: parsed("MILLRACE_DATABASE_POOL", 10)? }))
+        text("DATABASE_URL").map(Self::at).transpose()
+    }
+
+    /// The topic for a database that is known by other means (the embedded default).
+    pub fn at(url: String) -> Result<Self, ConfigError> {
+        Ok(Self { url, pool_size: parsed("MILLRACE_DATABASE_POOL", 10)? })
     }
 }
 
@@ -36,10 +38,12 @@ pub struct RedisConfig {
 impl RedisConfig {
     /// Reads the topic; `None` without `REDIS_URL`.
     pub fn from_env() -> Result<Option<Self>, ConfigError> {
-        let Some(url) = text("REDIS_URL") else {
-            return Ok(None);
-        };
-        Ok(Some(Self { url, prefix: parsed("MILLRACE_REDIS_PREFIX", "millrace".to_owned())? }))
+        text("REDIS_URL").map(Self::at).transpose()
+    }
+
+    /// The topic for a Redis that is known by other means (the embedded default).
+    pub fn at(url: String) -> Result<Self, ConfigError> {
+        Ok(Self { url, prefix: parsed("MILLRACE_REDIS_PREFIX", "millrace".to_owned())? })
     }
 }
 

@@ -238,9 +238,7 @@ impl RunContext {
 
     /// Shows how far the run is. Never fails the run: progress is for people.
     pub async fn progress(&self, done: i64, total: Option<i64>, unit: &str, phase: &str) {
-        let Ok(mut conn) = self.env.pool.get().await else {
-            return;
-        };
+        let Ok(mut conn) = self.env.pool.get().await else { return };
         let shown =
             super::queries::set_progress(&mut conn, self.run_id, self.token, done, total, unit, phase).await;
         if let Err(error) = shown {

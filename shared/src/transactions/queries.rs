@@ -118,9 +118,7 @@ pub async fn find_transaction(conn: &mut AsyncPgConnection, id: &str) -> QueryRe
         .first(conn)
         .await
         .optional()?;
-    let Some((client_id, occurred_at)) = key else {
-        return Ok(None);
-    };
+    let Some((client_id, occurred_at)) = key else { return Ok(None) };
     transactions::table
         .filter(transactions::client_id.eq(client_id))
         .filter(transactions::occurred_at.eq(occurred_at))

@@ -130,9 +130,7 @@ async fn claim_idempotency_key(
     conn: &mut AsyncPgConnection,
     new: &NewUpload,
 ) -> Result<Option<Upload>, UploadError> {
-    let Some(key) = &new.idempotency_key else {
-        return Ok(None);
-    };
+    let Some(key) = &new.idempotency_key else { return Ok(None) };
     let taken = diesel::insert_into(idempotency_keys::table)
         .values((
             idempotency_keys::principal.eq(&new.created_by),
@@ -163,9 +161,7 @@ async fn point_idempotency_key(
     new: &NewUpload,
     id: UploadId,
 ) -> QueryResult<()> {
-    let Some(key) = &new.idempotency_key else {
-        return Ok(());
-    };
+    let Some(key) = &new.idempotency_key else { return Ok(()) };
     diesel::update(idempotency_keys::table.find((&new.created_by, key)))
         .set(idempotency_keys::location.eq(id.to_string()))
         .execute(conn)

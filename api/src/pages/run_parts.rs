@@ -101,10 +101,13 @@ pub fn waited(run: &Run, now: DateTime<Utc>) -> String {
     }
 }
 
-/// How long a run ran, from its first attempt to its end or until now.
+/// How long a run ran, from its first attempt to its end, or until now while it runs.
 pub fn ran(run: &Run, now: DateTime<Utc>) -> String {
-    let Some(started) = run.started_at else { return "–".to_owned() };
-    fmt::duration(run.finished_at.unwrap_or(now) - started)
+    match (run.started_at, run.finished_at) {
+        (Some(started), Some(finished)) => fmt::duration(finished - started),
+        (Some(started), None) if run.state == RunState::Running => fmt::duration(now - started),
+        _ => "–".to_owned(),
+    }
 }
 
 /// Why a run waits or failed, in words.
@@ -116,6 +119,7 @@ pub fn why(run: &Run, now: DateTime<Utc>) -> Option<String> {
         (RunState::Blocked, _) => {
             Some(format!("waits for {}", fmt::counted(i64::from(run.blocked_by), "step")))
         }
+        (RunState::Retryable, _) if run.run_at <= now => Some("next attempt is due".to_owned()),
         (RunState::Retryable, _) => Some(format!("next attempt {}", fmt::ago(run.run_at, now))),
         (RunState::Scheduled, _) => Some(format!("starts {}", fmt::ago(run.run_at, now))),
         (_, Some("queue_paused")) => Some("its queue is paused".to_owned()),
@@ -136,6 +140,7 @@ pub fn retry_refusal(run: &Run) -> Option<String> {
     match run.state.next(RunEvent::Retry) {
         Ok(_) => None,
         Err(refused) if refused.from == RunState::Completed => Some("already completed".to_owned()),
+        Err(refused) if refused.from == RunState::Retryable => Some("tries again by itself".to_owned()),
         Err(refused) => Some(format!("still {}", refused.from)),
     }
 }

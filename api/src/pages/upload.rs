@@ -234,7 +234,11 @@ fn step_chips(upload: &Upload, states: &[(RunState, i64)]) -> Vec<Chip> {
 
 fn actions(shell: &Shell, upload: &Upload, root: &Run) -> (Action, Action) {
     let path = format!("/ui/uploads/{}", upload.id);
-    let retry = shell.action("Retry what failed", format!("{path}/retry"), retry_refusal(root));
+    let refusal = match is_moving(upload.state) {
+        true => Some(format!("still {}", upload.state)),
+        false => retry_refusal(root),
+    };
+    let retry = shell.action("Retry what failed", format!("{path}/retry"), refusal);
     let cancel = shell.action("Cancel", format!("{path}/cancel"), cancel_refusal(root));
     let confirm = cancel_question(shell, upload);
     (retry, shell.dangerous(cancel, confirm))

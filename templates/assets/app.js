@@ -166,7 +166,8 @@
       setTimeout(() => { copy.classList.remove("done"); copy.setAttribute("aria-label", "Copy"); }, 1200);
     }
     if (event.target.closest("[data-dismiss]")) event.target.closest(".toast").remove();
-    if (event.target.closest("[data-close]")) event.target.closest("dialog").close();
+    const closing = event.target.closest("[data-close]")?.closest("dialog");
+    if (closing) { event.preventDefault(); closing.close(); }
     if (event.target.closest("[data-keys]")) one("#keys").showModal();
   });
   document.addEventListener("submit", (event) => {

@@ -102,6 +102,17 @@ pub fn cut(text: &str, limit: usize) -> String {
     }
 }
 
+/// A name for a list: of a long one the beginning and the end, where names differ.
+pub fn shortened(name: &str) -> String {
+    let length = name.chars().count();
+    if length <= 64 {
+        return name.to_owned();
+    }
+    let (head, tail): (String, String) =
+        (name.chars().take(40).collect(), name.chars().skip(length - 20).collect());
+    format!("{head}…{tail}")
+}
+
 /// Foreign bytes as text: what is no UTF-8 becomes `�`, control characters become visible, and after
 /// `limit` bytes a note says how many follow.
 pub fn raw(raw: &[u8], limit: usize) -> String {
@@ -160,6 +171,7 @@ mod tests {
         assert_eq!(raw(b"a\0b\xff", 100), "a\u{2400}b\u{fffd}");
         assert_eq!(raw(b"abcdef", 3), "abc… (and 3 bytes more)");
         assert_eq!(raw("\u{202e}abc".as_bytes(), 100), "\u{fffd}abc");
+        assert_eq!(shortened(&"é".repeat(80)).chars().count(), 61);
         assert_eq!(cut("abcdef", 3), "abc… (and 3 more characters)");
     }
 }

@@ -156,7 +156,9 @@ fn pretty(value: &serde_json::Value) -> String {
 
 async fn upload_link(conn: &mut AsyncPgConnection, run: &Run) -> ApiResult<Option<(String, String)>> {
     let upload = upload_queries::find_upload_of_flow(conn, run.flow_id).await?;
-    Ok(upload.map(|upload| (format!("/ui/uploads/{}", upload.id), super::upload_parts::filename(&upload))))
+    Ok(upload.map(|upload| {
+        (format!("/ui/uploads/{}", upload.id), fmt::shortened(&super::upload_parts::filename(&upload)))
+    }))
 }
 
 fn progress(run: &Run, shell: &Shell) -> Option<Progress> {
@@ -250,7 +252,8 @@ fn planned(run: &Run) -> Option<String> {
     let from = run.attempt.max(1);
     let waits: Vec<String> = (from..run.max_attempts)
         .take(4)
-        .map(|attempt| TimeDelta::from_std(retry.delay(attempt, 1.0)).map(fmt::duration).unwrap_or_default())
+        .filter_map(|attempt| TimeDelta::from_std(retry.delay(attempt, 1.0)).ok())
+        .map(|wait| fmt::duration(wait).replace(".0 s", " s"))
         .collect();
     let more = if i64::from(run.max_attempts - from) > 4 { " …" } else { "" };
     (!waits.is_empty()).then(|| {

@@ -9,6 +9,7 @@ use crate::{
     app::AppState,
     auth::PageSession,
     error::{ApiError, ApiResult},
+    router::Who,
 };
 use askama::Template;
 use axum::{
@@ -118,7 +119,12 @@ impl Shell {
 
     /// Whether the visitor may change things.
     pub fn may_operate(&self) -> bool {
-        self.visitor.as_ref().is_some_and(|visitor| matches!(visitor.role, Role::Operator | Role::Admin))
+        self.visitor.as_ref().is_some_and(|visitor| Who::Operators.contains(visitor.role))
+    }
+
+    /// Whether the visitor may hand in files.
+    pub fn may_upload(&self) -> bool {
+        self.visitor.as_ref().is_some_and(|visitor| Who::Uploaders.contains(visitor.role))
     }
 
     /// A button that posts to `href`, unless the state or the visitor's role forbids it.

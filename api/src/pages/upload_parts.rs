@@ -15,7 +15,7 @@ use shared::{
 pub struct UploadLine {
     /// Its page.
     pub href: String,
-    /// The name it was sent under, cut.
+    /// The name it was sent under, shortened.
     pub filename: String,
     /// What its rows are.
     pub kind: UploadKind,
@@ -40,7 +40,7 @@ impl UploadLine {
     pub fn new(upload: &Upload, counts: UploadCounts, shell: &Shell) -> Self {
         Self {
             href: format!("/ui/uploads/{}", upload.id),
-            filename: filename(upload),
+            filename: fmt::shortened(&filename(upload)),
             kind: upload.kind,
             size: fmt::bytes(upload.size_bytes),
             badge: upload.state.into(),
@@ -61,7 +61,7 @@ impl UploadLine {
 /// The file's name as people see it: names come from strangers.
 pub fn filename(upload: &Upload) -> String {
     let name: String = upload.filename.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    if name.trim().is_empty() { "(no name)".to_owned() } else { fmt::cut(&name, 120) }
+    if name.trim().is_empty() { "(no name)".to_owned() } else { name }
 }
 
 /// Whether something still happens to an upload.

@@ -119,7 +119,8 @@ pub async fn live(
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let mut signals = hub.listen(&state);
     let stream = async_stream::stream! {
-        yield Ok(Event::default().event("beat").retry(Duration::from_secs(1)).data(""));
+        // A browser passes no event on that has no data.
+        yield Ok(Event::default().event("beat").retry(Duration::from_secs(1)).data("-"));
         let mut beats = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
         let end = tokio::time::sleep(LIFE);
         tokio::pin!(end);
@@ -135,7 +136,7 @@ pub async fn live(
                     Err(RecvError::Closed) => return,
                 },
             };
-            yield Ok(Event::default().event(name).data(""));
+            yield Ok(Event::default().event(name).data("-"));
         }
     };
     Sse::new(stream).keep_alive(KeepAlive::new().interval(BEAT).text("still here"))

@@ -91,9 +91,7 @@ pub async fn migrate(config: &DatabaseConfig) -> Result<Vec<String>, DbError> {
 }
 
 /// The migrations of this version that the database has not seen.
-pub async fn pending_migrations(
-    connection: &mut AsyncPgConnection,
-) -> Result<Vec<String>, DbError> {
+pub async fn pending_migrations(connection: &mut AsyncPgConnection) -> Result<Vec<String>, DbError> {
     use diesel::{
         QueryableByName,
         migration::{Migration, MigrationSource},
@@ -104,12 +102,10 @@ pub async fn pending_migrations(
         #[diesel(sql_type = diesel::sql_types::Text)]
         version: String,
     }
-    let applied: Vec<Applied> = diesel::sql_query("SELECT version FROM __diesel_schema_migrations")
-        .load(connection)
-        .await?;
-    let known: Vec<Box<dyn Migration<diesel::pg::Pg>>> = MIGRATIONS
-        .migrations()
-        .map_err(|error| DbError::Migrate(error.to_string()))?;
+    let applied: Vec<Applied> =
+        diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load(connection).await?;
+    let known: Vec<Box<dyn Migration<diesel::pg::Pg>>> =
+        MIGRATIONS.migrations().map_err(|error| DbError::Migrate(error.to_string()))?;
     let is_applied = |version: String| applied.iter().any(|row| row.version == version);
     Ok(known
         .iter()

@@ -10,7 +10,8 @@ use tests::{
 };
 
 fn rows() -> u64 {
-    std::env::var("MILLRACE_TEST_ROWS").map_or(60_000, |rows| rows.parse().expect("MILLRACE_TEST_ROWS is a number"))
+    std::env::var("MILLRACE_TEST_ROWS")
+        .map_or(60_000, |rows| rows.parse().expect("MILLRACE_TEST_ROWS is a number"))
 }
 
 /// The api in this process, workers as processes of their own.
@@ -21,21 +22,25 @@ struct Place {
 
 impl Place {
     async fn new() -> Self {
-        let options = AppOptions { worker: false, chunk_records: rows() / 40, max_upload_bytes: 1 << 30, ..AppOptions::default() };
+        let options = AppOptions {
+            worker: false,
+            chunk_records: rows() / 40,
+            max_upload_bytes: 1 << 30,
+            ..AppOptions::default()
+        };
         Self { app: App::start_with(options).await, redis: Redis::start() }
     }
 
     fn worker(&self) -> Process {
         let chunk_records = (rows() / 40).to_string();
-        let files = self.app.files().to_str().expect("a path");
+        let data_dir = self.app.data_dir().to_str().expect("a path");
         Process::millrace(
             &["worker"],
             &[
                 ("DATABASE_URL", &self.app.db.url),
                 ("REDIS_URL", &self.redis.url()),
                 ("MILLRACE_REDIS_PREFIX", "durability"),
-                ("MILLRACE_FILES_DIR", files),
-                ("MILLRACE_DATA_DIR", files),
+                ("MILLRACE_DATA_DIR", data_dir),
                 ("MILLRACE_HEARTBEAT_MS", "300"),
                 ("MILLRACE_LEASE_MS", "1500"),
                 ("MILLRACE_INGEST_SLOTS", "2"),
@@ -61,9 +66,13 @@ impl Place {
         assert_eq!(upload["counts"]["inserted"], rows(), "{upload}");
         assert_eq!(upload["counts"]["read"], rows(), "{upload}");
         files::expect_everything_exact(&self.app.db).await;
-        let sum: String = self.app.db.one("SELECT sum(amount)::numeric(28,2)::text FROM transactions", &[]).await;
+        let sum: String =
+            self.app.db.one("SELECT sum(amount)::numeric(28,2)::text FROM transactions", &[]).await;
         assert_eq!(sum, expected_sum());
-        self.app.db.expect_nothing("SELECT * FROM runs WHERE state NOT IN ('completed', 'available', 'running')").await;
+        self.app
+            .db
+            .expect_nothing("SELECT * FROM runs WHERE state NOT IN ('completed', 'available', 'running')")
+            .await;
     }
 }
 
@@ -73,7 +82,8 @@ fn expected_sum() -> String {
     let mut cents = 0i64;
     for line in file.split(|&byte| byte == b'\n').skip(1).filter(|line| !line.is_empty()) {
         let amount = line.rsplit(|&byte| byte == b',').next().expect("a last field");
-        let digits: String = amount.iter().filter(|byte| byte.is_ascii_digit()).map(|&byte| byte as char).collect();
+        let digits: String =
+            amount.iter().filter(|byte| byte.is_ascii_digit()).map(|&byte| byte as char).collect();
         cents += digits.parse::<i64>().expect("an amount with two decimals");
     }
     format!("{}.{:02}", cents / 100, cents % 100)
@@ -93,7 +103,8 @@ async fn workers_killed_ten_times_lose_and_double_nothing() {
         workers[kill % 2] = place.worker();
     }
     place.expect_undisturbed(&id).await;
-    let crashed: i64 = place.app.db.one("SELECT count(*) FROM run_attempts WHERE outcome = 'crashed'", &[]).await;
+    let crashed: i64 =
+        place.app.db.one("SELECT count(*) FROM run_attempts WHERE outcome = 'crashed'", &[]).await;
     assert!(crashed > 0, "the kills met no running chunk: the test shows nothing");
 }
 

@@ -26,9 +26,14 @@ async fn a_clients_file_with_line_ends_in_addresses_loads_whole() {
 async fn stubs_are_completed_known_clients_updated_and_doubled_addresses_refused() {
     let app = App::start().await;
     app.load("t.csv", files::rows(&["t1,c1,1,2025-01-15,1"]), "").await;
-    let first = format!("{HEADER}c1,Ann,ann@example.org,,,,100,,,,,EUR\nc2,Bob,bob@example.org,,,,5,,,,,USD\n");
+    let first =
+        format!("{HEADER}c1,Ann,ann@example.org,,,,100,,,,,EUR\nc2,Bob,bob@example.org,,,,5,,,,,USD\n");
     let upload = app.load("one.csv", first, "?kind=clients").await;
-    assert_eq!((&upload["counts"]["inserted"], &upload["counts"]["updated"]), (&1.into(), &1.into()), "{upload}");
+    assert_eq!(
+        (&upload["counts"]["inserted"], &upload["counts"]["updated"]),
+        (&1.into(), &1.into()),
+        "{upload}"
+    );
     let second = format!(
         "{HEADER}c1,Ann,ann@example.org,,,,100,,,,,EUR\n\
          c2,Robert,,,,,7,,,,,USD\n\
@@ -41,7 +46,13 @@ async fn stubs_are_completed_known_clients_updated_and_doubled_addresses_refused
     let upload = app.load("two.csv", second, "?kind=clients").await;
     let counts = &upload["counts"];
     assert_eq!(
-        (&counts["duplicates"], &counts["updated"], &counts["inserted"], &counts["conflicts"], &counts["rejected"]),
+        (
+            &counts["duplicates"],
+            &counts["updated"],
+            &counts["inserted"],
+            &counts["conflicts"],
+            &counts["rejected"]
+        ),
         (&1.into(), &1.into(), &1.into(), &3.into(), &1.into()),
         "{upload}"
     );
@@ -49,5 +60,8 @@ async fn stubs_are_completed_known_clients_updated_and_doubled_addresses_refused
     assert!(said[0].contains("client c1 \"Ann\""), "{said:?}");
     assert!(said[1].contains("client c4 (line 5 of this file)"), "{said:?}");
     let bob = app.get("/api/v1/clients/c2").await;
-    assert_eq!((&bob["name"], &bob["email"], &bob["balance"]), (&"Robert".into(), &"bob@example.org".into(), &"7.0000".into()));
+    assert_eq!(
+        (&bob["name"], &bob["email"], &bob["balance"]),
+        (&"Robert".into(), &"bob@example.org".into(), &"7.0000".into())
+    );
 }

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use shared::{
     ids::{ClaimToken, RunId, WorkerId},
     runs::{
-        EnqueueOptions, Finished, Job, JobError, Queue, Retry, RunContext, RunEvent, RunState, Unique, UniqueUntil,
-        enqueue, enqueue_children, enqueue_flow, queries, service,
+        EnqueueOptions, Finished, Job, JobError, Queue, Retry, RunContext, RunEvent, RunState, Unique,
+        UniqueUntil, enqueue, enqueue_children, enqueue_flow, queries, service,
     },
 };
 use std::time::Duration;
@@ -127,7 +127,8 @@ async fn the_database_and_the_code_allow_the_same_transitions() {
         .await
         .unwrap();
     for &from in RunState::ALL {
-        let allowed: Vec<RunState> = RunEvent::ALL.iter().filter_map(|&event| from.next(event).ok()).collect();
+        let allowed: Vec<RunState> =
+            RunEvent::ALL.iter().filter_map(|&event| from.next(event).ok()).collect();
         for &to in RunState::ALL.iter().filter(|&&to| to != from) {
             // The other columns are made to fit the state, so that only the transition can be refused.
             let fitting = |state: RunState| {
@@ -190,7 +191,10 @@ async fn an_ended_run_is_retried_with_its_attempts_kept() {
     let (status, answer) = app.post(&format!("/api/v1/runs/{id}/retry")).await;
     assert!(status.is_success(), "{answer}");
     let run = until(&app, id, RunState::Completed).await;
-    assert_eq!((run.attempt, outcomes(&app, id).await), (2, vec!["failed".to_owned(), "completed".to_owned()]));
+    assert_eq!(
+        (run.attempt, outcomes(&app, id).await),
+        (2, vec!["failed".to_owned(), "completed".to_owned()])
+    );
     let (status, answer) = app.post(&format!("/api/v1/runs/{id}/retry")).await;
     assert_eq!(status.as_u16(), 409, "{answer}");
 }

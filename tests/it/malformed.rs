@@ -42,11 +42,7 @@ async fn each_malformed_row_is_a_reject_with_line_column_and_reason() {
         (b"x,7,1,2025-01-15,", "missing_value", Some("amount")),
         (b"x,7,1,2025-01-15,NaN", "bad_number", Some("amount")),
         (b"x,7,1,2025-01-15,1e40", "number_too_large", Some("amount")),
-        (
-            b"x,7,1,2025-01-15,10000000000000000000000000000000000000000",
-            "number_too_large",
-            Some("amount"),
-        ),
+        (b"x,7,1,2025-01-15,10000000000000000000000000000000000000000", "number_too_large", Some("amount")),
         (b"x,7,1,2025-01-15,1.23456", "too_many_decimals", Some("amount")),
         (b",7,1,2025-01-15,1", "missing_value", Some("transaction_id")),
         (b"   ,7,1,2025-01-15,1", "missing_value", Some("transaction_id")),

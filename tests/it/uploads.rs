@@ -142,12 +142,16 @@ async fn unknown_clients_become_stubs_or_rejects_as_asked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_new_months_want_to_be_confirmed() {
     let app = App::start().await;
-    let rows: Vec<String> =
-        (0..40).map(|month| format!("t{month},1,1,{}-{:02}-10,1", 1990 + month / 12, month % 12 + 1)).collect();
+    let rows: Vec<String> = (0..40)
+        .map(|month| format!("t{month},1,1,{}-{:02}-10,1", 1990 + month / 12, month % 12 + 1))
+        .collect();
     let file = files::rows(&rows.iter().map(String::as_str).collect::<Vec<_>>());
     let refused = app.load("old.csv", file.clone(), "").await;
     assert_eq!(refused["state"], "failed");
-    assert!(refused.to_string().contains("40 months that hold no data yet (1990-01 to 1993-04)"), "{refused}");
+    assert!(
+        refused.to_string().contains("40 months that hold no data yet (1990-01 to 1993-04)"),
+        "{refused}"
+    );
     assert_eq!(app.db.one::<i64>("SELECT count(*) FROM transactions", &[]).await, 0);
     let confirmed = app.load("old.csv", file, "?allow_many_months=true").await;
     assert_eq!(confirmed["counts"]["inserted"], 40, "{confirmed}");

@@ -96,7 +96,7 @@ impl App {
         let env = Arc::new(Environment {
             pool,
             database_url: db.url.clone(),
-            storage: Storage::directory(directory.path()).expect("storage"),
+            storage: Storage::directory(&directory.path().join("files")).expect("storage"),
             clock: Arc::new(SystemClock),
             settings,
             doorbells: Doorbells::new(Some(redis.clone())),
@@ -120,7 +120,10 @@ impl App {
             redis,
             directory,
             admin_token: String::new(),
-            http: reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client"),
+            http: reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .expect("a client"),
             shutdown,
             worker_config: quick_worker(options.chunk_records),
             kinds: options.kinds,
@@ -217,8 +220,8 @@ impl App {
         self.ended(upload["id"].as_str().expect("an id")).await
     }
 
-    /// The directory of the stored files.
-    pub fn files(&self) -> &Path {
+    /// The data directory; the stored files are below it.
+    pub fn data_dir(&self) -> &Path {
         self.directory.path()
     }
 }

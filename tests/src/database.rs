@@ -22,10 +22,11 @@ fn server_url() -> String {
     std::env::var("DATABASE_URL").expect("DATABASE_URL is not set: run the tests by ./run test")
 }
 
+/// The URL with another database. It may have an empty host (a socket), which the `url` crate refuses.
 fn with_database(url: &str, name: &str) -> String {
-    let mut url = url::Url::parse(url).expect("DATABASE_URL is a URL");
-    url.set_path(name);
-    url.to_string()
+    let (start, query) = url.split_once('?').map_or((url, None), |(start, query)| (start, Some(query)));
+    let (server, _) = start.rsplit_once('/').expect("DATABASE_URL names a database");
+    query.map_or(format!("{server}/{name}"), |query| format!("{server}/{name}?{query}"))
 }
 
 async fn connect(url: &str) -> Client {
@@ -40,7 +41,8 @@ fn template_name(zone: chrono_tz::Tz) -> String {
     static SCHEMA: OnceLock<String> = OnceLock::new();
     let schema = SCHEMA.get_or_init(|| {
         let mut digest = sha2::Sha256::new();
-        let mut entries: Vec<_> = walk(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations")));
+        let mut entries: Vec<_> =
+            walk(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations")));
         entries.sort();
         for path in entries {
             digest.update(std::fs::read(path).expect("a migration can be read"));
@@ -99,7 +101,8 @@ impl TestDatabase {
 
     /// Panics, showing rows, unless `sql` returns none.
     pub async fn expect_nothing(&self, sql: &str) {
-        let rows = self.client.query(&format!("SELECT row_to_json(q)::text FROM ({sql}) q LIMIT 5"), &[]).await;
+        let rows =
+            self.client.query(&format!("SELECT row_to_json(q)::text FROM ({sql}) q LIMIT 5"), &[]).await;
         let rows = rows.unwrap_or_else(|error| panic!("{sql}: {error}"));
         let shown: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         assert!(shown.is_empty(), "{sql}\nreturned {shown:#?}");
@@ -127,7 +130,8 @@ impl Drop for TestDatabase {
         let name = self.name.clone();
         // The test's runtime may be ending: drop the database from a thread with one of its own.
         let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 let server = connect(&server_url()).await;
                 let _ = server.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await;

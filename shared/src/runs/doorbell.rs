@@ -77,20 +77,10 @@ impl Doorbells {
     pub async fn answer(&self) -> Option<bool> {
         let config = self.0.config.as_ref()?;
         let ping = async {
-            let mut connection = self
-                .0
-                .connection
-                .get_or_try_init(|| connect(config))
-                .await?
-                .clone();
-            redis::cmd("PING")
-                .query_async::<String>(&mut connection)
-                .await
+            let mut connection = self.0.connection.get_or_try_init(|| connect(config)).await?.clone();
+            redis::cmd("PING").query_async::<String>(&mut connection).await
         };
-        Some(matches!(
-            tokio::time::timeout(PATIENCE, ping).await,
-            Ok(Ok(_))
-        ))
+        Some(matches!(tokio::time::timeout(PATIENCE, ping).await, Ok(Ok(_))))
     }
 
     async fn push(&self, config: &RedisConfig, queue: Queue, runs: u64) -> anyhow::Result<()> {

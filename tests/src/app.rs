@@ -72,7 +72,7 @@ pub fn quick_worker(chunk_records: u64) -> WorkerConfig {
         default_slots: 2,
         heartbeat: Duration::from_millis(500),
         lease: Duration::from_millis(3000),
-        shutdown_grace: Duration::from_secs(5),
+        shutdown_grace: Duration::from_secs(1),
         chunk_records,
     }
 }

@@ -231,6 +231,19 @@ pub async fn find_run(conn: &mut AsyncPgConnection, id: RunId) -> QueryResult<Op
     runs::table.find(id).select(Run::as_select()).first(conn).await.optional()
 }
 
+/// The newest run whose id ends so, of the latest 100,000: people see only an id's end.
+pub async fn find_by_ending(conn: &mut AsyncPgConnection, ending: &str) -> QueryResult<Option<RunId>> {
+    diesel::sql_query(
+        "SELECT id FROM (SELECT id FROM runs ORDER BY id DESC LIMIT 100000) AS latest
+         WHERE right(id::text, 8) = $1 ORDER BY id DESC LIMIT 1",
+    )
+    .bind::<Text, _>(ending)
+    .get_result::<IdRow>(conn)
+    .await
+    .optional()
+    .map(|row| row.map(|row| row.id))
+}
+
 /// What a list of runs is narrowed to.
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {

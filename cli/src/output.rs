@@ -8,15 +8,15 @@ use std::{
 };
 
 /// Prints a line of the result.
-#[expect(clippy::print_stdout, reason = "this is where the command line speaks")]
 pub fn say(line: impl Display) {
-    println!("{line}");
+    // A reader that went away (`… | head`) is no reason to stop the work.
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Prints a remark beside the result.
-#[expect(clippy::print_stderr, reason = "this is where the command line speaks")]
 pub fn remark(line: impl Display) {
-    eprintln!("{line}");
+    // As above.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Where ready-made bytes (generated files) go.

@@ -33,15 +33,14 @@ impl Place {
 
     fn worker(&self) -> Process {
         let chunk_records = (rows() / 40).to_string();
-        let files = self.app.files().to_str().expect("a path");
+        let data_dir = self.app.data_dir().to_str().expect("a path");
         Process::millrace(
             &["worker"],
             &[
                 ("DATABASE_URL", &self.app.db.url),
                 ("REDIS_URL", &self.redis.url()),
                 ("MILLRACE_REDIS_PREFIX", "durability"),
-                ("MILLRACE_FILES_DIR", files),
-                ("MILLRACE_DATA_DIR", files),
+                ("MILLRACE_DATA_DIR", data_dir),
                 ("MILLRACE_HEARTBEAT_MS", "300"),
                 ("MILLRACE_LEASE_MS", "1500"),
                 ("MILLRACE_INGEST_SLOTS", "2"),

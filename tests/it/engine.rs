@@ -141,16 +141,16 @@ async fn the_database_and_the_code_allow_the_same_transitions() {
                     i32::from(state == RunState::Blocked),
                 )
             };
-            db.client
-                .batch_execute(&format!(
-                    "DELETE FROM runs; ALTER TABLE runs DISABLE TRIGGER runs_guard;
-                     INSERT INTO runs (id, kind, queue, state, max_attempts, flow_id, created_by)
-                     VALUES (gen_random_uuid(), 'k', 'q', 'available', 1, gen_random_uuid(), 't');
-                     UPDATE runs SET {}; ALTER TABLE runs ENABLE TRIGGER runs_guard",
-                    fitting(from)
-                ))
-                .await
-                .unwrap();
+            for statement in [
+                "DELETE FROM runs",
+                "ALTER TABLE runs DISABLE TRIGGER runs_guard",
+                "INSERT INTO runs (id, kind, queue, state, max_attempts, flow_id, created_by)
+                 VALUES (gen_random_uuid(), 'k', 'q', 'available', 1, gen_random_uuid(), 't')",
+                &format!("UPDATE runs SET {}", fitting(from)),
+                "ALTER TABLE runs ENABLE TRIGGER runs_guard",
+            ] {
+                db.client.batch_execute(statement).await.unwrap();
+            }
             let moved = db.client.execute(&format!("UPDATE runs SET {}", fitting(to)), &[]).await;
             assert_eq!(moved.is_ok(), allowed.contains(&to), "{from} to {to}: {moved:?}");
         }
@@ -167,7 +167,7 @@ async fn every_attempt_is_kept_and_the_last_failure_discards() {
     let run = until(&app, badly, RunState::Discarded).await;
     assert_eq!(outcomes(&app, badly).await, ["error", "error", "error"]);
     assert_eq!(run.error.as_deref(), Some("not yet \u{fffd} 42"));
-    assert_eq!(run.fingerprint.as_deref(), Some("obey: not yet \u{fffd} #"));
+    assert_eq!(run.fingerprint.as_deref(), Some("obey: not yet #"));
     let attempts = queries::attempts(&mut *app.env.pool.get().await.unwrap(), badly).await.unwrap();
     assert_eq!(attempts[1].error.as_deref(), Some("panicked: out of \"order\" 1"));
     assert!(attempts[1].backtrace.as_ref().unwrap().contains("engine.rs"), "{:?}", attempts[1].backtrace);
@@ -404,11 +404,11 @@ async fn a_silent_workers_runs_are_taken_over_and_its_connections_ended() {
             "INSERT INTO workers (id, host, pid, version) VALUES ('{silent}', 'gone', 1, 'test');
              INSERT INTO runs (id, kind, queue, args, state, attempt, max_attempts, claim_token, worker_id, flow_id, created_by)
              VALUES ('{id}', 'obey', 'default', '{{\"orders\": []}}', 'running', 1, 3, gen_random_uuid(), '{silent}', '{id}', 'test');
-             INSERT INTO run_attempts (run_id, attempt, worker_id) VALUES ('{id}', 1, '{silent}');
-             BEGIN; SELECT 1 FROM runs WHERE id = '{id}' FOR UPDATE"
+             INSERT INTO run_attempts (run_id, attempt, worker_id) VALUES ('{id}', 1, '{silent}')"
         ))
         .await
         .unwrap();
+    zombie.batch_execute(&format!("BEGIN; SELECT 1 FROM runs WHERE id = '{id}' FOR UPDATE")).await.unwrap();
     let run = until(&app, id, RunState::Completed).await;
     assert_eq!((run.attempt, run.crashes), (2, 1));
     assert_eq!(outcomes(&app, id).await, ["crashed", "completed"]);

@@ -72,7 +72,7 @@ pub fn quick_worker(chunk_records: u64) -> WorkerConfig {
         default_slots: 2,
         heartbeat: Duration::from_millis(500),
         lease: Duration::from_millis(3000),
-        shutdown_grace: Duration::from_secs(5),
+        shutdown_grace: Duration::from_secs(1),
         chunk_records,
     }
 }
@@ -96,7 +96,7 @@ impl App {
         let env = Arc::new(Environment {
             pool,
             database_url: db.url.clone(),
-            storage: Storage::directory(directory.path()).expect("storage"),
+            storage: Storage::directory(&directory.path().join("files")).expect("storage"),
             clock: Arc::new(SystemClock),
             settings,
             doorbells: Doorbells::new(Some(redis.clone())),
@@ -220,8 +220,8 @@ impl App {
         self.ended(upload["id"].as_str().expect("an id")).await
     }
 
-    /// The directory of the stored files.
-    pub fn files(&self) -> &Path {
+    /// The data directory; the stored files are below it.
+    pub fn data_dir(&self) -> &Path {
         self.directory.path()
     }
 }

@@ -22,10 +22,11 @@ fn server_url() -> String {
     std::env::var("DATABASE_URL").expect("DATABASE_URL is not set: run the tests by ./run test")
 }
 
+/// The URL with another database. It may have an empty host (a socket), which the `url` crate refuses.
 fn with_database(url: &str, name: &str) -> String {
-    let mut url = url::Url::parse(url).expect("DATABASE_URL is a URL");
-    url.set_path(name);
-    url.to_string()
+    let (start, query) = url.split_once('?').map_or((url, None), |(start, query)| (start, Some(query)));
+    let (server, _) = start.rsplit_once('/').expect("DATABASE_URL names a database");
+    query.map_or(format!("{server}/{name}"), |query| format!("{server}/{name}?{query}"))
 }
 
 async fn connect(url: &str) -> Client {

@@ -5,14 +5,16 @@ use shared::synthetic;
 /// Service E's form, seeded.
 pub fn transactions(rows: u64, seed: u64) -> Vec<u8> {
     let mut file = Vec::new();
-    synthetic::write_transactions(&mut file, rows, seed, synthetic::Form::E).expect("memory takes it");
+    synthetic::write_transactions(&mut file, rows, seed, synthetic::TransactionForm::E)
+        .expect("memory takes it");
     file
 }
 
 /// Thirteen columns, seeded.
 pub fn wide_transactions(rows: u64, seed: u64) -> Vec<u8> {
     let mut file = Vec::new();
-    synthetic::write_transactions(&mut file, rows, seed, synthetic::Form::Wide).expect("memory takes it");
+    synthetic::write_transactions(&mut file, rows, seed, synthetic::TransactionForm::Wide)
+        .expect("memory takes it");
     file
 }
 

@@ -81,7 +81,7 @@ impl ListParams for RangeParams {
 impl RangeParams {
     /// The filter over all clients. A range that ends before it begins is refused.
     pub fn into_filter(self) -> ApiResult<TransactionFilter> {
-        if self.from.zip(self.to).is_some_and(|(from, to)| from > to) {
+        if self.from.zip(self.to).is_some_and(|(from, to)| from >= to) {
             return Err(ApiError::bad_parameter("to", "The range ends before it begins."));
         }
         Ok(TransactionFilter {

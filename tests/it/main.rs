@@ -3,5 +3,6 @@
 mod clients;
 mod engine;
 mod malformed;
+mod pages;
 mod statuses;
 mod uploads;

@@ -1,0 +1,208 @@
+//! The pages as a browser without JavaScript uses them: cookies, forms, redirects.
+
+use reqwest::{Client, Response, StatusCode, multipart, redirect::Policy};
+use shared::auth::Role;
+use tests::{App, AppOptions, app::PASSWORD, eventually};
+
+/// A browser that has logged in.
+struct Browser {
+    http: Client,
+    url: String,
+    csrf: String,
+}
+
+impl Browser {
+    async fn log_in(app: &App, role: Role) -> Self {
+        let name = format!("browser-{role}");
+        let mut conn = app.env.pool.get().await.unwrap();
+        shared::auth::create_user(&mut conn, &name, None, PASSWORD, role).await.unwrap();
+        let http = Client::builder().cookie_store(true).redirect(Policy::none()).build().unwrap();
+        let mut browser = Self { http, url: app.url.clone(), csrf: String::new() };
+        let answer = browser.post("/ui/login", &[("username", &name), ("password", PASSWORD)]).await;
+        assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+        let page = browser.page("/ui").await;
+        browser.csrf = between(&page, "name=\"csrf_token\" value=\"", "\"").to_owned();
+        browser
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        self.http.get(format!("{}{path}", self.url)).send().await.unwrap()
+    }
+
+    async fn page(&self, path: &str) -> String {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer.text().await.unwrap()
+    }
+
+    async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Response {
+        self.http.post(format!("{}{path}", self.url)).form(fields).send().await.unwrap()
+    }
+
+    async fn upload(&self, csrf: &str, name: &str, content: &str) -> Response {
+        let file = multipart::Part::text(content.to_owned()).file_name(name.to_owned());
+        let form = multipart::Form::new()
+            .text("csrf_token", csrf.to_owned())
+            .text("kind", "transactions")
+            .text("zone", "")
+            .part("file", file);
+        self.http.post(format!("{}/ui/uploads", self.url)).multipart(form).send().await.unwrap()
+    }
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+    text.split_once(before).and_then(|(_, rest)| rest.split_once(after)).map(|(found, _)| found).unwrap()
+}
+
+fn location(answer: &Response) -> String {
+    assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+    answer.headers()["location"].to_str().unwrap().to_owned()
+}
+
+const FILE: &str = "transaction_id,user_id,timestamp,transaction_amount\n\
+                    t-1,u-1,2026-03-01 10:00:00,5.00\n\
+                    t-2,u-1,2026-03-01 11:00:00,7.50\n\
+                    t-3,u-1,2026-03-01 12:00:00,<script>alert(3)</script>\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_uploads_a_file_and_reads_what_became_of_it() {
+    let app = App::start().await;
+    let browser = Browser::log_in(&app, Role::Operator).await;
+    let path = location(&browser.upload(&browser.csrf, "<b>march</b>.csv", FILE).await);
+    let id = between(&path, "/ui/uploads/", "?").to_owned();
+    app.ended(&id).await;
+
+    let page = browser.page(&format!("/ui/uploads/{id}")).await;
+    assert!(page.contains("3 of 3 records"), "{page}");
+    assert!(page.contains("1 reject by reason"), "{page}");
+    assert!(!page.contains("<b>march") && !page.contains("<script>alert"), "what strangers wrote is escaped");
+    let rejects = browser.page(&format!("/ui/uploads/{id}/rejects")).await;
+    assert!(rejects.contains("t-3,u-1"), "{rejects}");
+
+    let again = location(&browser.upload(&browser.csrf, "same.csv", FILE).await);
+    assert_eq!(again, format!("/ui/uploads/{id}?notice=known"));
+    for (path, text) in [
+        ("/ui/clients/u-1", "12<span class=\"cents\">.50</span>"),
+        ("/ui/transactions?q=t-2", "t-2"),
+        ("/ui/transactions?from=2026-03-02", "No transactions match"),
+        ("/ui/runs?q=kind:ingest_chunk", "ingest chunk"),
+        ("/ui/clients?q=u-", "only the id is known"),
+        ("/ui", "Latest uploads"),
+    ] {
+        assert!(browser.page(path).await.contains(text), "{path} shows {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_page_needs_inline_script_or_style() {
+    let app = App::start_with(AppOptions { worker: false, ..AppOptions::default() }).await;
+    let browser = Browser::log_in(&app, Role::Admin).await;
+    let empty = ["/ui", "/ui/uploads", "/ui/uploads/new", "/ui/runs", "/ui/clients", "/ui/transactions"];
+    let upload = location(&browser.upload(&browser.csrf, "one.csv", FILE).await);
+    let run = app.get("/api/v1/runs?limit=1").await["items"][0]["id"].as_str().unwrap().to_owned();
+    let full = [upload, format!("/ui/runs/{run}"), "/ui/nowhere".to_owned()];
+    for path in empty.iter().map(ToString::to_string).chain(full) {
+        let answer = browser.get(&path).await;
+        let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
+        assert!(policy.contains("style-src 'self'") && !policy.contains("unsafe"), "{policy}");
+        let page = answer.text().await.unwrap();
+        assert!(page.contains("<main"), "{path} is a page");
+        for forbidden in [" style=", "<script>", " onclick=", "<style"] {
+            assert!(!page.contains(forbidden), "{path} holds {forbidden}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_without_the_sessions_token_changes_nothing() {
+    let app = App::start_with(AppOptions { worker: false, ..AppOptions::default() }).await;
+    let browser = Browser::log_in(&app, Role::Admin).await;
+    let refused = browser.upload("guessed", "one.csv", FILE).await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    assert_eq!(app.db.one::<i64>("SELECT count(*) FROM uploads", &[]).await, 0);
+
+    let upload = location(&browser.upload(&browser.csrf, "one.csv", FILE).await);
+    let upload = upload.split('?').next().unwrap();
+    let refused =
+        browser.post(&format!("{upload}/cancel"), &[("csrf_token", "guessed"), ("confirmed", "yes")]).await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    app.db.expect_nothing("SELECT id FROM runs WHERE cancel_requested").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_asks_first_and_is_audited() {
+    let app = App::start_with(AppOptions { worker: false, ..AppOptions::default() }).await;
+    let browser = Browser::log_in(&app, Role::Operator).await;
+    let upload = location(&browser.upload(&browser.csrf, "one.csv", FILE).await);
+    let upload = upload.split('?').next().unwrap();
+    let cancel = format!("{upload}/cancel");
+
+    let asked = browser.post(&cancel, &[("csrf_token", &browser.csrf)]).await;
+    assert_eq!(asked.status(), StatusCode::OK);
+    assert!(asked.text().await.unwrap().contains("Cancel the upload of one.csv?"));
+    app.db.expect_nothing("SELECT id FROM runs WHERE cancel_requested").await;
+
+    let done = browser.post(&cancel, &[("csrf_token", &browser.csrf), ("confirmed", "yes")]).await;
+    assert_eq!(location(&done), format!("{upload}?notice=cancelled"));
+    assert!(browser.page(upload).await.contains("It was cancelled."));
+    let audited = "SELECT count(*) FROM audit_log WHERE actor = 'browser-operator' AND action = 'run.cancel'";
+    assert_eq!(app.db.one::<i64>(audited, &[]).await, 1);
+
+    let retried = browser.post(&format!("{upload}/retry"), &[("csrf_token", &browser.csrf)]).await;
+    assert_eq!(location(&retried), format!("{upload}?notice=retried"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_leads_only_to_our_pages() {
+    let app = App::start_with(AppOptions { worker: false, ..AppOptions::default() }).await;
+    let browser = Browser::log_in(&app, Role::Viewer).await;
+    let stranger = Client::builder().redirect(Policy::none()).build().unwrap();
+    let sent = stranger.get(format!("{}/ui/runs?state=failed", app.url)).send().await.unwrap();
+    assert_eq!(location(&sent), "/ui/login?next=%2Fui%2Fruns%3Fstate%3Dfailed");
+    for (next, goal) in [("/ui/runs?state=failed", "/ui/runs?state=failed"), ("https://example.com", "/ui")] {
+        let fields = [("username", "browser-viewer"), ("password", PASSWORD), ("next", next)];
+        assert_eq!(location(&browser.post("/ui/login", &fields).await), goal);
+    }
+    let wrong = browser.post("/ui/login", &[("username", "browser-viewer"), ("password", "guessed")]).await;
+    assert_eq!(wrong.status(), StatusCode::UNAUTHORIZED);
+    assert!(wrong.text().await.unwrap().contains("The username or the password is wrong."));
+    assert_eq!(browser.get("/ui/uploads/new").await.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_told_to_those_who_listen() {
+    let app = App::start_with(AppOptions { worker: false, ..AppOptions::default() }).await;
+    let browser = Browser::log_in(&app, Role::Operator).await;
+    let mut stream = browser.get("/ui/live").await;
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let first = String::from_utf8(stream.chunk().await.unwrap().unwrap().to_vec()).unwrap();
+    assert!(first.contains("event: beat"), "{first}");
+    let looked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT concat_ws%' \
+                  AND datname = current_database() AND pid <> pg_backend_pid()";
+    let db = &app.db;
+    eventually("the first look", || async move { (db.one::<i64>(looked, &[]).await > 0).then_some(()) })
+        .await;
+    browser.upload(&browser.csrf, "one.csv", FILE).await;
+    loop {
+        let told = String::from_utf8(stream.chunk().await.unwrap().unwrap().to_vec()).unwrap();
+        if told.contains("event: change") {
+            assert!(told.contains("data: "), "browsers pass on no event without data: {told}");
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn assets_are_kept_by_their_content() {
+    let app = App::start_with(AppOptions { worker: false, ..AppOptions::default() }).await;
+    let http = Client::new();
+    let page = http.get(format!("{}/ui/login", app.url)).send().await.unwrap().text().await.unwrap();
+    let sheet = between(&page, "rel=\"stylesheet\" href=\"", "\"");
+    let answer = http.get(format!("{}{sheet}", app.url)).send().await.unwrap();
+    assert!(answer.headers()["cache-control"].to_str().unwrap().contains("immutable"));
+    let etag = answer.headers()["etag"].clone();
+    let known = http.get(format!("{}{sheet}", app.url)).header("if-none-match", etag).send().await.unwrap();
+    assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
+    let missing = http.get(format!("{}/assets/../Cargo.toml", app.url)).send().await.unwrap();
+    assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+}

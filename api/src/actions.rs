@@ -50,9 +50,7 @@ async fn act(state: &AppState, principal: &Principal, id: RunId, action: Action)
     let mut attempt = 1;
     let run = loop {
         match in_transaction(conn, &principal.name, id, action).await {
-            Err(RunError::Database(error)) if attempt < ATTEMPTS && lost_a_deadlock(&error) => {
-                attempt += 1
-            }
+            Err(RunError::Database(error)) if attempt < ATTEMPTS && lost_a_deadlock(&error) => attempt += 1,
             other => break other?,
         }
     };
@@ -82,9 +80,7 @@ async fn in_transaction(
             }
         };
         audit::record(conn, actor, action.name(), &id.to_string(), &details).await?;
-        queries::find_run(conn, id)
-            .await?
-            .ok_or(RunError::NotFound(id))
+        queries::find_run(conn, id).await?.ok_or(RunError::NotFound(id))
     })
     .await
 }

@@ -30,10 +30,8 @@ pub fn app(state: AppState) -> Router {
 /// Serves until `state.shutdown` ends; requests in flight are finished, for ten seconds at most.
 pub async fn serve(state: AppState, listener: TcpListener) -> anyhow::Result<()> {
     let shutdown = state.shutdown.clone();
-    let service =
-        ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app(state));
-    let server =
-        axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app(state));
+    let server = axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::select! {
         result = server.into_future() => result?,
         () = async { shutdown.cancelled().await; tokio::time::sleep(GRACE).await } => {

@@ -11,9 +11,7 @@ use crate::{
     router::{self, Rule},
 };
 use axum::{
-    extract::{
-        ConnectInfo, FromRequestParts, MatchedPath, OptionalFromRequestParts, Request, State,
-    },
+    extract::{ConnectInfo, FromRequestParts, MatchedPath, OptionalFromRequestParts, Request, State},
     http::{HeaderMap, Method, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
@@ -72,19 +70,13 @@ async fn admit(state: &AppState, mut request: Request) -> Result<Request, Box<Re
     let Some(path) = request.extensions().get::<MatchedPath>().cloned() else {
         return Ok(request);
     };
-    let method = if request.method() == Method::HEAD {
-        Method::GET
-    } else {
-        request.method().clone()
-    };
+    let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
     if method == Method::OPTIONS {
         let allow = [(header::ALLOW, router::allowed_methods(path.as_str()))];
         return Err(Box::new((StatusCode::NO_CONTENT, allow).into_response()));
     }
     let Some(rule) = router::rule(&method, path.as_str()) else {
-        return Err(Box::new(
-            router::method_not_allowed(path.as_str()).into_response(),
-        ));
+        return Err(Box::new(router::method_not_allowed(path.as_str()).into_response()));
     };
     let unsafe_method = method != Method::GET;
     if rule.is_public() {
@@ -112,10 +104,7 @@ async fn admit(state: &AppState, mut request: Request) -> Result<Request, Box<Re
             if unsafe_method {
                 refuse_cross_site(&parts.headers).map_err(boxed)?;
                 if !is_page(parts.uri.path()) {
-                    let sent = parts
-                        .headers
-                        .get("x-csrf-token")
-                        .and_then(|value| value.to_str().ok());
+                    let sent = parts.headers.get("x-csrf-token").and_then(|value| value.to_str().ok());
                     verify_csrf(&session, sent.unwrap_or_default()).map_err(boxed)?;
                 }
             }
@@ -143,12 +132,7 @@ fn check_role(rule: &Rule, principal: &Principal) -> ApiResult<()> {
     Err(ApiError::forbidden(format!(
         "The role {} may not do this; it takes {}.",
         principal.role,
-        rule.who
-            .roles()
-            .iter()
-            .map(|role| role.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
+        rule.who.roles().iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
     )))
 }
 
@@ -164,23 +148,13 @@ async fn authenticate(state: &AppState, headers: &HeaderMap) -> ApiResult<Proof>
     let key = headers.get("x-api-key");
     if let Some(value) = key.or_else(|| headers.get(header::AUTHORIZATION)) {
         let text = value.to_str().unwrap_or_default();
-        let credential = if key.is_some() {
-            Some(text)
-        } else {
-            bearer(text)
-        };
+        let credential = if key.is_some() { Some(text) } else { bearer(text) };
         let Some(credential) = credential.map(str::trim).filter(|text| !text.is_empty()) else {
-            return Err(ApiError::unauthorized(
-                "The header Authorization has the form `Bearer <token>`.",
-            ));
+            return Err(ApiError::unauthorized("The header Authorization has the form `Bearer <token>`."));
         };
-        return by_credential(state, credential, key.is_some())
-            .await
-            .map(Proof::Credential);
+        return by_credential(state, credential, key.is_some()).await.map(Proof::Credential);
     }
-    Ok(find_page_session(state, headers)
-        .await?
-        .map_or(Proof::Nothing, Proof::Session))
+    Ok(find_page_session(state, headers).await?.map_or(Proof::Nothing, Proof::Session))
 }
 
 fn bearer(header: &str) -> Option<&str> {
@@ -193,37 +167,18 @@ async fn by_credential(state: &AppState, credential: &str, key_only: bool) -> Ap
         let mut conn = state.env.pool.get().await?;
         let key = auth::find_api_key(&mut conn, credential)
             .await?
-            .ok_or_else(|| {
-                ApiError::unauthorized("The API key is unknown, has expired or was revoked.")
-            })?;
-        return Ok(Principal {
-            name: format!("key:{}", key.name),
-            role: key.role,
-            user_id: None,
-        });
+            .ok_or_else(|| ApiError::unauthorized("The API key is unknown, has expired or was revoked."))?;
+        return Ok(Principal { name: format!("key:{}", key.name), role: key.role, user_id: None });
     }
-    let user_id = auth::read_token(
-        &state.env.settings.signing_key,
-        credential,
-        state.env.clock.now(),
-    )?;
+    let user_id = auth::read_token(&state.env.settings.signing_key, credential, state.env.clock.now())?;
     let mut conn = state.env.pool.get().await?;
     let user = auth::queries::find_active_user(&mut conn, user_id)
         .await?
-        .ok_or_else(|| {
-            ApiError::unauthorized("The token's user is disabled or no longer exists.")
-        })?;
-    Ok(Principal {
-        name: user.username,
-        role: user.role,
-        user_id: Some(user.id),
-    })
+        .ok_or_else(|| ApiError::unauthorized("The token's user is disabled or no longer exists."))?;
+    Ok(Principal { name: user.username, role: user.role, user_id: Some(user.id) })
 }
 
-async fn find_page_session(
-    state: &AppState,
-    headers: &HeaderMap,
-) -> ApiResult<Option<PageSession>> {
+async fn find_page_session(state: &AppState, headers: &HeaderMap) -> ApiResult<Option<PageSession>> {
     let jar = CookieJar::from_headers(headers);
     let Some(cookie) = jar.get(SESSION_COOKIE) else {
         return Ok(None);
@@ -277,19 +232,10 @@ fn refuse_cross_site(headers: &HeaderMap) -> ApiResult<()> {
 }
 
 fn to_login(parts: &Parts) -> Redirect {
-    let target = parts
-        .uri
-        .path_and_query()
-        .map_or("/ui", |target| target.as_str());
+    let target = parts.uri.path_and_query().map_or("/ui", |target| target.as_str());
     // A form cannot be sent again after the login; its page can.
-    let target = if parts.method == Method::GET {
-        target
-    } else {
-        "/ui"
-    };
-    let query = url::form_urlencoded::Serializer::new(String::new())
-        .append_pair("next", target)
-        .finish();
+    let target = if parts.method == Method::GET { target } else { "/ui" };
+    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", target).finish();
     Redirect::to(&format!("{LOGIN_PATH}?{query}"))
 }
 
@@ -322,11 +268,7 @@ impl<S: Sync> FromRequestParts<S> for Principal {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
         // Absent only on a route that the access table makes public.
-        parts
-            .extensions
-            .get()
-            .cloned()
-            .ok_or_else(|| ApiError::unauthorized("Log in first."))
+        parts.extensions.get().cloned().ok_or_else(|| ApiError::unauthorized("Log in first."))
     }
 }
 
@@ -334,21 +276,15 @@ impl FromRequestParts<AppState> for PageSession {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Response> {
-        let session =
-            <Self as OptionalFromRequestParts<AppState>>::from_request_parts(parts, state).await;
-        session
-            .map_err(IntoResponse::into_response)?
-            .ok_or_else(|| to_login(parts).into_response())
+        let session = <Self as OptionalFromRequestParts<AppState>>::from_request_parts(parts, state).await;
+        session.map_err(IntoResponse::into_response)?.ok_or_else(|| to_login(parts).into_response())
     }
 }
 
 impl OptionalFromRequestParts<AppState> for PageSession {
     type Rejection = ApiError;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &AppState,
-    ) -> Result<Option<Self>, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Option<Self>, ApiError> {
         match parts.extensions.get::<Self>() {
             Some(session) => Ok(Some(session.clone())),
             None => find_page_session(state, &parts.headers).await,
@@ -360,12 +296,7 @@ impl<S: Sync> FromRequestParts<S> for ClientAddress {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        Ok(Self(
-            parts
-                .extensions
-                .get::<ConnectInfo<SocketAddr>>()
-                .map(|info| info.0.ip()),
-        ))
+        Ok(Self(parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())))
     }
 }
 
@@ -375,18 +306,8 @@ mod tests {
 
     #[test]
     fn after_the_login_one_stays_on_our_pages() {
-        assert_eq!(
-            safe_next(Some("/ui/runs?state=failed")),
-            "/ui/runs?state=failed"
-        );
-        for foreign in [
-            "https://example.com",
-            "//example.com",
-            "/uix",
-            "/docs",
-            "ui",
-            "",
-        ] {
+        assert_eq!(safe_next(Some("/ui/runs?state=failed")), "/ui/runs?state=failed");
+        for foreign in ["https://example.com", "//example.com", "/uix", "/docs", "ui", ""] {
             assert_eq!(safe_next(Some(foreign)), "/ui");
         }
         assert_eq!(safe_next(None), "/ui");

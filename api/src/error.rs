@@ -11,9 +11,7 @@ use axum::{
 };
 use diesel_async::pooled_connection::deadpool::PoolError;
 use serde::Serialize;
-use shared::{
-    auth::AuthError, db::DbError, pagination::InvalidCursor, runs::RunError, uploads::UploadError,
-};
+use shared::{auth::AuthError, db::DbError, pagination::InvalidCursor, runs::RunError, uploads::UploadError};
 use std::sync::Arc;
 
 /// Result of a handler.
@@ -80,54 +78,28 @@ impl ApiError {
             field: None,
             errors: Vec::new(),
         };
-        Self {
-            problem,
-            headers: Vec::new(),
-            cause: None,
-        }
+        Self { problem, headers: Vec::new(), cause: None }
     }
 
     /// 400: a parameter, header or path that cannot be read.
     pub fn bad_parameter(field: &str, detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "invalid-parameter",
-            "Invalid parameter",
-            detail,
-        )
-        .at(field)
+        Self::new(StatusCode::BAD_REQUEST, "invalid-parameter", "Invalid parameter", detail).at(field)
     }
 
     /// 400: a request that cannot be read.
     pub fn bad_request(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "bad-request",
-            "Bad request",
-            detail,
-        )
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", "Bad request", detail)
     }
 
     /// 422: a field that can be read but not used.
     pub fn invalid(field: &str, detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid-field",
-            "Invalid field",
-            detail,
-        )
-        .at(field)
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-field", "Invalid field", detail).at(field)
     }
 
     /// 401, with how to do better.
     pub fn unauthorized(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "unauthorized",
-            "Authentication needed",
-            detail,
-        )
-        .with(header::WWW_AUTHENTICATE, "Bearer realm=\"millrace\"")
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Authentication needed", detail)
+            .with(header::WWW_AUTHENTICATE, "Bearer realm=\"millrace\"")
     }
 
     /// 403.
@@ -147,12 +119,7 @@ impl ApiError {
 
     /// 413.
     pub fn too_large(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too-large",
-            "Too large",
-            detail,
-        )
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", detail)
     }
 
     /// 500; the cause goes to the log.
@@ -181,10 +148,7 @@ impl ApiError {
     /// Names the field at fault.
     pub fn at(mut self, field: &str) -> Self {
         self.problem.field.get_or_insert_with(|| field.to_owned());
-        self.problem.errors.push(FieldError {
-            field: field.to_owned(),
-            detail: self.problem.detail.clone(),
-        });
+        self.problem.errors.push(FieldError { field: field.to_owned(), detail: self.problem.detail.clone() });
         self
     }
 
@@ -216,11 +180,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         if self.problem.status.is_server_error() {
             let cause = self.cause.as_deref().unwrap_or("unknown");
-            tracing::error!(
-                status = self.problem.status.as_u16(),
-                cause,
-                "a request failed: {cause}"
-            );
+            tracing::error!(status = self.problem.status.as_u16(), cause, "a request failed: {cause}");
         }
         let mut response = self.problem.status.into_response();
         for (name, value) in self.headers {
@@ -238,9 +198,7 @@ impl From<diesel::result::Error> for ApiError {
             Error::DatabaseError(DatabaseErrorKind::ClosedConnection, _)
             | Error::BrokenTransactionManager => Self::unavailable("database", error),
             Error::DatabaseError(_, info)
-                if SHUTTING_DOWN
-                    .iter()
-                    .any(|text| info.message().contains(text)) =>
+                if SHUTTING_DOWN.iter().any(|text| info.message().contains(text)) =>
             {
                 Self::unavailable("database", error)
             }
@@ -276,10 +234,7 @@ impl From<DbError> for ApiError {
 
 impl From<InvalidCursor> for ApiError {
     fn from(error: InvalidCursor) -> Self {
-        Self::bad_parameter(
-            "cursor",
-            format!("{error}; leave it out to begin at the start"),
-        )
+        Self::bad_parameter("cursor", format!("{error}; leave it out to begin at the start"))
     }
 }
 
@@ -289,24 +244,17 @@ impl From<AuthError> for ApiError {
         match error {
             AuthError::Invalid { field, reason } => Self::invalid(field, reason),
             AuthError::Taken(detail) => Self::conflict("name-taken", detail),
-            AuthError::WrongCredentials => Self::new(
-                StatusCode::UNAUTHORIZED,
-                "wrong-credentials",
-                "Wrong credentials",
-                text,
-            )
-            .with(header::WWW_AUTHENTICATE, "Bearer realm=\"millrace\""),
-            AuthError::Throttled {
-                retry_after_seconds,
-            } => Self::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "throttled",
-                "Too many attempts",
-                text,
-            )
-            .with(header::RETRY_AFTER, &retry_after_seconds.to_string()),
-            AuthError::InvalidToken => Self::unauthorized(text)
-                .with(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""),
+            AuthError::WrongCredentials => {
+                Self::new(StatusCode::UNAUTHORIZED, "wrong-credentials", "Wrong credentials", text)
+                    .with(header::WWW_AUTHENTICATE, "Bearer realm=\"millrace\"")
+            }
+            AuthError::Throttled { retry_after_seconds } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "throttled", "Too many attempts", text)
+                    .with(header::RETRY_AFTER, &retry_after_seconds.to_string())
+            }
+            AuthError::InvalidToken => {
+                Self::unauthorized(text).with(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
+            }
             AuthError::Crypto(cause) => Self::internal(cause),
             AuthError::Database(error) => error.into(),
         }
@@ -342,13 +290,7 @@ impl ApiError {
     /// 422: one Idempotency-Key for two requests.
     pub fn key_reused(detail: impl Into<String>) -> Self {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
-        Self::new(
-            status,
-            "idempotency-key-reused",
-            "Idempotency-Key reused",
-            detail,
-        )
-        .at("Idempotency-Key")
+        Self::new(status, "idempotency-key-reused", "Idempotency-Key reused", detail).at("Idempotency-Key")
     }
 }
 
@@ -357,10 +299,6 @@ impl From<MultipartError> for ApiError {
         if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
             return Self::too_large("The request is larger than this server accepts.");
         }
-        Self::bad_request(format!(
-            "The multipart body cannot be read: {}",
-            error.body_text()
-        ))
-        .at("body")
+        Self::bad_request(format!("The multipart body cannot be read: {}", error.body_text())).at("body")
     }
 }

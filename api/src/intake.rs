@@ -80,14 +80,8 @@ pub struct Envelope {
 }
 
 /// The multipart body, or 415 if it is something else.
-pub fn multipart(
-    headers: &HeaderMap,
-    body: Result<Multipart, MultipartRejection>,
-) -> ApiResult<Multipart> {
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+pub fn multipart(headers: &HeaderMap, body: Result<Multipart, MultipartRejection>) -> ApiResult<Multipart> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !kind.to_ascii_lowercase().starts_with("multipart/form-data") {
         return Err(ApiError::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -97,9 +91,7 @@ pub fn multipart(
         )
         .with(header::ACCEPT, "multipart/form-data"));
     }
-    body.map_err(|error| {
-        ApiError::bad_request(format!("The form cannot be read: {}.", error.body_text()))
-    })
+    body.map_err(|error| ApiError::bad_request(format!("The form cannot be read: {}.", error.body_text())))
 }
 
 /// Receives the form and takes its file in. A sender that is not done five seconds after the shutdown
@@ -158,10 +150,7 @@ async fn receive_form(
     }
     let params = UploadParams::from_params(&Params::of(pairs, state.env.settings.zone))?;
     let file = file.ok_or_else(|| {
-        ApiError::invalid(
-            "file",
-            "The form has no field `file`; send the file under that name.",
-        )
+        ApiError::invalid("file", "The form has no field `file`; send the file under that name.")
     })?;
     accept(state, principal, params, file, envelope.idempotency_key).await
 }
@@ -169,21 +158,13 @@ async fn receive_form(
 fn unknown_field(name: &str) -> ApiError {
     let name: String = name.chars().take(80).collect();
     let known = "file, kind, unknown_clients, zone, force, allow_many_months";
-    ApiError::invalid(
-        &name,
-        format!("The form has no field {name:?}; known are {known}."),
-    )
+    ApiError::invalid(&name, format!("The form has no field {name:?}; known are {known}."))
 }
 
 async fn patient<F: Future>(step: F) -> ApiResult<F::Output> {
     tokio::time::timeout(PATIENCE, step).await.map_err(|_| {
         let detail = format!("Nothing arrived for {} seconds.", PATIENCE.as_secs());
-        ApiError::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "request-timeout",
-            "Request timeout",
-            detail,
-        )
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "Request timeout", detail)
     })
 }
 
@@ -198,15 +179,8 @@ async fn read_text(name: &str, mut field: Field<'_>) -> ApiResult<String> {
             ));
         }
     }
-    let text = String::from_utf8(bytes)
-        .ok()
-        .filter(|text| !text.contains('\0'));
-    text.ok_or_else(|| {
-        ApiError::invalid(
-            name,
-            format!("The field {name} is not text (UTF-8, no NUL)."),
-        )
-    })
+    let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+    text.ok_or_else(|| ApiError::invalid(name, format!("The field {name} is not text (UTF-8, no NUL).")))
 }
 
 /// A file that is stored but not taken in yet. Dropped before that, it is removed: a later error, or a
@@ -241,19 +215,11 @@ async fn remove(state: AppState, key: String) {
 async fn store_file(state: &AppState, mut field: Field<'_>) -> ApiResult<ReceivedFile> {
     let filename = clean_filename(field.file_name().unwrap_or_default());
     let limit = state.config.max_upload_bytes;
-    let mut writer = state
-        .env
-        .storage
-        .create(&storage_key())
-        .await
-        .map_err(storage_failed)?;
+    let mut writer = state.env.storage.create(&storage_key()).await.map_err(storage_failed)?;
     loop {
         // If this future is dropped here, because the sender went away, the store removes the partial
         // file with the writer.
-        match patient(field.chunk())
-            .await
-            .and_then(|chunk| chunk.map_err(ApiError::from))
-        {
+        match patient(field.chunk()).await.and_then(|chunk| chunk.map_err(ApiError::from)) {
             Ok(None) => break,
             Ok(Some(chunk)) if writer.size_bytes() + chunk.len() as u64 > limit => {
                 writer.abort().await;
@@ -270,11 +236,7 @@ async fn store_file(state: &AppState, mut field: Field<'_>) -> ApiResult<Receive
         }
     }
     let stored = writer.finish().await.map_err(storage_failed)?;
-    Ok(ReceivedFile {
-        state: state.clone(),
-        filename,
-        stored: Some(stored),
-    })
+    Ok(ReceivedFile { state: state.clone(), filename, stored: Some(stored) })
 }
 
 async fn write(mut writer: FileWriter, chunk: &[u8]) -> ApiResult<FileWriter> {
@@ -294,16 +256,8 @@ fn storage_failed(error: StorageError) -> ApiError {
 /// The last part of the name, without what no name holds.
 fn clean_filename(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let clean: String = last
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(MAX_FILENAME)
-        .collect();
-    if clean.trim().is_empty() {
-        "upload.csv".to_owned()
-    } else {
-        clean.trim().to_owned()
-    }
+    let clean: String = last.chars().filter(|c| !c.is_control()).take(MAX_FILENAME).collect();
+    if clean.trim().is_empty() { "upload.csv".to_owned() } else { clean.trim().to_owned() }
 }
 
 /// Commits the upload. Runs on its own task: once the file is there, the sender's going away must not

@@ -11,6 +11,7 @@ pub mod middleware;
 pub mod openapi;
 pub mod pages;
 pub mod params;
+pub mod realtime;
 pub mod router;
 pub mod routes;
 pub mod views;

@@ -22,20 +22,12 @@ pub struct Listing<T> {
 impl<T> Listing<T> {
     /// The view of a page.
     pub fn of<R>(page: Page<R>, view: impl FnMut(R) -> T) -> Self {
-        Self {
-            items: page.items.into_iter().map(view).collect(),
-            next: page.older,
-            previous: page.newer,
-        }
+        Self { items: page.items.into_iter().map(view).collect(), next: page.older, previous: page.newer }
     }
 
     /// Everything at once.
     pub fn whole(items: Vec<T>) -> Self {
-        Self {
-            items,
-            next: None,
-            previous: None,
-        }
+        Self { items, next: None, previous: None }
     }
 }
 
@@ -44,12 +36,7 @@ impl<T: Serialize> Listing<T> {
     pub fn respond(self, uri: &Uri) -> Response {
         let links: Vec<String> = [("next", &self.next), ("prev", &self.previous)]
             .into_iter()
-            .filter_map(|(rel, cursor)| {
-                Some(format!(
-                    "<{}>; rel=\"{rel}\"",
-                    target(uri, cursor.as_ref()?)
-                ))
-            })
+            .filter_map(|(rel, cursor)| Some(format!("<{}>; rel=\"{rel}\"", target(uri, cursor.as_ref()?))))
             .collect();
         let mut response = Json(self).into_response();
         if !links.is_empty()
@@ -77,14 +64,9 @@ mod tests {
 
     #[test]
     fn links_keep_the_filter_and_replace_the_cursor() {
-        let uri: Uri = "/api/v1/runs?state=failed&cursor=aa&limit=2"
-            .parse()
-            .unwrap();
-        let listing = Listing {
-            items: vec![1],
-            next: Some("bb".to_owned()),
-            previous: Some("cc".to_owned()),
-        };
+        let uri: Uri = "/api/v1/runs?state=failed&cursor=aa&limit=2".parse().unwrap();
+        let listing =
+            Listing { items: vec![1], next: Some("bb".to_owned()), previous: Some("cc".to_owned()) };
         let response = listing.respond(&uri);
         assert_eq!(
             response.headers()[header::LINK],

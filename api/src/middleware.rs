@@ -41,14 +41,9 @@ impl RequestId {
     fn of(headers: &HeaderMap) -> Self {
         let fit = |text: &&str| {
             (1..=64).contains(&text.len())
-                && text
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         };
-        let given = headers
-            .get(REQUEST_ID)
-            .and_then(|value| value.to_str().ok())
-            .filter(fit);
+        let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(fit);
         Self(given.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned))
     }
 }
@@ -58,8 +53,7 @@ impl RequestId {
 pub async fn finish(mut request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers());
     let path = request.uri().path().to_owned();
-    let span =
-        tracing::info_span!("http.request", request.id = %id.0, method = %request.method(), path);
+    let span = tracing::info_span!("http.request", request.id = %id.0, method = %request.method(), path);
     request.extensions_mut().insert(id.clone());
     async move {
         let started = tokio::time::Instant::now();
@@ -110,14 +104,7 @@ fn is_bare_error(response: &Response) -> bool {
 fn bare_problem(status: StatusCode) -> Problem {
     let title = status.canonical_reason().unwrap_or("Error");
     let word = title.to_ascii_lowercase().replace(' ', "-");
-    ApiError::new(
-        status,
-        &word,
-        title,
-        format!("The request was answered with {status}."),
-    )
-    .problem()
-    .clone()
+    ApiError::new(status, &word, title, format!("The request was answered with {status}.")).problem().clone()
 }
 
 fn set_headers(headers: &mut HeaderMap, path: &str, id: &RequestId) {
@@ -126,49 +113,31 @@ fn set_headers(headers: &mut HeaderMap, path: &str, id: &RequestId) {
     }
     let docs = path == "/docs" || path.starts_with("/docs/");
     let fixed = [
-        (
-            header::CONTENT_SECURITY_POLICY,
-            if docs { DOCS_CSP } else { CSP },
-        ),
+        (header::CONTENT_SECURITY_POLICY, if docs { DOCS_CSP } else { CSP }),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "same-origin"),
-        (
-            HeaderName::from_static("cross-origin-opener-policy"),
-            "same-origin",
-        ),
-        (
-            HeaderName::from_static("cross-origin-resource-policy"),
-            "same-origin",
-        ),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
     }
     if path.starts_with("/api/") || is_page(path) {
-        headers
-            .entry(header::CACHE_CONTROL)
-            .or_insert(HeaderValue::from_static("no-store"));
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     }
 }
 
 /// Limits the body: [`DefaultBodyLimit`] counts while it streams; what announces itself as too large is
 /// refused before it is read.
-pub async fn body_limit(
-    State(state): State<AppState>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub async fn body_limit(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let limit = if is_upload(&request) {
-        usize::try_from(state.config.max_upload_bytes.saturating_add(FORM_BYTES))
-            .unwrap_or(usize::MAX)
+        usize::try_from(state.config.max_upload_bytes.saturating_add(FORM_BYTES)).unwrap_or(usize::MAX)
     } else {
         MAX_BODY_BYTES
     };
-    let announced = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let announced =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: u64| length > limit as u64) {
         return ApiError::too_large(format!(
             "The body has more than the {limit} bytes that are accepted here."
@@ -180,15 +149,11 @@ pub async fn body_limit(
 }
 
 fn matched(request: &Request) -> &str {
-    request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("", MatchedPath::as_str)
+    request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str)
 }
 
 fn is_upload(request: &Request) -> bool {
-    request.method() == Method::POST
-        && matches!(matched(request), "/api/v1/uploads" | "/ui/uploads")
+    request.method() == Method::POST && matches!(matched(request), "/api/v1/uploads" | "/ui/uploads")
 }
 
 /// Gives a handler up after a minute, except one that receives a file or streams events.
@@ -198,17 +163,13 @@ pub async fn time_limit(request: Request, next: Next) -> Response {
     }
     match tokio::time::timeout(TIME_LIMIT, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => {
-            ApiError::unavailable("answer", "the handler took more than a minute").into_response()
-        }
+        Err(_) => ApiError::unavailable("answer", "the handler took more than a minute").into_response(),
     }
 }
 
 /// What a panic in a handler becomes.
 pub fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("of unknown cause");
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of unknown cause");
     ApiError::internal(format!("panic: {text}")).into_response()
 }

@@ -37,13 +37,9 @@ impl Modify for Schemes {
         let components = document.components.get_or_insert_with(Default::default);
         let mut token = Http::new(HttpAuthScheme::Bearer);
         token.bearer_format = Some("JWT".to_owned());
-        token.description =
-            Some("An access token from POST /api/v1/token, or an API key.".to_owned());
+        token.description = Some("An access token from POST /api/v1/token, or an API key.".to_owned());
         components.add_security_scheme("token", SecurityScheme::Http(token));
-        let key = ApiKey::Header(ApiKeyValue::with_description(
-            "X-API-Key",
-            "An API key (`mr_…`).",
-        ));
+        let key = ApiKey::Header(ApiKeyValue::with_description("X-API-Key", "An API key (`mr_…`)."));
         components.add_security_scheme("api_key", SecurityScheme::ApiKey(key));
     }
 }
@@ -115,16 +111,12 @@ mod tests {
     fn every_operation_says_who_may_and_how_it_fails() {
         let (_, document) = crate::routes::router().split_for_parts();
         let document = complete(&document);
-        assert_eq!(
-            document["openapi"].as_str().map(|version| &version[..4]),
-            Some("3.1.")
-        );
+        assert_eq!(document["openapi"].as_str().map(|version| &version[..4]), Some("3.1."));
         for (path, operations) in document["paths"].as_object().unwrap() {
             for (method, operation) in operations.as_object().unwrap() {
                 let name = format!("{method} {path}");
                 assert!(operation["summary"].is_string(), "{name} has no summary");
-                let problem =
-                    &operation["responses"]["default"]["content"]["application/problem+json"];
+                let problem = &operation["responses"]["default"]["content"]["application/problem+json"];
                 assert!(problem.is_object(), "{name} has no problem");
                 let public = operation["security"].as_array().is_some_and(Vec::is_empty);
                 assert_eq!(
@@ -143,10 +135,7 @@ mod tests {
         let text = document.to_string();
         for part in text.split("\"$ref\":\"#").skip(1) {
             let pointer = part.split('"').next().unwrap();
-            assert!(
-                document.pointer(pointer).is_some(),
-                "{pointer} leads nowhere"
-            );
+            assert!(document.pointer(pointer).is_some(), "{pointer} leads nowhere");
         }
     }
 }

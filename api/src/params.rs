@@ -64,10 +64,7 @@ pub struct ListQuery<T> {
 }
 
 fn names<T: IntoParams>() -> Vec<String> {
-    T::into_params(|| None)
-        .into_iter()
-        .map(|parameter| parameter.name)
-        .collect()
+    T::into_params(|| None).into_iter().map(|parameter| parameter.name).collect()
 }
 
 impl<T: FromParams> FromRequestParts<AppState> for QueryOf<T> {
@@ -86,11 +83,7 @@ impl<T: ListParams> FromRequestParts<AppState> for ListQuery<T> {
         let known = [names::<T>(), names::<PageParams>()].concat();
         let params = Params::read(&parts.uri, state.env.settings.zone, &known)?;
         let page = params.page(T::check_cursor)?;
-        Ok(Self {
-            params: T::from_params(&params)?,
-            page,
-            uri: parts.uri.clone(),
-        })
+        Ok(Self { params: T::from_params(&params)?, page, uri: parts.uri.clone() })
     }
 }
 
@@ -109,9 +102,8 @@ impl Params {
     /// Splits a query; refuses parameters that are not `known`, and NUL.
     pub fn read(uri: &Uri, zone: Tz, known: &[String]) -> ApiResult<Self> {
         let query = uri.query().unwrap_or_default();
-        let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes())
-            .into_owned()
-            .collect();
+        let pairs: Vec<(String, String)> =
+            url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         if let Some((name, _)) = pairs.iter().find(|(name, _)| !known.contains(name)) {
             let name = printable(name);
             let known = if known.is_empty() {
@@ -141,16 +133,10 @@ impl Params {
 
     /// A parameter that may be given once.
     fn one(&self, name: &str) -> ApiResult<Option<&str>> {
-        let mut values = self
-            .pairs
-            .iter()
-            .filter(|(n, value)| n == name && !value.is_empty());
+        let mut values = self.pairs.iter().filter(|(n, value)| n == name && !value.is_empty());
         let first = values.next();
         if values.next().is_some() {
-            return Err(ApiError::bad_parameter(
-                name,
-                format!("The parameter {name} may be given once."),
-            ));
+            return Err(ApiError::bad_parameter(name, format!("The parameter {name} may be given once.")));
         }
         Ok(first.map(|(_, value)| value.as_str()))
     }
@@ -161,8 +147,7 @@ impl Params {
             return Ok(None);
         };
         if value.chars().count() > MAX_TEXT_CHARACTERS {
-            let detail =
-                format!("The parameter {name} has at most {MAX_TEXT_CHARACTERS} characters.");
+            let detail = format!("The parameter {name} has at most {MAX_TEXT_CHARACTERS} characters.");
             return Err(ApiError::bad_parameter(name, detail));
         }
         Ok(Some(value.to_owned()))
@@ -178,10 +163,7 @@ impl Params {
         match self.one(name)?.map(str::to_ascii_lowercase).as_deref() {
             None | Some("false" | "0" | "off" | "no") => Ok(false),
             Some("true" | "1" | "on" | "yes") => Ok(true),
-            Some(_) => Err(ApiError::bad_parameter(
-                name,
-                format!("The parameter {name} is true or false."),
-            )),
+            Some(_) => Err(ApiError::bad_parameter(name, format!("The parameter {name} is true or false."))),
         }
     }
 
@@ -201,16 +183,9 @@ impl Params {
         let Some(value) = self.one(name)? else {
             return Ok(None);
         };
-        NaiveDate::from_str(value)
-            .ok()
-            .filter(|date| in_range(date.year()))
-            .map(Some)
-            .ok_or_else(|| {
-                ApiError::bad_parameter(
-                    name,
-                    format!("The parameter {name} is a day such as 2026-01-31."),
-                )
-            })
+        NaiveDate::from_str(value).ok().filter(|date| in_range(date.year())).map(Some).ok_or_else(|| {
+            ApiError::bad_parameter(name, format!("The parameter {name} is a day such as 2026-01-31."))
+        })
     }
 
     /// The instant that a range begins at: an instant itself, or the start of a day in the reporting
@@ -241,10 +216,7 @@ impl Params {
             if let Ok(instant) = zoned {
                 return Some(instant.to_utc());
             }
-            local(
-                self.zone,
-                NaiveDateTime::from_str(&value.replace(' ', "T")).ok()?,
-            )
+            local(self.zone, NaiveDateTime::from_str(&value.replace(' ', "T")).ok()?)
         };
         read().filter(|instant| in_range(instant.year())).ok_or_else(|| {
             let detail = format!(
@@ -262,20 +234,14 @@ impl Params {
             return Err(ApiError::bad_parameter("limit", detail));
         }
         let Some(text) = self.one("cursor")? else {
-            return Ok(PageRequest {
-                limit,
-                cursor: None,
-            });
+            return Ok(PageRequest { limit, cursor: None });
         };
         let cursor = Cursor::decode(text)?;
         check(&cursor)?;
         if cursor.key.iter().any(|part| part.contains('\0')) {
             return Err(InvalidCursor.into());
         }
-        Ok(PageRequest {
-            limit,
-            cursor: Some(cursor),
-        })
+        Ok(PageRequest { limit, cursor: Some(cursor) })
     }
 }
 
@@ -300,10 +266,7 @@ fn local(zone: Tz, time: NaiveDateTime) -> Option<DateTime<Utc>> {
 fn parse<T: FromStr<Err: Display>>(name: &str, value: &str) -> ApiResult<T> {
     value.trim().parse().map_err(|error: T::Err| {
         let value: String = printable(value);
-        ApiError::bad_parameter(
-            name,
-            format!("The parameter {name} cannot be {value:?}: {error}."),
-        )
+        ApiError::bad_parameter(name, format!("The parameter {name} cannot be {value:?}: {error}."))
     })
 }
 
@@ -325,10 +288,7 @@ impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for PathId<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
         let PathText(text) = PathText::from_request_parts(parts, state).await?;
         text.parse().map(Self).map_err(|error: T::Err| {
-            ApiError::bad_parameter(
-                "id",
-                format!("{:?} is not an id: {error}.", printable(&text)),
-            )
+            ApiError::bad_parameter("id", format!("{:?} is not an id: {error}.", printable(&text)))
         })
     }
 }
@@ -366,26 +326,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             )
             .with(header::ACCEPT, "application/json"));
         }
-        let bytes =
-            Bytes::from_request(request, state)
-                .await
-                .map_err(|error| match error.status() {
-                    StatusCode::PAYLOAD_TOO_LARGE => {
-                        ApiError::too_large("The body is larger than is accepted here.")
-                    }
-                    _ => ApiError::bad_request(format!(
-                        "The body cannot be read: {}",
-                        error.body_text()
-                    )),
-                })?;
-        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| {
-            ApiError::bad_request(format!("The body is not JSON: {error}.")).at("body")
+        let bytes = Bytes::from_request(request, state).await.map_err(|error| match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large("The body is larger than is accepted here."),
+            _ => ApiError::bad_request(format!("The body cannot be read: {}", error.body_text())),
         })?;
+        let value: serde_json::Value = serde_json::from_slice(&bytes)
+            .map_err(|error| ApiError::bad_request(format!("The body is not JSON: {error}.")).at("body"))?;
         if holds_nul(&value) {
-            return Err(ApiError::invalid(
-                "body",
-                "The body holds a text with a NUL character.",
-            ));
+            return Err(ApiError::invalid("body", "The body holds a text with a NUL character."));
         }
         serde_json::from_value(value).map(Self).map_err(|error| {
             let text = error.to_string();
@@ -397,16 +345,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let kind = kind
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
 
@@ -415,9 +355,7 @@ fn holds_nul(value: &serde_json::Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
         Value::Array(values) => values.iter().any(holds_nul),
-        Value::Object(fields) => fields
-            .iter()
-            .any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
         _ => false,
     }
 }
@@ -446,18 +384,14 @@ mod tests {
     use super::*;
 
     fn params(query: &str) -> Params {
-        let pairs = url::form_urlencoded::parse(query.as_bytes())
-            .into_owned()
-            .collect();
+        let pairs = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         Params::of(pairs, chrono_tz::Europe::Berlin)
     }
 
     #[test]
     fn unknown_parameters_are_named_with_the_known_ones() {
         let uri: Uri = "/x?stat=failed".parse().unwrap();
-        let error = Params::read(&uri, Tz::UTC, &["state".to_owned(), "limit".to_owned()])
-            .err()
-            .unwrap();
+        let error = Params::read(&uri, Tz::UTC, &["state".to_owned(), "limit".to_owned()]).err().unwrap();
         assert_eq!(error.status(), StatusCode::BAD_REQUEST);
         assert_eq!(
             error.problem().detail,
@@ -468,26 +402,13 @@ mod tests {
 
     #[test]
     fn a_day_ends_when_the_next_begins_in_the_reporting_zone() {
-        let p = params(
-            "from=2026-03-29&to=2026-03-29&at=2026-03-29T10:00:00+02:00&naive=2026-03-29T10:00:00",
-        );
-        assert_eq!(
-            p.from("from").unwrap().unwrap().to_rfc3339(),
-            "2026-03-28T23:00:00+00:00"
-        );
+        let p =
+            params("from=2026-03-29&to=2026-03-29&at=2026-03-29T10:00:00+02:00&naive=2026-03-29T10:00:00");
+        assert_eq!(p.from("from").unwrap().unwrap().to_rfc3339(), "2026-03-28T23:00:00+00:00");
         // The day of the change to summer time has 23 hours.
-        assert_eq!(
-            p.until("to").unwrap().unwrap().to_rfc3339(),
-            "2026-03-29T22:00:00+00:00"
-        );
-        assert_eq!(
-            p.from("at").unwrap().unwrap().to_rfc3339(),
-            "2026-03-29T08:00:00+00:00"
-        );
-        assert_eq!(
-            p.from("naive").unwrap().unwrap().to_rfc3339(),
-            "2026-03-29T08:00:00+00:00"
-        );
+        assert_eq!(p.until("to").unwrap().unwrap().to_rfc3339(), "2026-03-29T22:00:00+00:00");
+        assert_eq!(p.from("at").unwrap().unwrap().to_rfc3339(), "2026-03-29T08:00:00+00:00");
+        assert_eq!(p.from("naive").unwrap().unwrap().to_rfc3339(), "2026-03-29T08:00:00+00:00");
     }
 
     #[test]
@@ -499,15 +420,9 @@ mod tests {
 
     #[test]
     fn times_out_of_range_and_odd_values_are_refused() {
-        let p = params(
-            "a=%2B262000-01-01&b=tomorrow&c=0000-01-01&d=x&d=y&e=maybe&f=-262143-01-01T00:00:00Z",
-        );
+        let p = params("a=%2B262000-01-01&b=tomorrow&c=0000-01-01&d=x&d=y&e=maybe&f=-262143-01-01T00:00:00Z");
         for name in ["a", "b", "c", "f"] {
-            assert_eq!(
-                p.from(name).err().unwrap().status(),
-                StatusCode::BAD_REQUEST,
-                "{name}"
-            );
+            assert_eq!(p.from(name).err().unwrap().status(), StatusCode::BAD_REQUEST, "{name}");
         }
         assert!(p.text("d").is_err());
         assert!(p.flag("e").is_err());
@@ -517,25 +432,13 @@ mod tests {
     fn pages_have_limits_and_our_own_cursors() {
         let check = |cursor: &Cursor| cursor.single::<uuid::Uuid>().map(drop);
         assert_eq!(params("").page(check).unwrap().limit, DEFAULT_LIMIT);
-        for query in [
-            "limit=0",
-            "limit=501",
-            "limit=many",
-            "limit=99999999999999999999",
-            "cursor=zz",
-            "cursor=00",
-        ] {
+        for query in
+            ["limit=0", "limit=501", "limit=many", "limit=99999999999999999999", "cursor=zz", "cursor=00"]
+        {
             assert!(params(query).page(check).is_err(), "{query}");
         }
-        let foreign = Cursor {
-            direction: shared::pagination::Direction::Older,
-            key: vec!["7".to_owned()],
-        };
-        assert!(
-            params(&format!("cursor={}", foreign.encode()))
-                .page(check)
-                .is_err()
-        );
+        let foreign = Cursor { direction: shared::pagination::Direction::Older, key: vec!["7".to_owned()] };
+        assert!(params(&format!("cursor={}", foreign.encode())).page(check).is_err());
     }
 
     #[test]

@@ -62,27 +62,15 @@ impl Rule {
 }
 
 const fn get(path: &'static str, who: Who) -> Rule {
-    Rule {
-        method: &Method::GET,
-        path,
-        who,
-    }
+    Rule { method: &Method::GET, path, who }
 }
 
 const fn post(path: &'static str, who: Who) -> Rule {
-    Rule {
-        method: &Method::POST,
-        path,
-        who,
-    }
+    Rule { method: &Method::POST, path, who }
 }
 
 const fn delete(path: &'static str, who: Who) -> Rule {
-    Rule {
-        method: &Method::DELETE,
-        path,
-        who,
-    }
+    Rule { method: &Method::DELETE, path, who }
 }
 
 /// The access table: every route there is, JSON and pages alike.
@@ -148,9 +136,7 @@ pub const ACCESS: &[Rule] = &[
 
 /// The table's line of a route.
 pub fn rule(method: &Method, path: &str) -> Option<&'static Rule> {
-    ACCESS
-        .iter()
-        .find(|rule| rule.path == path && rule.method == method)
+    ACCESS.iter().find(|rule| rule.path == path && rule.method == method)
 }
 
 /// The value of `Allow` for a path.
@@ -170,20 +156,12 @@ pub fn allowed_methods(path: &str) -> String {
 pub fn method_not_allowed(path: &str) -> ApiError {
     let allow = allowed_methods(path);
     let detail = format!("This path answers to {allow}.");
-    ApiError::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method-not-allowed",
-        "Method not allowed",
-        detail,
-    )
-    .with(header::ALLOW, &allow)
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
+        .with(header::ALLOW, &allow)
 }
 
 async fn not_found(OriginalUri(uri): OriginalUri) -> ApiError {
-    ApiError::not_found(format!(
-        "There is nothing at {}. /openapi.json lists what there is.",
-        uri.path()
-    ))
+    ApiError::not_found(format!("There is nothing at {}. /openapi.json lists what there is.", uri.path()))
 }
 
 /// The whole application. Layers run from the last to the first.
@@ -222,10 +200,7 @@ mod tests {
     use tower::Service;
 
     fn listed() -> BTreeSet<(String, String)> {
-        ACCESS
-            .iter()
-            .map(|rule| (rule.method.to_string(), rule.path.to_owned()))
-            .collect()
+        ACCESS.iter().map(|rule| (rule.method.to_string(), rule.path.to_owned())).collect()
     }
 
     /// A state whose database nobody can reach.
@@ -376,19 +351,10 @@ mod tests {
             }
         }
         let missing: Vec<_> = documented.difference(&listed()).cloned().collect();
-        assert!(
-            missing.is_empty(),
-            "mounted, but not in the access table: {missing:?}"
-        );
-        let json: BTreeSet<_> = listed()
-            .into_iter()
-            .filter(|(_, path)| path.starts_with("/api/"))
-            .collect();
+        assert!(missing.is_empty(), "mounted, but not in the access table: {missing:?}");
+        let json: BTreeSet<_> = listed().into_iter().filter(|(_, path)| path.starts_with("/api/")).collect();
         let missing: Vec<_> = json.difference(&documented).cloned().collect();
-        assert!(
-            missing.is_empty(),
-            "in the access table, but not documented: {missing:?}"
-        );
+        assert!(missing.is_empty(), "in the access table, but not documented: {missing:?}");
     }
 
     #[test]
@@ -402,9 +368,6 @@ mod tests {
 
     #[test]
     fn a_path_lists_its_methods() {
-        assert_eq!(
-            allowed_methods("/api/v1/uploads"),
-            "GET, HEAD, POST, OPTIONS"
-        );
+        assert_eq!(allowed_methods("/api/v1/uploads"), "GET, HEAD, POST, OPTIONS");
     }
 }

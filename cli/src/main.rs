@@ -1,1 +1,126 @@
-fn main() {}
+//! The executable `millrace`: one subcommand a role or command.
+
+mod accounts;
+mod child;
+mod client;
+mod commands;
+mod embedded;
+mod follow;
+mod output;
+mod roles;
+mod services;
+mod signals;
+mod up;
+
+use clap::{Parser, Subcommand};
+use shared::telemetry::{self, LogConfig};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(
+    name = "millrace",
+    version,
+    about = "A transaction-data platform: files and live rows in, exact summaries out."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run everything in one process; without DATABASE_URL and REDIS_URL on private servers.
+    Up,
+    /// Serve pages and API only.
+    Api,
+    /// Work on runs only.
+    Worker,
+    /// Make runs of what is due only; of several, one leads.
+    Scheduler,
+    /// Bring the database's schema up to date.
+    Migrate,
+    /// Make a user.
+    CreateUser(commands::users::CreateUser),
+    /// Make an administrator; also from MILLRACE_ADMIN_USERNAME, _EMAIL and _PASSWORD.
+    CreateAdmin(commands::users::CreateAdmin),
+    /// Write sample data: the same seed gives the same bytes.
+    Generate(commands::generate::Generate),
+    /// Load a file and wait until it is loaded.
+    Ingest(commands::ingest::Ingest),
+    /// Run everything and load a sample file through the API.
+    Demo(commands::demo::Demo),
+    /// Say what is configured.
+    #[command(subcommand)]
+    Config(commands::config::Config),
+    /// Run a command with a throw-away PostgreSQL and Redis (DATABASE_URL, REDIS_URL).
+    #[command(hide = true)]
+    WithServices(commands::with_services::WithServices),
+    #[command(hide = true)]
+    ChildProcess(child::ChildProcess),
+    #[command(hide = true)]
+    ChildWatch(child::ChildWatch),
+}
+
+impl Command {
+    /// What is logged by default: a server says what it does, a command only what is wrong.
+    fn log_filter(&self) -> &'static str {
+        match self {
+            Self::Up | Self::Api | Self::Worker | Self::Scheduler => telemetry::DEFAULT_FILTER,
+            _ => "warn",
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    // These two become or watch a server, before there is any other thread.
+    match &command {
+        Command::ChildProcess(args) => return failure(&child::become_child(args)),
+        Command::ChildWatch(args) => return child::watch_child(args),
+        _ => {}
+    }
+    let run_logs = matches!(command, Command::Up | Command::Worker | Command::Demo(_)).then(|| {
+        let (layer, lines) = worker::run_logs();
+        *roles::RUN_LOGS.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(lines);
+        layer
+    });
+    let logging =
+        LogConfig::from_env(command.log_filter()).and_then(|config| telemetry::init(&config, run_logs));
+    if let Err(error) = logging {
+        return failure(&anyhow::anyhow!(error));
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failure(&error.into()),
+    };
+    // On the main thread: children end with the thread that started them.
+    let result = runtime.block_on(execute(command));
+    // What still blocks a thread (a read of a dead disk) must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    result.unwrap_or_else(|error| failure(&error))
+}
+
+async fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Up => up::up(signals::listen()?).await?,
+        Command::Api => commands::roles::api(signals::listen()?).await?,
+        Command::Worker => commands::roles::worker(signals::listen()?).await?,
+        Command::Scheduler => commands::roles::scheduler(signals::listen()?).await?,
+        Command::Migrate => commands::migrate::migrate().await?,
+        Command::CreateUser(args) => commands::users::create_user(args).await?,
+        Command::CreateAdmin(args) => commands::users::create_admin(args).await?,
+        Command::Generate(args) => commands::generate::generate(&args)?,
+        Command::Ingest(args) => commands::ingest::ingest(args).await?,
+        Command::Demo(args) => commands::demo::demo(&args, signals::listen()?).await?,
+        Command::Config(args) => commands::config::config(&args)?,
+        Command::WithServices(args) => return commands::with_services::with_services(args).await,
+        Command::ChildProcess(_) | Command::ChildWatch(_) => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One sentence, no backtrace.
+fn failure(error: &anyhow::Error) -> ExitCode {
+    output::remark(format!("millrace: {error:#}"));
+    ExitCode::FAILURE
+}

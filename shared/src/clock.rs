@@ -14,10 +14,7 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the clock is where the time comes from"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the clock is where the time comes from")]
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }

@@ -78,9 +78,7 @@ pub async fn migrate(config: &DatabaseConfig) -> Result<Vec<String>, DbError> {
         .await
         .map_err(|error| DbError::Connect(error.to_string()))?;
     // The lock belongs to the session and goes with it, also if the process dies.
-    connection
-        .batch_execute("SELECT pg_advisory_lock(7241001)")
-        .await?;
+    connection.batch_execute("SELECT pg_advisory_lock(7241001)").await?;
     tokio::task::spawn_blocking(move || {
         let mut harness = AsyncMigrationHarness::new(connection);
         harness
@@ -93,9 +91,7 @@ pub async fn migrate(config: &DatabaseConfig) -> Result<Vec<String>, DbError> {
 }
 
 /// The migrations of this version that the database has not seen.
-pub async fn pending_migrations(
-    connection: &mut AsyncPgConnection,
-) -> Result<Vec<String>, DbError> {
+pub async fn pending_migrations(connection: &mut AsyncPgConnection) -> Result<Vec<String>, DbError> {
     use diesel::{
         QueryableByName,
         migration::{Migration, MigrationSource},
@@ -106,12 +102,10 @@ pub async fn pending_migrations(
         #[diesel(sql_type = diesel::sql_types::Text)]
         version: String,
     }
-    let applied: Vec<Applied> = diesel::sql_query("SELECT version FROM __diesel_schema_migrations")
-        .load(connection)
-        .await?;
-    let known: Vec<Box<dyn Migration<diesel::pg::Pg>>> = MIGRATIONS
-        .migrations()
-        .map_err(|error| DbError::Migrate(error.to_string()))?;
+    let applied: Vec<Applied> =
+        diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load(connection).await?;
+    let known: Vec<Box<dyn Migration<diesel::pg::Pg>>> =
+        MIGRATIONS.migrations().map_err(|error| DbError::Migrate(error.to_string()))?;
     let is_applied = |version: String| applied.iter().any(|row| row.version == version);
     Ok(known
         .iter()

@@ -43,11 +43,7 @@ pub async fn claim(
         .select((idempotency_keys::fingerprint, idempotency_keys::location))
         .first(conn)
         .await?;
-    Ok(if earlier == fingerprint {
-        Claim::Repeated(location)
-    } else {
-        Claim::Reused
-    })
+    Ok(if earlier == fingerprint { Claim::Repeated(location) } else { Claim::Reused })
 }
 
 /// Notes where the resource is that a claimed key stands for.

@@ -16,10 +16,7 @@ pub mod ids;
 pub mod money;
 pub mod pagination;
 pub mod runs;
-#[expect(
-    missing_docs,
-    reason = "the table! macro writes items without documentation"
-)]
+#[expect(missing_docs, reason = "the table! macro writes items without documentation")]
 pub mod schema;
 pub mod settings;
 pub mod storage;

@@ -65,19 +65,14 @@ pub struct PageRequest {
 
 impl Default for PageRequest {
     fn default() -> Self {
-        Self {
-            limit: DEFAULT_LIMIT,
-            cursor: None,
-        }
+        Self { limit: DEFAULT_LIMIT, cursor: None }
     }
 }
 
 impl PageRequest {
     /// Whether the page is read upwards (its rows then come back reversed from the database).
     pub fn upwards(&self) -> bool {
-        self.cursor
-            .as_ref()
-            .is_some_and(|cursor| cursor.direction == Direction::Newer)
+        self.cursor.as_ref().is_some_and(|cursor| cursor.direction == Direction::Newer)
     }
 }
 
@@ -95,43 +90,19 @@ pub struct Page<T> {
 impl<T> Page<T> {
     /// Makes a page of `limit + 1` rows that were read in the request's direction: the surplus row
     /// only tells that there are more.
-    pub fn from_rows(
-        mut rows: Vec<T>,
-        request: &PageRequest,
-        key: impl Fn(&T) -> Vec<String>,
-    ) -> Self {
+    pub fn from_rows(mut rows: Vec<T>, request: &PageRequest, key: impl Fn(&T) -> Vec<String>) -> Self {
         let more = rows.len() as i64 > request.limit;
         rows.truncate(request.limit as usize);
         let upwards = request.upwards();
         if upwards {
             rows.reverse();
         }
-        let cursor = |row: Option<&T>, direction| {
-            row.map(|row| {
-                Cursor {
-                    direction,
-                    key: key(row),
-                }
-                .encode()
-            })
-        };
+        let cursor = |row: Option<&T>, direction| row.map(|row| Cursor { direction, key: key(row) }.encode());
         let has_older = if upwards { true } else { more };
-        let has_newer = if upwards {
-            more
-        } else {
-            request.cursor.is_some()
-        };
+        let has_newer = if upwards { more } else { request.cursor.is_some() };
         Self {
-            older: if has_older {
-                cursor(rows.last(), Direction::Older)
-            } else {
-                None
-            },
-            newer: if has_newer {
-                cursor(rows.first(), Direction::Newer)
-            } else {
-                None
-            },
+            older: if has_older { cursor(rows.last(), Direction::Older) } else { None },
+            newer: if has_newer { cursor(rows.first(), Direction::Newer) } else { None },
             items: rows,
         }
     }

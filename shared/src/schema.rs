@@ -327,6 +327,15 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    ticks (schedule, nominal_time) {
+        schedule -> Text,
+        nominal_time -> Timestamptz,
+        run_id -> Nullable<Uuid>,
+        fired_at -> Timestamptz,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     settings,
     users,
@@ -351,4 +360,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     client_totals,
     client_failures,
     client_transaction_summary,
+    ticks,
 );

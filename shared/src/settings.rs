@@ -17,20 +17,13 @@ pub struct Settings {
 
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "Settings {{ zone: {}, currency: {} }}",
-            self.zone, self.currency
-        )
+        write!(f, "Settings {{ zone: {}, currency: {} }}", self.zone, self.currency)
     }
 }
 
 impl Settings {
     /// Writes the settings unless they are there, and returns those in force.
-    pub async fn fix(
-        conn: &mut AsyncPgConnection,
-        config: &SettingsConfig,
-    ) -> Result<Self, DbError> {
+    pub async fn fix(conn: &mut AsyncPgConnection, config: &SettingsConfig) -> Result<Self, DbError> {
         let mut key = [0u8; 48];
         rand::fill(&mut key);
         diesel::insert_into(settings::table)
@@ -55,26 +48,16 @@ impl Settings {
     /// Reads the settings.
     pub async fn load(conn: &mut AsyncPgConnection) -> Result<Self, DbError> {
         let (zone, currency, signing_key): (String, String, Vec<u8>) = settings::table
-            .select((
-                settings::reporting_zone,
-                settings::default_currency,
-                settings::signing_key,
-            ))
+            .select((settings::reporting_zone, settings::default_currency, settings::signing_key))
             .first(conn)
             .await
             .map_err(|error| match error {
-                diesel::result::Error::NotFound => DbError::Migrate(
-                    "the database has no settings yet: run `millrace migrate`".to_owned(),
-                ),
+                diesel::result::Error::NotFound => {
+                    DbError::Migrate("the database has no settings yet: run `millrace migrate`".to_owned())
+                }
                 other => DbError::Query(other),
             })?;
-        let zone = zone
-            .parse()
-            .map_err(|_| DbError::Migrate(format!("unknown zone {zone} in settings")))?;
-        Ok(Self {
-            zone,
-            currency,
-            signing_key,
-        })
+        let zone = zone.parse().map_err(|_| DbError::Migrate(format!("unknown zone {zone} in settings")))?;
+        Ok(Self { zone, currency, signing_key })
     }
 }

@@ -107,11 +107,7 @@ impl FileWriter {
             self.flush().await?;
         }
         self.upload.complete().await?;
-        Ok(StoredFile {
-            key: self.key,
-            size_bytes: self.size_bytes,
-            sha256: self.digest.finalize().into(),
-        })
+        Ok(StoredFile { key: self.key, size_bytes: self.size_bytes, sha256: self.digest.finalize().into() })
     }
 
     /// Throws the bytes away.

@@ -1,11 +1,24 @@
 //! The machine that runs jobs: claims them, executes them, closes them, and looks after those whose
 //! worker died. What a job does is its domain's business, in `shared`.
 
+mod doorbell;
+mod executor;
+mod life;
+mod liveness;
+mod logs;
+mod outcome;
+mod panics;
+mod slots;
+
+pub use logs::{RunLogs, run_logs};
+
 use shared::{
+    clock::Clock,
     config::{DatabaseConfig, RedisConfig, WorkerConfig},
     runs::registry::Kind,
     storage::Storage,
 };
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// What a worker works with.
@@ -16,14 +29,29 @@ pub struct WorkerSetup {
     pub redis: Option<RedisConfig>,
     /// Files.
     pub storage: Storage,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
     /// Slots, leases, sizes.
     pub config: WorkerConfig,
     /// The kinds it runs.
     pub kinds: &'static [Kind],
+    /// Lines to be written to the runs' logs, from [`run_logs`].
+    pub logs: Option<RunLogs>,
 }
 
-/// Works until `shutdown` ends, then puts back what does not finish within the grace time.
-pub async fn run(_setup: WorkerSetup, shutdown: CancellationToken) -> anyhow::Result<()> {
-    shutdown.cancelled().await;
+/// Works until `shutdown` ends, then puts back what does not finish within the grace time. Declared
+/// dead by others (it was frozen, or cut off), it stops all it does and begins a new life under a new
+/// id.
+pub async fn run(mut setup: WorkerSetup, shutdown: CancellationToken) -> anyhow::Result<()> {
+    panics::install_hook();
+    let logs = setup.logs.take();
+    let writer = logs.map(|logs| tokio::spawn(logs.write(setup.database.clone())));
+    while !shutdown.is_cancelled() {
+        life::live(&setup, &shutdown).await?;
+    }
+    if let Some(writer) = writer {
+        // The lines of the last runs are still on their way.
+        logs::flush(writer).await;
+    }
     Ok(())
 }

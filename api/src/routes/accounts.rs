@@ -5,10 +5,7 @@ use crate::{
     auth::Principal,
     error::{ApiError, ApiResult},
     list::Listing,
-    params::{
-        FromParams, IdempotencyKey, Json, ListParams, ListQuery, NoQuery, PageParams, Params,
-        PathId,
-    },
+    params::{FromParams, IdempotencyKey, Json, ListParams, ListQuery, NoQuery, PageParams, Params, PathId},
     views::{
         accounts::{ApiKeyView, NewApiKeyView, UserView},
         words,
@@ -88,16 +85,12 @@ async fn claim<T: FromStr>(
     body: &impl Serialize,
 ) -> ApiResult<Option<T>> {
     let Some(key) = key else { return Ok(None) };
-    let fingerprint = format!(
-        "{what} {}",
-        serde_json::to_string(body).map_err(ApiError::internal)?
-    );
+    let fingerprint = format!("{what} {}", serde_json::to_string(body).map_err(ApiError::internal)?);
     match idempotency::claim(conn, &principal.name, key, &fingerprint).await? {
         Claim::Fresh => Ok(None),
-        Claim::Repeated(id) => id
-            .parse()
-            .map(Some)
-            .map_err(|_| ApiError::internal("a key without its resource")),
+        Claim::Repeated(id) => {
+            id.parse().map(Some).map_err(|_| ApiError::internal("a key without its resource"))
+        }
         Claim::Reused => Err(ApiError::key_reused(
             "This Idempotency-Key was used for another request; use a fresh key for a different one.",
         )),
@@ -121,11 +114,7 @@ async fn settle(
 }
 
 fn created(is_new: bool, location: String, body: impl Serialize) -> Response {
-    let status = if is_new {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     (status, [(header::LOCATION, location)], Answer(body)).into_response()
 }
 
@@ -133,10 +122,7 @@ fn created(is_new: bool, location: String, body: impl Serialize) -> Response {
 #[utoipa::path(get, path = "/api/v1/users", tag = "accounts", params(PageParams), responses(
     (status = 200, description = "A page of users", body = Listing<UserView>),
 ))]
-pub async fn list_users(
-    State(state): State<AppState>,
-    query: ListQuery<AllParams>,
-) -> ApiResult<Response> {
+pub async fn list_users(State(state): State<AppState>, query: ListQuery<AllParams>) -> ApiResult<Response> {
     let mut conn = state.env.pool.get().await?;
     let page = queries::list_users(&mut conn, &query.page).await?;
     Ok(Listing::of(page, UserView::from).respond(&query.uri))
@@ -158,9 +144,7 @@ pub async fn show_user(
 }
 
 async fn find_user(conn: &mut AsyncPgConnection, id: UserId) -> ApiResult<User> {
-    queries::find_user(conn, id)
-        .await?
-        .ok_or_else(|| ApiError::not_found(format!("There is no user {id}.")))
+    queries::find_user(conn, id).await?.ok_or_else(|| ApiError::not_found(format!("There is no user {id}.")))
 }
 
 /// Make a user.
@@ -186,30 +170,13 @@ pub async fn create_user(
             if let Some(id) = claim(conn, &principal, key.as_deref(), "user", &body).await? {
                 return Ok((find_user(conn, id).await?, false));
             }
-            let UserRequest {
-                username,
-                email,
-                password,
-                role,
-            } = &body;
+            let UserRequest { username, email, password, role } = &body;
             let user = auth::create_user(conn, username, email.as_deref(), password, *role).await?;
-            settle(
-                conn,
-                &principal,
-                key.as_deref(),
-                "user.create",
-                &user.id.to_string(),
-                &body,
-            )
-            .await?;
+            settle(conn, &principal, key.as_deref(), "user.create", &user.id.to_string(), &body).await?;
             Ok((user, true))
         })
         .await?;
-    Ok(created(
-        is_new,
-        format!("/api/v1/users/{}", user.id),
-        UserView::from(user),
-    ))
+    Ok(created(is_new, format!("/api/v1/users/{}", user.id), UserView::from(user)))
 }
 
 /// List API keys, working or not, newest first.
@@ -241,9 +208,7 @@ pub async fn show_api_key(
 }
 
 async fn find_api_key(conn: &mut AsyncPgConnection, id: ApiKeyId) -> ApiResult<ApiKey> {
-    queries::find_api_key_by_id(conn, id)
-        .await?
-        .ok_or_else(|| no_api_key(id))
+    queries::find_api_key_by_id(conn, id).await?.ok_or_else(|| no_api_key(id))
 }
 
 fn no_api_key(id: ApiKeyId) -> ApiError {
@@ -266,14 +231,8 @@ pub async fn create_api_key(
     _: NoQuery,
     Json(body): Json<ApiKeyRequest>,
 ) -> ApiResult<Response> {
-    if body
-        .expires_at
-        .is_some_and(|at| !(1..=9999).contains(&at.year()))
-    {
-        return Err(ApiError::invalid(
-            "expires_at",
-            "The year is from 1 to 9999.",
-        ));
+    if body.expires_at.is_some_and(|at| !(1..=9999).contains(&at.year())) {
+        return Err(ApiError::invalid("expires_at", "The year is from 1 to 9999."));
     }
     let now = state.env.clock.now();
     let mut pooled = state.env.pool.get().await?;
@@ -290,27 +249,12 @@ pub async fn create_api_key(
                 created_by: principal.name.clone(),
             };
             let (made, text) = auth::create_api_key(conn, &new, now).await?;
-            settle(
-                conn,
-                &principal,
-                key.as_deref(),
-                "api_key.create",
-                &made.id.to_string(),
-                &body,
-            )
-            .await?;
+            settle(conn, &principal, key.as_deref(), "api_key.create", &made.id.to_string(), &body).await?;
             Ok((made, Some(text)))
         })
         .await?;
     let location = format!("/api/v1/api-keys/{}", api_key.id);
-    Ok(created(
-        text.is_some(),
-        location,
-        NewApiKeyView {
-            key: text,
-            api_key: api_key.into(),
-        },
-    ))
+    Ok(created(text.is_some(), location, NewApiKeyView { key: text, api_key: api_key.into() }))
 }
 
 /// Revoke an API key. Revoking it again changes nothing.
@@ -328,18 +272,9 @@ pub async fn revoke_api_key(
     let mut pooled = state.env.pool.get().await?;
     let conn: &mut AsyncPgConnection = &mut pooled;
     conn.transaction::<_, ApiError, _>(async move |conn| {
-        let key = queries::revoke_api_key(conn, id)
-            .await?
-            .ok_or_else(|| no_api_key(id))?;
+        let key = queries::revoke_api_key(conn, id).await?.ok_or_else(|| no_api_key(id))?;
         let details = serde_json::json!({ "name": key.name });
-        audit::record(
-            conn,
-            &principal.name,
-            "api_key.revoke",
-            &id.to_string(),
-            &details,
-        )
-        .await?;
+        audit::record(conn, &principal.name, "api_key.revoke", &id.to_string(), &details).await?;
         Ok(())
     })
     .await?;

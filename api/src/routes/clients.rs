@@ -53,28 +53,16 @@ pub async fn list_clients(
     State(state): State<AppState>,
     query: ListQuery<ClientParams>,
 ) -> ApiResult<Response> {
-    let ClientParams {
-        search,
-        account_type,
-        country,
-    } = query.params;
+    let ClientParams { search, account_type, country } = query.params;
     let mut conn = state.env.pool.get().await?;
-    let filter = ClientFilter {
-        search,
-        account_type,
-        country,
-    };
+    let filter = ClientFilter { search, account_type, country };
     let page = queries::list_clients(&mut conn, &filter, &query.page).await?;
     Ok(Listing::of(page, ClientView::from).respond(&query.uri))
 }
 
 async fn find(conn: &mut AsyncPgConnection, id: &str) -> ApiResult<Client> {
-    let missing = || {
-        ApiError::not_found(format!(
-            "There is no client {:?}.",
-            id.chars().take(80).collect::<String>()
-        ))
-    };
+    let missing =
+        || ApiError::not_found(format!("There is no client {:?}.", id.chars().take(80).collect::<String>()));
     queries::find_client(conn, id).await?.ok_or_else(missing)
 }
 

@@ -38,11 +38,7 @@ pub struct Check {
 
 impl Check {
     fn new(name: &'static str, status: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            name,
-            status,
-            detail: detail.into(),
-        }
+        Self { name, status, detail: detail.into() }
     }
 }
 
@@ -60,15 +56,9 @@ pub struct Readiness {
     (status = 200, description = "It can, if degraded at reduced speed", body = Readiness),
     (status = 503, description = "It cannot: a check is failing", body = Readiness),
 ))]
-pub async fn readyz(
-    State(state): State<AppState>,
-    _: NoQuery,
-) -> ApiResult<(StatusCode, Json<Readiness>)> {
-    let (database, storage, redis) = tokio::join!(
-        check_database(&state),
-        check_storage(&state),
-        check_redis(&state)
-    );
+pub async fn readyz(State(state): State<AppState>, _: NoQuery) -> ApiResult<(StatusCode, Json<Readiness>)> {
+    let (database, storage, redis) =
+        tokio::join!(check_database(&state), check_storage(&state), check_redis(&state));
     let mut checks = database;
     checks.extend([storage, redis]);
     let any = |status| checks.iter().any(|check| check.status == status);
@@ -88,11 +78,7 @@ async fn check_database(state: &AppState) -> Vec<Check> {
         Ok(Ok(checks)) => checks,
         Ok(Err(error)) => {
             tracing::warn!(%error, "the database is not ready: {error}");
-            vec![Check::new(
-                "database",
-                "failing",
-                "cannot be reached or has no schema",
-            )]
+            vec![Check::new("database", "failing", "cannot be reached or has no schema")]
         }
         Err(_) => vec![Check::new("database", "failing", "does not answer")],
     }
@@ -103,11 +89,7 @@ async fn ask_database(state: &AppState) -> Result<Vec<Check>, db::DbError> {
     let pending = db::pending_migrations(&mut conn).await?;
     let migrations = match pending.len() {
         0 => Check::new("migrations", "ok", "all applied"),
-        count => Check::new(
-            "migrations",
-            "failing",
-            format!("{count} not applied: run `millrace migrate`"),
-        ),
+        count => Check::new("migrations", "failing", format!("{count} not applied: run `millrace migrate`")),
     };
     let alive = queries::count_live_workers(&mut conn).await?;
     Ok(vec![
@@ -132,11 +114,7 @@ async fn check_storage(state: &AppState) -> Check {
 async fn check_redis(state: &AppState) -> Check {
     match state.env.doorbells.answer().await {
         Some(true) => Check::new("redis", "ok", "answers"),
-        Some(false) => Check::new(
-            "redis",
-            "degraded",
-            "away: runs start by polling, a second later",
-        ),
+        Some(false) => Check::new("redis", "degraded", "away: runs start by polling, a second later"),
         None => Check::new("redis", "ok", "not configured: runs start by polling"),
     }
 }

@@ -1,10 +1,7 @@
 //! The JSON routes, one file a domain. Each handler's annotation makes its line in the OpenAPI document;
 //! each also needs its line in the access table (`router.rs`).
 
-#![expect(
-    unused_qualifications,
-    reason = "utoipa's macro qualifies the parameters' types"
-)]
+#![expect(unused_qualifications, reason = "utoipa's macro qualifies the parameters' types")]
 
 mod accounts;
 mod clients;

@@ -66,70 +66,34 @@ pub async fn list_rejects(
 ) -> ApiResult<Response> {
     let mut conn = state.env.pool.get().await?;
     let upload = uploads::find(&mut conn, id).await?;
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !accept.contains("application/json") {
         drop(conn);
         return Ok(download(state, upload));
     }
-    let after = query
-        .page
-        .cursor
-        .as_ref()
-        .and_then(|cursor| cursor.single::<i64>().ok())
-        .unwrap_or(0);
+    let after = query.page.cursor.as_ref().and_then(|cursor| cursor.single::<i64>().ok()).unwrap_or(0);
     let mut rejects = queries::rejects(&mut conn, id, after, query.page.limit + 1).await?;
     let more = rejects.len() as i64 > query.page.limit;
     rejects.truncate(usize::try_from(query.page.limit).unwrap_or(usize::MAX));
-    let next = rejects.last().filter(|_| more).map(|reject| {
-        Cursor {
-            direction: Direction::Older,
-            key: vec![reject.line.to_string()],
-        }
-        .encode()
-    });
+    let next = rejects
+        .last()
+        .filter(|_| more)
+        .map(|reject| Cursor { direction: Direction::Older, key: vec![reject.line.to_string()] }.encode());
     let items = rejects.into_iter().map(RejectView::from).collect();
-    Ok(Listing {
-        items,
-        next,
-        previous: None,
-    }
-    .respond(&query.uri))
+    Ok(Listing { items, next, previous: None }.respond(&query.uri))
 }
 
 /// The rejects as a CSV file, streamed.
 pub fn download(state: AppState, upload: Upload) -> Response {
-    let name = upload
-        .filename
-        .rsplit_once('.')
-        .map_or(upload.filename.as_str(), |(stem, _)| stem);
-    let ascii: String = name
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || "-_. ".contains(c) {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect();
-    let encoded: String = url::form_urlencoded::byte_serialize(name.as_bytes())
-        .collect::<String>()
-        .replace('+', "%20");
-    let disposition = format!(
-        "attachment; filename=\"{ascii}.rejects.csv\"; filename*=UTF-8''{encoded}.rejects.csv"
-    );
-    let headers = [
-        (header::CONTENT_TYPE, "text/csv".to_owned()),
-        (header::CONTENT_DISPOSITION, disposition),
-    ];
-    (
-        headers,
-        Body::from_stream(csv_batches(state, upload).boxed()),
-    )
-        .into_response()
+    let name = upload.filename.rsplit_once('.').map_or(upload.filename.as_str(), |(stem, _)| stem);
+    let ascii: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_. ".contains(c) { c } else { '_' }).collect();
+    let encoded: String =
+        url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20");
+    let disposition =
+        format!("attachment; filename=\"{ascii}.rejects.csv\"; filename*=UTF-8''{encoded}.rejects.csv");
+    let headers = [(header::CONTENT_TYPE, "text/csv".to_owned()), (header::CONTENT_DISPOSITION, disposition)];
+    (headers, Body::from_stream(csv_batches(state, upload).boxed())).into_response()
 }
 
 /// Header and records, a batch at a time; each batch borrows a connection anew, so that a slow reader
@@ -160,9 +124,7 @@ fn csv_batches(state: AppState, upload: Upload) -> impl Stream<Item = anyhow::Re
 
 fn csv_record<'a>(cells: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer
-        .write_record(cells)
-        .expect("a vector takes what is written");
+    writer.write_record(cells).expect("a vector takes what is written");
     writer.into_inner().expect("a vector can be flushed")
 }
 

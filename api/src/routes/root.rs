@@ -28,10 +28,7 @@ pub struct Greeting {
     (status = 303, description = "A browser is sent to /ui"),
 ))]
 pub async fn greet(headers: HeaderMap) -> Response {
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if accept.contains("text/html") {
         return Redirect::to("/ui").into_response();
     }

@@ -74,10 +74,7 @@ impl From<RunParams> for RunFilter {
 #[utoipa::path(get, path = "/api/v1/runs", tag = "runs", params(RunParams, PageParams), responses(
     (status = 200, description = "A page of runs", body = Listing<RunView>),
 ))]
-pub async fn list_runs(
-    State(state): State<AppState>,
-    query: ListQuery<RunParams>,
-) -> ApiResult<Response> {
+pub async fn list_runs(State(state): State<AppState>, query: ListQuery<RunParams>) -> ApiResult<Response> {
     let mut conn = state.env.pool.get().await?;
     let page = queries::list_runs(&mut conn, &query.params.into(), &query.page).await?;
     Ok(Listing::of(page, RunView::from).respond(&query.uri))
@@ -97,9 +94,7 @@ pub async fn count_runs(
     let mut counts = queries::count_by_state(&mut conn, &filter).await?;
     counts.retain(|(state, _)| filter.states.is_empty() || filter.states.contains(state));
     counts.sort_unstable();
-    Ok(Json(Listing::whole(
-        counts.into_iter().map(StateCount::from).collect(),
-    )))
+    Ok(Json(Listing::whole(counts.into_iter().map(StateCount::from).collect())))
 }
 
 /// Show a run.
@@ -114,13 +109,8 @@ pub async fn show_run(
     _: NoQuery,
 ) -> ApiResult<Json<RunDetail>> {
     let mut conn = state.env.pool.get().await?;
-    let run = queries::find_run(&mut conn, id)
-        .await?
-        .ok_or_else(|| actions::no_run(id))?;
-    let filter = RunFilter {
-        parent: Some(id),
-        ..RunFilter::default()
-    };
+    let run = queries::find_run(&mut conn, id).await?.ok_or_else(|| actions::no_run(id))?;
+    let filter = RunFilter { parent: Some(id), ..RunFilter::default() };
     let mut children = queries::count_by_state(&mut conn, &filter).await?;
     children.sort_unstable();
     Ok(Json(RunDetail {
@@ -142,13 +132,9 @@ pub async fn list_attempts(
     _: NoQuery,
 ) -> ApiResult<Json<Listing<AttemptView>>> {
     let mut conn = state.env.pool.get().await?;
-    queries::find_run(&mut conn, id)
-        .await?
-        .ok_or_else(|| actions::no_run(id))?;
+    queries::find_run(&mut conn, id).await?.ok_or_else(|| actions::no_run(id))?;
     let attempts = queries::attempts(&mut conn, id).await?;
-    Ok(Json(Listing::whole(
-        attempts.into_iter().map(AttemptView::from).collect(),
-    )))
+    Ok(Json(Listing::whole(attempts.into_iter().map(AttemptView::from).collect())))
 }
 
 /// What part of a log is wanted.
@@ -161,9 +147,7 @@ pub struct LogParams {
 
 impl FromParams for LogParams {
     fn from_params(params: &Params) -> ApiResult<Self> {
-        Ok(Self {
-            after: params.parsed("after")?,
-        })
+        Ok(Self { after: params.parsed("after")? })
     }
 }
 
@@ -185,36 +169,18 @@ pub async fn list_logs(
     query: ListQuery<LogParams>,
 ) -> ApiResult<Response> {
     let mut conn = state.env.pool.get().await?;
-    queries::find_run(&mut conn, id)
-        .await?
-        .ok_or_else(|| actions::no_run(id))?;
-    let resumed = query
-        .page
-        .cursor
-        .as_ref()
-        .and_then(|cursor| cursor.single::<i64>().ok());
-    let after = resumed
-        .into_iter()
-        .chain(query.params.after)
-        .max()
-        .unwrap_or(0);
+    queries::find_run(&mut conn, id).await?.ok_or_else(|| actions::no_run(id))?;
+    let resumed = query.page.cursor.as_ref().and_then(|cursor| cursor.single::<i64>().ok());
+    let after = resumed.into_iter().chain(query.params.after).max().unwrap_or(0);
     let mut lines = queries::logs(&mut conn, id, after, query.page.limit + 1).await?;
     let more = lines.len() as i64 > query.page.limit;
     lines.truncate(usize::try_from(query.page.limit).unwrap_or(usize::MAX));
-    let next = lines.last().filter(|_| more).map(|line| {
-        Cursor {
-            direction: Direction::Older,
-            key: vec![line.id.to_string()],
-        }
-        .encode()
-    });
+    let next = lines
+        .last()
+        .filter(|_| more)
+        .map(|line| Cursor { direction: Direction::Older, key: vec![line.id.to_string()] }.encode());
     let items = lines.into_iter().map(LogView::from).collect();
-    Ok(Listing {
-        items,
-        next,
-        previous: None,
-    }
-    .respond(&query.uri))
+    Ok(Listing { items, next, previous: None }.respond(&query.uri))
 }
 
 /// What a list of children is narrowed to.
@@ -228,9 +194,7 @@ pub struct ChildParams {
 
 impl FromParams for ChildParams {
     fn from_params(params: &Params) -> ApiResult<Self> {
-        Ok(Self {
-            state: Some(params.list("state")?),
-        })
+        Ok(Self { state: Some(params.list("state")?) })
     }
 }
 
@@ -252,15 +216,9 @@ pub async fn list_children(
     query: ListQuery<ChildParams>,
 ) -> ApiResult<Response> {
     let mut conn = state.env.pool.get().await?;
-    queries::find_run(&mut conn, id)
-        .await?
-        .ok_or_else(|| actions::no_run(id))?;
+    queries::find_run(&mut conn, id).await?.ok_or_else(|| actions::no_run(id))?;
     let states = query.params.state.unwrap_or_default();
-    let filter = RunFilter {
-        parent: Some(id),
-        states,
-        ..RunFilter::default()
-    };
+    let filter = RunFilter { parent: Some(id), states, ..RunFilter::default() };
     let page = queries::list_runs(&mut conn, &filter, &query.page).await?;
     Ok(Listing::of(page, RunView::from).respond(&query.uri))
 }
@@ -307,13 +265,8 @@ pub async fn cancel_run(
 #[utoipa::path(get, path = "/api/v1/workers", tag = "runs", responses(
     (status = 200, description = "At most 100 workers", body = Listing<WorkerView>),
 ))]
-pub async fn list_workers(
-    State(state): State<AppState>,
-    _: NoQuery,
-) -> ApiResult<Json<Listing<WorkerView>>> {
+pub async fn list_workers(State(state): State<AppState>, _: NoQuery) -> ApiResult<Json<Listing<WorkerView>>> {
     let mut conn = state.env.pool.get().await?;
     let workers = queries::recent_workers(&mut conn).await?;
-    Ok(Json(Listing::whole(
-        workers.into_iter().map(WorkerView::from).collect(),
-    )))
+    Ok(Json(Listing::whole(workers.into_iter().map(WorkerView::from).collect())))
 }

@@ -83,26 +83,18 @@ impl FromParams for SummaryParams {
 impl ListParams for SummaryParams {
     fn check_cursor(cursor: &Cursor) -> Result<(), InvalidCursor> {
         let (day, _) = queries::cursor_key(cursor)?;
-        if (0..=9999).contains(&day.year()) {
-            Ok(())
-        } else {
-            Err(InvalidCursor)
-        }
+        if (0..=9999).contains(&day.year()) { Ok(()) } else { Err(InvalidCursor) }
     }
 }
 
 impl SummaryParams {
     fn query(self) -> ApiResult<SummaryQuery> {
         if self.merchant_id.is_some() && self.status.is_some() {
-            let detail =
-                "A merchant's totals hold all that did not fail; leave status or merchant_id out.";
+            let detail = "A merchant's totals hold all that did not fail; leave status or merchant_id out.";
             return Err(ApiError::bad_parameter("status", detail));
         }
         if self.from.zip(self.to).is_some_and(|(from, to)| from > to) {
-            return Err(ApiError::bad_parameter(
-                "to",
-                "The range ends before it begins.",
-            ));
+            return Err(ApiError::bad_parameter("to", "The range ends before it begins."));
         }
         Ok(SummaryQuery {
             mode: self.mode.unwrap_or(SummaryMode::Daily),
@@ -138,9 +130,7 @@ fn row(query: &SummaryQuery, measure: Measure, total: PeriodTotal) -> SummaryRow
     let last = query.mode.last_day(total.period);
     SummaryRow {
         key: query.mode.key(total.period),
-        from: query
-            .from
-            .map_or(total.period, |from| from.max(total.period)),
+        from: query.from.map_or(total.period, |from| from.max(total.period)),
         to: query.to.map_or(last, |to| to.min(last)),
         value: match measure {
             Measure::Amount => total.sum,

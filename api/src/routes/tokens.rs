@@ -41,12 +41,7 @@ pub async fn create_token(
     let mut conn = state.env.pool.get().await?;
     let user = auth::login(&mut conn, &login.username, &login.password, address.0).await?;
     let now = state.env.clock.now();
-    let token = auth::issue_token(
-        &state.env.settings.signing_key,
-        &user,
-        now,
-        state.config.token_life,
-    )?;
+    let token = auth::issue_token(&state.env.settings.signing_key, &user, now, state.config.token_life)?;
     Ok(axum::Json(TokenView {
         access_token: token.token,
         token_type: "Bearer",

@@ -55,10 +55,7 @@ pub fn currency(params: &Params) -> ApiResult<Option<String>> {
         return Ok(None);
     };
     if text.len() != 3 || !text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-        return Err(ApiError::bad_parameter(
-            "currency",
-            "A currency is three letters, such as USD.",
-        ));
+        return Err(ApiError::bad_parameter("currency", "A currency is three letters, such as USD."));
     }
     Ok(Some(text.to_ascii_uppercase()))
 }
@@ -69,11 +66,7 @@ fn check_cursor(cursor: &Cursor) -> Result<(), InvalidCursor> {
         [at, _] => {
             let at: DateTime<Utc> = at.parse().map_err(|_| InvalidCursor)?;
             // PostgreSQL's range is narrower than chrono's.
-            if (1..=9999).contains(&at.year()) {
-                Ok(())
-            } else {
-                Err(InvalidCursor)
-            }
+            if (1..=9999).contains(&at.year()) { Ok(()) } else { Err(InvalidCursor) }
         }
         _ => Err(InvalidCursor),
     }
@@ -89,10 +82,7 @@ impl RangeParams {
     /// The filter over all clients. A range that ends before it begins is refused.
     pub fn into_filter(self) -> ApiResult<TransactionFilter> {
         if self.from.zip(self.to).is_some_and(|(from, to)| from >= to) {
-            return Err(ApiError::bad_parameter(
-                "to",
-                "The range ends before it begins.",
-            ));
+            return Err(ApiError::bad_parameter("to", "The range ends before it begins."));
         }
         Ok(TransactionFilter {
             client_id: None,
@@ -141,21 +131,8 @@ pub struct TransactionParams {
 
 impl FromParams for TransactionParams {
     fn from_params(params: &Params) -> ApiResult<Self> {
-        let RangeParams {
-            from,
-            to,
-            kind,
-            status,
-            currency,
-        } = RangeParams::from_params(params)?;
-        Ok(Self {
-            client_id: params.text("client_id")?,
-            from,
-            to,
-            kind,
-            status,
-            currency,
-        })
+        let RangeParams { from, to, kind, status, currency } = RangeParams::from_params(params)?;
+        Ok(Self { client_id: params.text("client_id")?, from, to, kind, status, currency })
     }
 }
 
@@ -174,22 +151,8 @@ pub async fn list_transactions(
     State(state): State<AppState>,
     query: ListQuery<TransactionParams>,
 ) -> ApiResult<Response> {
-    let TransactionParams {
-        client_id,
-        from,
-        to,
-        kind,
-        status,
-        currency,
-    } = query.params;
-    let mut filter = RangeParams {
-        from,
-        to,
-        kind,
-        status,
-        currency,
-    }
-    .into_filter()?;
+    let TransactionParams { client_id, from, to, kind, status, currency } = query.params;
+    let mut filter = RangeParams { from, to, kind, status, currency }.into_filter()?;
     filter.client_id = client_id;
     let mut conn = state.env.pool.get().await?;
     respond(&mut conn, &filter, &query.page, &query.uri).await
@@ -209,7 +172,6 @@ pub async fn show_transaction(
     let mut conn = state.env.pool.get().await?;
     let found = queries::find_transaction(&mut conn, &id).await?;
     let shown: String = id.chars().take(80).collect();
-    let row =
-        found.ok_or_else(|| ApiError::not_found(format!("There is no transaction {shown:?}.")))?;
+    let row = found.ok_or_else(|| ApiError::not_found(format!("There is no transaction {shown:?}.")))?;
     Ok(Json(row.into()))
 }

@@ -7,8 +7,7 @@ use crate::{
     intake::{self, Envelope, UploadParams},
     list::Listing,
     params::{
-        FromParams, IdempotencyKey, ListParams, ListQuery, NoQuery, PageParams, Params, PathId,
-        QueryOf,
+        FromParams, IdempotencyKey, ListParams, ListQuery, NoQuery, PageParams, Params, PathId, QueryOf,
     },
     views::{
         uploads::{AcceptedUpload, UploadView},
@@ -78,27 +77,15 @@ pub async fn create_upload(
     body: Result<Multipart, MultipartRejection>,
 ) -> ApiResult<Response> {
     let form = intake::multipart(&headers, body)?;
-    let query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
-        .into_owned()
-        .collect();
-    let envelope = Envelope {
-        query,
-        idempotency_key,
-        session: None,
-    };
+    let query =
+        url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let envelope = Envelope { query, idempotency_key, session: None };
     let accepted = intake::receive(&state, &principal, form, envelope).await?;
     let mut conn = state.env.pool.get().await?;
     let view = view_one(&mut conn, accepted.upload).await?;
-    let status = if accepted.created {
-        StatusCode::ACCEPTED
-    } else {
-        StatusCode::OK
-    };
+    let status = if accepted.created { StatusCode::ACCEPTED } else { StatusCode::OK };
     let location = [(header::LOCATION, view.links.itself.clone())];
-    let body = AcceptedUpload {
-        already_uploaded: !accepted.created,
-        upload: view,
-    };
+    let body = AcceptedUpload { already_uploaded: !accepted.created, upload: view };
     Ok((status, location, Json(body)).into_response())
 }
 
@@ -116,10 +103,7 @@ pub struct UploadListParams {
 
 impl FromParams for UploadListParams {
     fn from_params(params: &Params) -> ApiResult<Self> {
-        Ok(Self {
-            state: Some(params.list("state")?),
-            kind: params.parsed("kind")?,
-        })
+        Ok(Self { state: Some(params.list("state")?), kind: params.parsed("kind")? })
     }
 }
 
@@ -138,10 +122,7 @@ pub async fn list_uploads(
     query: ListQuery<UploadListParams>,
 ) -> ApiResult<Response> {
     let mut conn = state.env.pool.get().await?;
-    let filter = UploadFilter {
-        states: query.params.state.unwrap_or_default(),
-        kind: query.params.kind,
-    };
+    let filter = UploadFilter { states: query.params.state.unwrap_or_default(), kind: query.params.kind };
     let page = queries::list_uploads(&mut conn, &filter, &query.page).await?;
     let ids: Vec<UploadId> = page.items.iter().map(|upload| upload.id).collect();
     let counts = queries::counts(&mut conn, &ids).await?;
@@ -176,10 +157,7 @@ pub async fn find(conn: &mut AsyncPgConnection, id: UploadId) -> ApiResult<Uploa
 
 /// An upload with its counts and, if it failed, why.
 async fn view_one(conn: &mut AsyncPgConnection, upload: Upload) -> ApiResult<UploadView> {
-    let counts = queries::counts(conn, &[upload.id])
-        .await?
-        .remove(&upload.id)
-        .unwrap_or_default();
+    let counts = queries::counts(conn, &[upload.id]).await?.remove(&upload.id).unwrap_or_default();
     let failure = match upload.state {
         UploadState::Failed => queries::failure(conn, upload.run_id).await?,
         _ => None,

@@ -166,10 +166,8 @@ impl PlannedAttempt {
             .take(Self::LISTED)
             .map(|(attempt, failed)| Self {
                 attempt,
-                at: (run.state == RunState::Retryable && attempt == run.attempt + 1)
-                    .then_some(run.run_at),
-                longest_wait_ms: u64::try_from(kind.retry.delay(failed, 1.0).as_millis())
-                    .unwrap_or(u64::MAX),
+                at: (run.state == RunState::Retryable && attempt == run.attempt + 1).then_some(run.run_at),
+                longest_wait_ms: u64::try_from(kind.retry.delay(failed, 1.0).as_millis()).unwrap_or(u64::MAX),
             })
             .collect()
     }
@@ -253,13 +251,7 @@ pub struct LogView {
 
 impl From<RunLog> for LogView {
     fn from(line: RunLog) -> Self {
-        Self {
-            id: line.id,
-            attempt: line.attempt,
-            at: line.at,
-            level: line.level,
-            message: line.message,
-        }
+        Self { id: line.id, attempt: line.attempt, at: line.at, level: line.level, message: line.message }
     }
 }
 

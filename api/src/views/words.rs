@@ -14,10 +14,7 @@ use utoipa::openapi::{
 };
 
 fn one_of(words: impl Iterator<Item = &'static str>) -> Object {
-    ObjectBuilder::new()
-        .schema_type(Type::String)
-        .enum_values(Some(words))
-        .build()
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()
 }
 
 macro_rules! word_schemas {

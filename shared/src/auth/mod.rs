@@ -11,7 +11,6 @@ pub mod token;
 pub use error::AuthError;
 pub use model::{ApiKey, Role, Session, User};
 pub use service::{
-    NewApiKey, create_api_key, create_user, end_session, find_api_key, find_session, login,
-    start_session,
+    NewApiKey, create_api_key, create_user, end_session, find_api_key, find_session, login, start_session,
 };
 pub use token::{AccessToken, issue_token, read_token};

@@ -15,10 +15,7 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// A user by id, unless disabled.
-pub async fn find_active_user(
-    conn: &mut AsyncPgConnection,
-    id: UserId,
-) -> QueryResult<Option<User>> {
+pub async fn find_active_user(conn: &mut AsyncPgConnection, id: UserId) -> QueryResult<Option<User>> {
     users::table
         .find(id)
         .filter(users::disabled_at.is_null())
@@ -30,12 +27,7 @@ pub async fn find_active_user(
 
 /// A user by id, disabled or not.
 pub async fn find_user(conn: &mut AsyncPgConnection, id: UserId) -> QueryResult<Option<User>> {
-    users::table
-        .find(id)
-        .select(User::as_select())
-        .first(conn)
-        .await
-        .optional()
+    users::table.find(id).select(User::as_select()).first(conn).await.optional()
 }
 
 /// A user and its password's hash, by name without regard to case.
@@ -44,11 +36,7 @@ pub async fn find_by_username(
     username: &str,
 ) -> QueryResult<Option<(User, String)>> {
     users::table
-        .filter(
-            sql::<Bool>("lower(username) = lower(")
-                .bind::<Text, _>(username)
-                .sql(")"),
-        )
+        .filter(sql::<Bool>("lower(username) = lower(").bind::<Text, _>(username).sql(")"))
         .select((User::as_select(), users::password_hash))
         .first(conn)
         .await
@@ -56,31 +44,21 @@ pub async fn find_by_username(
 }
 
 /// Users, newest first. The cursor's key is the user's id.
-pub async fn list_users(
-    conn: &mut AsyncPgConnection,
-    request: &PageRequest,
-) -> QueryResult<Page<User>> {
+pub async fn list_users(conn: &mut AsyncPgConnection, request: &PageRequest) -> QueryResult<Page<User>> {
     let mut query = users::table.select(User::as_select()).into_boxed();
-    let from: Option<UserId> = request
-        .cursor
-        .as_ref()
-        .and_then(|cursor| cursor.single().ok());
+    let from: Option<UserId> = request.cursor.as_ref().and_then(|cursor| cursor.single().ok());
     query = match (from, request.upwards()) {
         (Some(id), true) => query.filter(users::id.gt(id)).order(users::id.asc()),
         (Some(id), false) => query.filter(users::id.lt(id)).order(users::id.desc()),
         (None, _) => query.order(users::id.desc()),
     };
     let rows = query.limit(request.limit + 1).load(conn).await?;
-    Ok(Page::from_rows(rows, request, |user| {
-        vec![user.id.to_string()]
-    }))
+    Ok(Page::from_rows(rows, request, |user| vec![user.id.to_string()]))
 }
 
 /// Whether there is a user at all.
 pub async fn any_user(conn: &mut AsyncPgConnection) -> QueryResult<bool> {
-    diesel::select(diesel::dsl::exists(users::table.select(users::id)))
-        .get_result(conn)
-        .await
+    diesel::select(diesel::dsl::exists(users::table.select(users::id))).get_result(conn).await
 }
 
 /// Stores a user; `None` if the name is taken.
@@ -119,9 +97,8 @@ pub async fn insert_session(
             sessions::token_hash.eq(token_hash),
             sessions::user_id.eq(user),
             sessions::csrf_token.eq(csrf_token),
-            sessions::expires_at.eq(sql::<Timestamptz>("now() + make_interval(hours => ")
-                .bind::<Integer, _>(hours)
-                .sql(")")),
+            sessions::expires_at
+                .eq(sql::<Timestamptz>("now() + make_interval(hours => ").bind::<Integer, _>(hours).sql(")")),
         ))
         .execute(conn)
         .await
@@ -136,11 +113,7 @@ pub async fn find_session(
     sessions::table
         .inner_join(users::table.on(users::id.eq(sessions::user_id)))
         .filter(sessions::token_hash.eq(token_hash))
-        .filter(
-            sessions::expires_at
-                .gt(now)
-                .and(users::disabled_at.is_null()),
-        )
+        .filter(sessions::expires_at.gt(now).and(users::disabled_at.is_null()))
         .select((User::as_select(), sessions::csrf_token))
         .first(conn)
         .await
@@ -150,11 +123,7 @@ pub async fn find_session(
 /// Ends a session, and sweeps those that have expired.
 pub async fn delete_session(conn: &mut AsyncPgConnection, token_hash: &[u8]) -> QueryResult<()> {
     diesel::delete(
-        sessions::table.filter(
-            sessions::token_hash
-                .eq(token_hash)
-                .or(sessions::expires_at.le(now)),
-        ),
+        sessions::table.filter(sessions::token_hash.eq(token_hash).or(sessions::expires_at.le(now))),
     )
     .execute(conn)
     .await
@@ -167,13 +136,8 @@ pub async fn insert_api_key(
     key: &ApiKey,
     key_hash: &[u8],
 ) -> QueryResult<Option<ApiKey>> {
-    let named = api_keys::table
-        .filter(api_keys::name.eq(&key.name))
-        .filter(works());
-    if diesel::select(diesel::dsl::exists(named))
-        .get_result(conn)
-        .await?
-    {
+    let named = api_keys::table.filter(api_keys::name.eq(&key.name)).filter(works());
+    if diesel::select(diesel::dsl::exists(named)).get_result(conn).await? {
         return Ok(None);
     }
     diesel::insert_into(api_keys::table)
@@ -212,44 +176,25 @@ pub async fn find_working_api_key(
 }
 
 /// A key by id, working or not.
-pub async fn find_api_key_by_id(
-    conn: &mut AsyncPgConnection,
-    id: ApiKeyId,
-) -> QueryResult<Option<ApiKey>> {
-    api_keys::table
-        .find(id)
-        .select(ApiKey::as_select())
-        .first(conn)
-        .await
-        .optional()
+pub async fn find_api_key_by_id(conn: &mut AsyncPgConnection, id: ApiKeyId) -> QueryResult<Option<ApiKey>> {
+    api_keys::table.find(id).select(ApiKey::as_select()).first(conn).await.optional()
 }
 
 /// Keys, working or not, newest first. The cursor's key is the key's id.
-pub async fn list_api_keys(
-    conn: &mut AsyncPgConnection,
-    request: &PageRequest,
-) -> QueryResult<Page<ApiKey>> {
+pub async fn list_api_keys(conn: &mut AsyncPgConnection, request: &PageRequest) -> QueryResult<Page<ApiKey>> {
     let mut query = api_keys::table.select(ApiKey::as_select()).into_boxed();
-    let from: Option<ApiKeyId> = request
-        .cursor
-        .as_ref()
-        .and_then(|cursor| cursor.single().ok());
+    let from: Option<ApiKeyId> = request.cursor.as_ref().and_then(|cursor| cursor.single().ok());
     query = match (from, request.upwards()) {
         (Some(id), true) => query.filter(api_keys::id.gt(id)).order(api_keys::id.asc()),
         (Some(id), false) => query.filter(api_keys::id.lt(id)).order(api_keys::id.desc()),
         (None, _) => query.order(api_keys::id.desc()),
     };
     let rows = query.limit(request.limit + 1).load(conn).await?;
-    Ok(Page::from_rows(rows, request, |key| {
-        vec![key.id.to_string()]
-    }))
+    Ok(Page::from_rows(rows, request, |key| vec![key.id.to_string()]))
 }
 
 /// Revokes a key; the first revocation's time stays. `None` if there is no such key.
-pub async fn revoke_api_key(
-    conn: &mut AsyncPgConnection,
-    id: ApiKeyId,
-) -> QueryResult<Option<ApiKey>> {
+pub async fn revoke_api_key(conn: &mut AsyncPgConnection, id: ApiKeyId) -> QueryResult<Option<ApiKey>> {
     diesel::update(api_keys::table.find(id))
         .set(api_keys::revoked_at.eq(sql("coalesce(revoked_at, now())")))
         .returning(ApiKey::as_returning())
@@ -291,20 +236,11 @@ pub async fn recent_failures(
 }
 
 /// Notes a failure of each subject, and forgets those too old to count. Returns the new rows' ids.
-pub async fn insert_failures(
-    conn: &mut AsyncPgConnection,
-    subjects: &[String],
-) -> QueryResult<Vec<i64>> {
-    let old: DateTime<Utc> = diesel::select(sql::<Timestamptz>("now() - interval '15 minutes'"))
-        .get_result(conn)
-        .await?;
-    diesel::delete(login_failures::table.filter(login_failures::failed_at.lt(old)))
-        .execute(conn)
-        .await?;
-    let rows: Vec<_> = subjects
-        .iter()
-        .map(|subject| login_failures::subject.eq(subject))
-        .collect();
+pub async fn insert_failures(conn: &mut AsyncPgConnection, subjects: &[String]) -> QueryResult<Vec<i64>> {
+    let old: DateTime<Utc> =
+        diesel::select(sql::<Timestamptz>("now() - interval '15 minutes'")).get_result(conn).await?;
+    diesel::delete(login_failures::table.filter(login_failures::failed_at.lt(old))).execute(conn).await?;
+    let rows: Vec<_> = subjects.iter().map(|subject| login_failures::subject.eq(subject)).collect();
     diesel::insert_into(login_failures::table)
         .values(rows)
         .returning(login_failures::id)
@@ -313,17 +249,10 @@ pub async fn insert_failures(
 }
 
 /// Takes failures back: these rows, and all of `subject`.
-pub async fn forgive_failures(
-    conn: &mut AsyncPgConnection,
-    ids: &[i64],
-    subject: &str,
-) -> QueryResult<()> {
+pub async fn forgive_failures(conn: &mut AsyncPgConnection, ids: &[i64], subject: &str) -> QueryResult<()> {
     diesel::delete(
-        login_failures::table.filter(
-            login_failures::id
-                .eq_any(ids.to_vec())
-                .or(login_failures::subject.eq(subject)),
-        ),
+        login_failures::table
+            .filter(login_failures::id.eq_any(ids.to_vec()).or(login_failures::subject.eq(subject))),
     )
     .execute(conn)
     .await

@@ -37,18 +37,12 @@ pub async fn create_user(
     role: Role,
 ) -> Result<User, AuthError> {
     if !is_username(username) {
-        return Err(invalid(
-            "username",
-            "a username is 3 to 64 letters, digits or the characters . _ @ -",
-        ));
+        return Err(invalid("username", "a username is 3 to 64 letters, digits or the characters . _ @ -"));
     }
     if let Some(email) = email
         && !is_email(email)
     {
-        return Err(invalid(
-            "email",
-            "an e-mail address looks like name@example.com",
-        ));
+        return Err(invalid("email", "an e-mail address looks like name@example.com"));
     }
     if password.chars().count() < MIN_PASSWORD_CHARACTERS || password.len() > MAX_PASSWORD_BYTES {
         return Err(invalid(
@@ -65,26 +59,19 @@ pub async fn create_user(
 }
 
 fn invalid(field: &'static str, reason: &str) -> AuthError {
-    AuthError::Invalid {
-        field,
-        reason: reason.to_owned(),
-    }
+    AuthError::Invalid { field, reason: reason.to_owned() }
 }
 
 /// The pattern of the table's check.
 fn is_username(text: &str) -> bool {
     (3..=64).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte))
 }
 
 fn is_email(text: &str) -> bool {
     text.len() <= 254
         && !text.chars().any(|c| c.is_control() || c.is_whitespace())
-        && text
-            .split_once('@')
-            .is_some_and(|(name, host)| !name.is_empty() && host.contains('.'))
+        && text.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.'))
 }
 
 /// The user with this name and password. Ten failures of a name, or thirty of an address, in 15
@@ -145,20 +132,14 @@ async fn refuse_if_throttled(
 
 /// Begins a browser's session of 12 hours: `(token, csrf_token)`. The token goes into the cookie,
 /// the CSRF token into the pages' forms.
-pub async fn start_session(
-    conn: &mut AsyncPgConnection,
-    user: UserId,
-) -> QueryResult<(String, String)> {
+pub async fn start_session(conn: &mut AsyncPgConnection, user: UserId) -> QueryResult<(String, String)> {
     let (token, csrf_token) = (secret(), secret());
     queries::insert_session(conn, &digest(&token), user, &csrf_token, SESSION_HOURS).await?;
     Ok((token, csrf_token))
 }
 
 /// The session of a cookie's token, if it lives and its user is not disabled.
-pub async fn find_session(
-    conn: &mut AsyncPgConnection,
-    token: &str,
-) -> QueryResult<Option<Session>> {
+pub async fn find_session(conn: &mut AsyncPgConnection, token: &str) -> QueryResult<Option<Session>> {
     let found = queries::find_session(conn, &digest(token)).await?;
     Ok(found.map(|(user, csrf_token)| Session { user, csrf_token }))
 }
@@ -241,13 +222,7 @@ mod tests {
     #[test]
     fn emails_need_a_name_and_a_host() {
         assert!(is_email("ada@example.com"));
-        for wrong in [
-            "ada",
-            "@example.com",
-            "ada@host",
-            "a da@example.com",
-            "a\0@example.com",
-        ] {
+        for wrong in ["ada", "@example.com", "ada@host", "a da@example.com", "a\0@example.com"] {
             assert!(!is_email(wrong), "{wrong:?}");
         }
     }

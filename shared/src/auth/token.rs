@@ -49,12 +49,8 @@ pub fn issue_token(
         jti: uuid::Uuid::new_v4(),
         token_type: ACCESS.to_owned(),
     };
-    let token = jsonwebtoken::encode(
-        &Header::new(Algorithm::HS256),
-        &claims,
-        &EncodingKey::from_secret(key),
-    )
-    .map_err(|error| AuthError::Crypto(error.to_string()))?;
+    let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(key))
+        .map_err(|error| AuthError::Crypto(error.to_string()))?;
     Ok(AccessToken { token, expires_in })
 }
 
@@ -92,14 +88,7 @@ mod tests {
         assert_eq!(issued.expires_in, 60);
         assert_eq!(read_token(&[7; 48], &issued.token, now).unwrap(), user.id);
         assert!(read_token(&[8; 48], &issued.token, now).is_err());
-        assert!(
-            read_token(
-                &[7; 48],
-                &issued.token,
-                now + chrono::TimeDelta::seconds(60)
-            )
-            .is_err()
-        );
+        assert!(read_token(&[7; 48], &issued.token, now + chrono::TimeDelta::seconds(60)).is_err());
         let (head, _) = issued.token.rsplit_once('.').unwrap();
         assert!(read_token(&[7; 48], &format!("{head}."), now).is_err());
     }

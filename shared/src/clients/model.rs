@@ -80,10 +80,6 @@ impl Client {
 
     /// `suspended` while in debt or suspended by an operator, else `active`.
     pub fn status(&self) -> &'static str {
-        if self.suspended_at.is_some() || self.position < Decimal::ZERO {
-            "suspended"
-        } else {
-            "active"
-        }
+        if self.suspended_at.is_some() || self.position < Decimal::ZERO { "suspended" } else { "active" }
     }
 }

@@ -3,9 +3,7 @@
 
 mod topics;
 
-pub use topics::{
-    ApiConfig, DatabaseConfig, RedisConfig, SettingsConfig, StorageConfig, WorkerConfig,
-};
+pub use topics::{ApiConfig, DatabaseConfig, RedisConfig, SettingsConfig, StorageConfig, WorkerConfig};
 
 /// A variable whose value cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -21,10 +19,7 @@ pub struct ConfigError {
 
 /// The variable's text, or `None` if it is absent or blank.
 fn text(name: &'static str) -> Option<String> {
-    std::env::var(name)
-        .ok()
-        .map(|value| value.trim().to_owned())
-        .filter(|value| !value.is_empty())
+    std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
 /// The variable parsed, or the default.
@@ -35,10 +30,8 @@ where
 {
     match text(name) {
         None => Ok(default),
-        Some(value) => value.parse().map_err(|error: T::Err| ConfigError {
-            name,
-            reason: error.to_string(),
-            value,
-        }),
+        Some(value) => {
+            value.parse().map_err(|error: T::Err| ConfigError { name, reason: error.to_string(), value })
+        }
     }
 }

@@ -16,13 +16,12 @@ pub struct DatabaseConfig {
 impl DatabaseConfig {
     /// Reads the topic; `None` without `DATABASE_URL`.
     pub fn from_env() -> Result<Option<Self>, ConfigError> {
-        let Some(url) = text("DATABASE_URL") else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
-            url,
-            pool_size: parsed("MILLRACE_DATABASE_POOL", 10)?,
-        }))
+        text("DATABASE_URL").map(Self::at).transpose()
+    }
+
+    /// The topic for a database that is known by other means (the embedded default).
+    pub fn at(url: String) -> Result<Self, ConfigError> {
+        Ok(Self { url, pool_size: parsed("MILLRACE_DATABASE_POOL", 10)? })
     }
 }
 
@@ -39,13 +38,12 @@ pub struct RedisConfig {
 impl RedisConfig {
     /// Reads the topic; `None` without `REDIS_URL`.
     pub fn from_env() -> Result<Option<Self>, ConfigError> {
-        let Some(url) = text("REDIS_URL") else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
-            url,
-            prefix: parsed("MILLRACE_REDIS_PREFIX", "millrace".to_owned())?,
-        }))
+        text("REDIS_URL").map(Self::at).transpose()
+    }
+
+    /// The topic for a Redis that is known by other means (the embedded default).
+    pub fn at(url: String) -> Result<Self, ConfigError> {
+        Ok(Self { url, prefix: parsed("MILLRACE_REDIS_PREFIX", "millrace".to_owned())? })
     }
 }
 
@@ -60,9 +58,7 @@ pub struct StorageConfig {
 impl StorageConfig {
     /// Reads the topic.
     pub fn from_env() -> Result<Self, ConfigError> {
-        Ok(Self {
-            data_dir: parsed("MILLRACE_DATA_DIR", PathBuf::from(".millrace"))?,
-        })
+        Ok(Self { data_dir: parsed("MILLRACE_DATA_DIR", PathBuf::from(".millrace"))? })
     }
 
     /// Where uploaded files are kept.
@@ -87,16 +83,9 @@ impl SettingsConfig {
         let currency: String = parsed("MILLRACE_CURRENCY", "USD".to_owned())?;
         if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
             let reason = "a currency is three capital letters, such as USD".to_owned();
-            return Err(ConfigError {
-                name: "MILLRACE_CURRENCY",
-                value: currency,
-                reason,
-            });
+            return Err(ConfigError { name: "MILLRACE_CURRENCY", value: currency, reason });
         }
-        Ok(Self {
-            zone: parsed("MILLRACE_ZONE", chrono_tz::UTC)?,
-            currency,
-        })
+        Ok(Self { zone: parsed("MILLRACE_ZONE", chrono_tz::UTC)?, currency })
     }
 }
 
@@ -166,8 +155,7 @@ impl WorkerConfig {
             return Err(ConfigError {
                 name: "MILLRACE_LEASE_MS",
                 value: config.lease.as_millis().to_string(),
-                reason: "the lease must be at least three heartbeats (MILLRACE_HEARTBEAT_MS)"
-                    .to_owned(),
+                reason: "the lease must be at least three heartbeats (MILLRACE_HEARTBEAT_MS)".to_owned(),
             });
         }
         Ok(config)

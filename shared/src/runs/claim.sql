@@ -1,7 +1,8 @@
--- $1 queue, $2 worker, $3 limit. A paused queue and a worker that was declared dead get nothing.
+-- $1 queue, $2 worker, $3 limit, $4 kinds that the worker knows (an older version leaves newer kinds
+-- to newer workers). A paused queue and a worker that was declared dead get nothing.
 WITH due AS (
     SELECT id FROM runs
-    WHERE queue = $1 AND state = 'available' AND run_at <= now()
+    WHERE queue = $1 AND state = 'available' AND run_at <= now() AND kind = ANY ($4)
       AND NOT EXISTS (SELECT 1 FROM queues q WHERE q.name = $1 AND q.paused
                       AND (q.paused_until IS NULL OR q.paused_until > now()))
       AND EXISTS (SELECT 1 FROM workers w WHERE w.id = $2 AND w.state = 'alive')

@@ -57,17 +57,12 @@ pub fn queue_name(config: &RedisConfig, queue: Queue) -> String {
 impl Doorbells {
     /// Rings through this Redis, or not at all.
     pub fn new(config: Option<RedisConfig>) -> Self {
-        Self(Arc::new(Inner {
-            config,
-            connection: OnceCell::new(),
-        }))
+        Self(Arc::new(Inner { config, connection: OnceCell::new() }))
     }
 
     /// Says that `runs` runs of a queue can be claimed. Returns at once; call it after the commit.
     pub fn ring(&self, queue: Queue, runs: u64) {
-        let Some(config) = self.0.config.clone() else {
-            return;
-        };
+        let Some(config) = self.0.config.clone() else { return };
         let doorbells = self.clone();
         tokio::spawn(async move {
             match tokio::time::timeout(PATIENCE, doorbells.push(&config, queue, runs)).await {
@@ -82,40 +77,21 @@ impl Doorbells {
     pub async fn answer(&self) -> Option<bool> {
         let config = self.0.config.as_ref()?;
         let ping = async {
-            let mut connection = self
-                .0
-                .connection
-                .get_or_try_init(|| connect(config))
-                .await?
-                .clone();
-            redis::cmd("PING")
-                .query_async::<String>(&mut connection)
-                .await
+            let mut connection = self.0.connection.get_or_try_init(|| connect(config)).await?.clone();
+            redis::cmd("PING").query_async::<String>(&mut connection).await
         };
-        Some(matches!(
-            tokio::time::timeout(PATIENCE, ping).await,
-            Ok(Ok(_))
-        ))
+        Some(matches!(tokio::time::timeout(PATIENCE, ping).await, Ok(Ok(_))))
     }
 
     async fn push(&self, config: &RedisConfig, queue: Queue, runs: u64) -> anyhow::Result<()> {
-        let mut connection = self
-            .0
-            .connection
-            .get_or_try_init(|| connect(config))
-            .await?
-            .clone();
+        let mut connection = self.0.connection.get_or_try_init(|| connect(config)).await?.clone();
         let waiting: u64 = redis::cmd("ZCARD")
             .arg(format!("{}:scheduled", queue_name(config, queue)))
             .query_async(&mut connection)
             .await?;
-        let mut storage =
-            RedisStorage::<Doorbell>::new(connection).with_config(apalis_config(config, queue));
+        let mut storage = RedisStorage::<Doorbell>::new(connection).with_config(apalis_config(config, queue));
         for _ in waiting..runs.min(MAX_OUTSTANDING) {
-            storage
-                .push(Doorbell {})
-                .await
-                .map_err(|error| anyhow::anyhow!("{error:?}"))?;
+            storage.push(Doorbell {}).await.map_err(|error| anyhow::anyhow!("{error:?}"))?;
         }
         Ok(())
     }

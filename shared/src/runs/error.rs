@@ -44,22 +44,18 @@ impl From<diesel::result::Error> for RunError {
         use diesel::result::{DatabaseErrorKind, Error};
         match &error {
             // SQLSTATE MR001, raised by close_run: diesel keeps the message only.
-            Error::DatabaseError(_, info)
-                if info.message().ends_with("no longer held by this claim") =>
-            {
+            Error::DatabaseError(_, info) if info.message().ends_with("no longer held by this claim") => {
                 Self::FenceLost
             }
-            Error::DatabaseError(DatabaseErrorKind::UniqueViolation, info) => {
-                match info.constraint_name() {
-                    Some("uploads_same_file") => Self::Superseded(
-                        "the same file has been uploaded again since; see that upload".to_owned(),
-                    ),
-                    Some("runs_unique") => {
-                        Self::Superseded("an unfinished run of the same kind exists".to_owned())
-                    }
-                    _ => Self::Database(error),
+            Error::DatabaseError(DatabaseErrorKind::UniqueViolation, info) => match info.constraint_name() {
+                Some("uploads_same_file") => Self::Superseded(
+                    "the same file has been uploaded again since; see that upload".to_owned(),
+                ),
+                Some("runs_unique") => {
+                    Self::Superseded("an unfinished run of the same kind exists".to_owned())
                 }
-            }
+                _ => Self::Database(error),
+            },
             _ => Self::Database(error),
         }
     }

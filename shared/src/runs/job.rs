@@ -65,11 +65,7 @@ impl Retry {
                 let doubled = first.saturating_mul(1u32 << index.min(20));
                 doubled.min(*cap).mul_f64(jitter.clamp(0.0, 1.0))
             }
-            Self::Fixed(waits) => waits
-                .get(index)
-                .or(waits.last())
-                .copied()
-                .unwrap_or_default(),
+            Self::Fixed(waits) => waits.get(index).or(waits.last()).copied().unwrap_or_default(),
             Self::Never => Duration::ZERO,
         }
     }
@@ -235,29 +231,16 @@ impl RunContext {
         result: &serde_json::Value,
     ) -> Result<Closed, tokio_postgres::Error> {
         transaction
-            .execute(
-                "SELECT close_run($1, $2, 'completed', $3)",
-                &[&self.run_id.0, &self.token.0, result],
-            )
+            .execute("SELECT close_run($1, $2, 'completed', $3)", &[&self.run_id.0, &self.token.0, result])
             .await?;
         Ok(Closed(()))
     }
 
     /// Shows how far the run is. Never fails the run: progress is for people.
     pub async fn progress(&self, done: i64, total: Option<i64>, unit: &str, phase: &str) {
-        let Ok(mut conn) = self.env.pool.get().await else {
-            return;
-        };
-        let shown = super::queries::set_progress(
-            &mut conn,
-            self.run_id,
-            self.token,
-            done,
-            total,
-            unit,
-            phase,
-        )
-        .await;
+        let Ok(mut conn) = self.env.pool.get().await else { return };
+        let shown =
+            super::queries::set_progress(&mut conn, self.run_id, self.token, done, total, unit, phase).await;
         if let Err(error) = shown {
             tracing::debug!(%error, "progress could not be written");
         }

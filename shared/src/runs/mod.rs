@@ -7,16 +7,13 @@ pub mod doorbell;
 pub mod error;
 pub mod job;
 pub mod model;
+pub mod pulse;
 pub mod queries;
 pub mod registry;
 pub mod service;
 
 pub use doorbell::Doorbells;
 pub use error::RunError;
-pub use job::{
-    Environment, Finished, Job, JobError, Queue, Retry, RunContext, Unique, UniqueUntil,
-};
+pub use job::{Environment, Finished, Job, JobError, Queue, Retry, RunContext, Unique, UniqueUntil};
 pub use model::{Run, RunAttempt, RunEvent, RunLog, RunState, Worker};
-pub use service::{
-    EnqueueOptions, Enqueued, cancel_run, enqueue, enqueue_children, enqueue_flow, retry_run,
-};
+pub use service::{EnqueueOptions, Enqueued, cancel_run, enqueue, enqueue_children, enqueue_flow, retry_run};

@@ -87,9 +87,7 @@ impl RunState {
             (S::Running, E::PutBack) => S::Available,
             (S::Blocked, E::Unblock) => S::Available,
             (S::Blocked, E::FailByChild) => S::Failed,
-            (S::Scheduled | S::Available | S::Blocked | S::Running | S::Retryable, E::Cancel) => {
-                S::Cancelled
-            }
+            (S::Scheduled | S::Available | S::Blocked | S::Running | S::Retryable, E::Cancel) => S::Cancelled,
             (S::Failed | S::Discarded | S::Cancelled, E::Retry) => S::Available,
             (S::Failed | S::Discarded | S::Cancelled, E::RetryChildren) => S::Blocked,
             (from, event) => return Err(InvalidTransition { from, event }),
@@ -98,10 +96,7 @@ impl RunState {
 
     /// Whether nothing more happens by itself.
     pub fn is_terminal(self) -> bool {
-        matches!(
-            self,
-            Self::Completed | Self::Failed | Self::Cancelled | Self::Discarded
-        )
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Discarded)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 use diesel::{
     prelude::*,
-    sql_types::{BigInt, Integer, Jsonb, Text, Uuid},
+    sql_types::{Array, BigInt, Double, Integer, Jsonb, Text, Uuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
@@ -49,11 +49,13 @@ pub async fn claim_runs(
     queue: &str,
     worker: WorkerId,
     limit: i64,
+    kinds: &[&str],
 ) -> QueryResult<Vec<ClaimedRun>> {
     diesel::sql_query(include_str!("claim.sql"))
         .bind::<Text, _>(queue)
         .bind::<Uuid, _>(worker)
         .bind::<BigInt, _>(limit)
+        .bind::<Array<Text>, _>(kinds)
         .load(conn)
         .await
 }
@@ -88,14 +90,112 @@ pub async fn release_due(conn: &mut AsyncPgConnection) -> QueryResult<usize> {
     .await
 }
 
+/// A run that its worker holds, as the record has it.
+#[derive(Debug, Clone, Copy, QueryableByName)]
+pub struct HeldRun {
+    /// The run.
+    #[diesel(sql_type = Uuid)]
+    pub id: RunId,
+    /// The claim.
+    #[diesel(sql_type = Uuid)]
+    pub claim_token: ClaimToken,
+    /// Whether it is asked to stop.
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    pub cancel_requested: bool,
+}
+
+/// The runs that a worker holds.
+pub async fn held_by(conn: &mut AsyncPgConnection, worker: WorkerId) -> QueryResult<Vec<HeldRun>> {
+    diesel::sql_query(
+        "SELECT id, claim_token, cancel_requested FROM runs WHERE worker_id = $1 AND state = 'running'",
+    )
+    .bind::<Uuid, _>(worker)
+    .load(conn)
+    .await
+}
+
+/// The runs whose worker is dead or gone, at most 500.
+pub async fn orphaned(conn: &mut AsyncPgConnection) -> QueryResult<Vec<HeldRun>> {
+    diesel::sql_query(
+        "SELECT r.id, r.claim_token, r.cancel_requested FROM runs r JOIN workers w ON w.id = r.worker_id
+         WHERE r.state = 'running' AND w.state <> 'alive' ORDER BY r.id LIMIT 500",
+    )
+    .load(conn)
+    .await
+}
+
+/// Records the start of a worker.
+pub async fn register_worker(
+    conn: &mut AsyncPgConnection,
+    id: WorkerId,
+    host: &str,
+    version: &str,
+) -> QueryResult<()> {
+    diesel::insert_into(workers::table)
+        .values((
+            workers::id.eq(id),
+            workers::host.eq(host),
+            workers::pid.eq(std::process::id().cast_signed()),
+            workers::version.eq(version),
+        ))
+        .execute(conn)
+        .await
+        .map(|_| ())
+}
+
+/// Renews a worker's lease; false if it has been declared dead.
+pub async fn heartbeat(conn: &mut AsyncPgConnection, id: WorkerId) -> QueryResult<bool> {
+    diesel::update(workers::table.filter(workers::id.eq(id).and(workers::state.eq("alive"))))
+        .set(workers::last_seen.eq(diesel::dsl::now))
+        .execute(conn)
+        .await
+        .map(|rows| rows == 1)
+}
+
+/// Records that a worker stopped in order.
+pub async fn stop_worker(conn: &mut AsyncPgConnection, id: WorkerId) -> QueryResult<()> {
+    diesel::update(workers::table.filter(workers::id.eq(id).and(workers::state.eq("alive"))))
+        .set(workers::state.eq("stopped"))
+        .execute(conn)
+        .await
+        .map(|_| ())
+}
+
+/// Declares the workers dead that were silent for longer than the lease, and ends their connections:
+/// a frozen one would keep its locks. Returns them.
+pub async fn bury_silent_workers(
+    conn: &mut AsyncPgConnection,
+    lease: std::time::Duration,
+) -> QueryResult<Vec<WorkerId>> {
+    #[derive(QueryableByName)]
+    struct Dead {
+        #[diesel(sql_type = Uuid)]
+        id: WorkerId,
+    }
+    let dead: Vec<Dead> = diesel::sql_query(
+        "UPDATE workers SET state = 'dead' WHERE id IN (
+             SELECT id FROM workers WHERE state = 'alive' AND last_seen < now() - $1 * interval '1 second'
+             ORDER BY id FOR UPDATE SKIP LOCKED)
+         RETURNING id",
+    )
+    .bind::<Double, _>(lease.as_secs_f64())
+    .load(conn)
+    .await?;
+    let dead: Vec<WorkerId> = dead.into_iter().map(|dead| dead.id).collect();
+    let names: Vec<String> = dead.iter().map(ToString::to_string).collect();
+    diesel::sql_query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ANY ($1)",
+    )
+    .bind::<Array<Text>, _>(names)
+    .execute(conn)
+    .await?;
+    Ok(dead)
+}
+
 /// How many runs of a queue could be claimed now (counted up to 100).
 pub async fn claimable(conn: &mut AsyncPgConnection, queue: &str) -> QueryResult<i64> {
     runs::table
-        .filter(
-            runs::queue
-                .eq(queue)
-                .and(runs::state.eq(RunState::Available)),
-        )
+        .filter(runs::queue.eq(queue).and(runs::state.eq(RunState::Available)))
         .filter(runs::run_at.le(diesel::dsl::now))
         .select(runs::id)
         .limit(100)
@@ -128,12 +228,20 @@ pub async fn set_progress(
 
 /// One run.
 pub async fn find_run(conn: &mut AsyncPgConnection, id: RunId) -> QueryResult<Option<Run>> {
-    runs::table
-        .find(id)
-        .select(Run::as_select())
-        .first(conn)
-        .await
-        .optional()
+    runs::table.find(id).select(Run::as_select()).first(conn).await.optional()
+}
+
+/// The newest run whose id ends so, of the latest 100,000: people see only an id's end.
+pub async fn find_by_ending(conn: &mut AsyncPgConnection, ending: &str) -> QueryResult<Option<RunId>> {
+    diesel::sql_query(
+        "SELECT id FROM (SELECT id FROM runs ORDER BY id DESC LIMIT 100000) AS latest
+         WHERE right(id::text, 8) = $1 ORDER BY id DESC LIMIT 1",
+    )
+    .bind::<Text, _>(ending)
+    .get_result::<IdRow>(conn)
+    .await
+    .optional()
+    .map(|row| row.map(|row| row.id))
 }
 
 /// What a list of runs is narrowed to.
@@ -170,10 +278,7 @@ macro_rules! filtered {
             query = query.filter(runs::parent_id.eq(parent));
         }
         if let Some(text) = &filter.error {
-            let pattern = text
-                .replace('\\', "\\\\")
-                .replace('%', "\\%")
-                .replace('_', "\\_");
+            let pattern = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
             query = query.filter(runs::error.ilike(format!("%{pattern}%")));
         }
         query
@@ -190,19 +295,14 @@ pub async fn list_runs(
     if !filter.states.is_empty() {
         query = query.filter(runs::state.eq_any(filter.states.clone()));
     }
-    let from: Option<RunId> = request
-        .cursor
-        .as_ref()
-        .and_then(|cursor| cursor.single().ok());
+    let from: Option<RunId> = request.cursor.as_ref().and_then(|cursor| cursor.single().ok());
     query = match (from, request.upwards()) {
         (Some(id), true) => query.filter(runs::id.gt(id)).order(runs::id.asc()),
         (Some(id), false) => query.filter(runs::id.lt(id)).order(runs::id.desc()),
         (None, _) => query.order(runs::id.desc()),
     };
     let rows = query.limit(request.limit + 1).load(conn).await?;
-    Ok(Page::from_rows(rows, request, |run| {
-        vec![run.id.to_string()]
-    }))
+    Ok(Page::from_rows(rows, request, |run| vec![run.id.to_string()]))
 }
 
 /// How many runs are in each state, of those that the filter's other parts let through.
@@ -211,10 +311,7 @@ pub async fn count_by_state(
     filter: &RunFilter,
 ) -> QueryResult<Vec<(RunState, i64)>> {
     filtered!(
-        runs::table
-            .group_by(runs::state)
-            .select((runs::state, diesel::dsl::count_star()))
-            .into_boxed(),
+        runs::table.group_by(runs::state).select((runs::state, diesel::dsl::count_star())).into_boxed(),
         filter
     )
     .load(conn)
@@ -223,12 +320,7 @@ pub async fn count_by_state(
 
 /// The kinds that have runs.
 pub async fn kinds(conn: &mut AsyncPgConnection) -> QueryResult<Vec<String>> {
-    runs::table
-        .select(runs::kind)
-        .distinct()
-        .order(runs::kind)
-        .load(conn)
-        .await
+    runs::table.select(runs::kind).distinct().order(runs::kind).load(conn).await
 }
 
 /// A run's attempts, first to last.
@@ -258,11 +350,7 @@ pub async fn logs(
 }
 
 /// A run's children, in the order of their creation, at most `limit`.
-pub async fn children(
-    conn: &mut AsyncPgConnection,
-    run: RunId,
-    limit: i64,
-) -> QueryResult<Vec<Run>> {
+pub async fn children(conn: &mut AsyncPgConnection, run: RunId, limit: i64) -> QueryResult<Vec<Run>> {
     runs::table
         .filter(runs::parent_id.eq(run))
         .order(runs::id)

@@ -20,20 +20,13 @@ pub struct Kind {
     /// An attempt is ended after this time.
     pub timeout: Duration,
     /// Reads the arguments and runs the handler.
-    pub handler:
-        fn(serde_json::Value, RunContext) -> BoxFuture<'static, Result<Finished, JobError>>,
+    pub handler: fn(serde_json::Value, RunContext) -> BoxFuture<'static, Result<Finished, JobError>>,
 }
 
 impl Kind {
     /// The kind of a job type.
     pub const fn of<J: Job>() -> Self {
-        Self {
-            name: J::KIND,
-            queue: J::QUEUE,
-            retry: J::RETRY,
-            timeout: J::TIMEOUT,
-            handler: handle::<J>,
-        }
+        Self { name: J::KIND, queue: J::QUEUE, retry: J::RETRY, timeout: J::TIMEOUT, handler: handle::<J> }
     }
 }
 

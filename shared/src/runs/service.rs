@@ -31,12 +31,7 @@ pub struct EnqueueOptions {
 impl EnqueueOptions {
     /// At once, alone, on behalf of `created_by`.
     pub fn by(created_by: impl Into<String>) -> Self {
-        Self {
-            created_by: created_by.into(),
-            run_at: None,
-            priority: None,
-            flow_id: None,
-        }
+        Self { created_by: created_by.into(), run_at: None, priority: None, flow_id: None }
     }
 }
 
@@ -79,11 +74,7 @@ impl<'a> NewRun<'a> {
             kind: J::KIND,
             queue: J::QUEUE.as_str(),
             args: serde_json::to_value(job)?,
-            state: if options.run_at.is_some() {
-                RunState::Scheduled
-            } else {
-                RunState::Available
-            },
+            state: if options.run_at.is_some() { RunState::Scheduled } else { RunState::Available },
             reason: None,
             priority: options.priority.unwrap_or(J::PRIORITY),
             max_attempts: J::RETRY.max_attempts(),
@@ -111,16 +102,10 @@ pub async fn enqueue<J: Registered>(
 ) -> Result<Enqueued, RunError> {
     let run = NewRun::of(job, options)?;
     loop {
-        let inserted = diesel::insert_into(runs::table)
-            .values(&run)
-            .on_conflict_do_nothing()
-            .execute(conn)
-            .await?;
+        let inserted =
+            diesel::insert_into(runs::table).values(&run).on_conflict_do_nothing().execute(conn).await?;
         if inserted == 1 {
-            return Ok(Enqueued {
-                id: run.id,
-                created: true,
-            });
+            return Ok(Enqueued { id: run.id, created: true });
         }
         let winner: Option<RunId> = runs::table
             .filter(runs::unique_key.eq(&run.unique_key).and(runs::unique_held))
@@ -153,14 +138,8 @@ pub async fn enqueue_flow<P: Registered, C: Registered>(
     let mut step = NewRun::of(first, options)?;
     step.parent_id = Some(root.id);
     step.flow_id = root.flow_id;
-    diesel::insert_into(runs::table)
-        .values(&root)
-        .execute(conn)
-        .await?;
-    diesel::insert_into(runs::table)
-        .values(&step)
-        .execute(conn)
-        .await?;
+    diesel::insert_into(runs::table).values(&root).execute(conn).await?;
+    diesel::insert_into(runs::table).values(&step).execute(conn).await?;
     Ok(())
 }
 
@@ -194,10 +173,7 @@ pub async fn enqueue_children<J: Registered>(
             ids.push(run.id);
             rows.push(run);
         }
-        diesel::insert_into(runs::table)
-            .values(&rows)
-            .execute(conn)
-            .await?;
+        diesel::insert_into(runs::table).values(&rows).execute(conn).await?;
     }
     diesel::update(runs::table.find(parent))
         .set(runs::blocked_by.eq(runs::blocked_by + i32::try_from(jobs.len()).unwrap_or(i32::MAX)))
@@ -225,11 +201,7 @@ pub async fn cancel_run(conn: &mut AsyncPgConnection, id: RunId) -> Result<Cance
         .get_result::<StateRow>(conn)
         .await?
         .state;
-    Ok(if state == RunState::Cancelled {
-        Cancelled::Now
-    } else {
-        Cancelled::Requested
-    })
+    Ok(if state == RunState::Cancelled { Cancelled::Now } else { Cancelled::Requested })
 }
 
 /// Runs an ended run again. Of a flow only what failed runs again; a step's ended ancestors wait for
@@ -237,14 +209,8 @@ pub async fn cancel_run(conn: &mut AsyncPgConnection, id: RunId) -> Result<Cance
 pub async fn retry_run(conn: &mut AsyncPgConnection, id: RunId) -> Result<(), RunError> {
     let run = lock_tree(conn, id).await?;
     run.state.next(RunEvent::Retry)?;
-    let kinds: Vec<&str> = super::registry::KINDS
-        .iter()
-        .map(|kind| kind.name)
-        .collect();
-    let attempts: Vec<i32> = super::registry::KINDS
-        .iter()
-        .map(|kind| kind.retry.max_attempts())
-        .collect();
+    let kinds: Vec<&str> = super::registry::KINDS.iter().map(|kind| kind.name).collect();
+    let attempts: Vec<i32> = super::registry::KINDS.iter().map(|kind| kind.retry.max_attempts()).collect();
     diesel::sql_query("SELECT retry_run($1, $2, $3)")
         .bind::<Uuid, _>(id)
         .bind::<Array<Text>, _>(kinds)
@@ -262,11 +228,6 @@ struct StateRow {
 
 /// Locks a run with its descendants, then its ancestors: children before parents, each in id order.
 async fn lock_tree(conn: &mut AsyncPgConnection, id: RunId) -> Result<Run, RunError> {
-    diesel::sql_query("SELECT lock_run_tree($1)")
-        .bind::<Uuid, _>(id)
-        .execute(conn)
-        .await?;
-    super::queries::find_run(conn, id)
-        .await?
-        .ok_or(RunError::NotFound(id))
+    diesel::sql_query("SELECT lock_run_tree($1)").bind::<Uuid, _>(id).execute(conn).await?;
+    super::queries::find_run(conn, id).await?.ok_or(RunError::NotFound(id))
 }

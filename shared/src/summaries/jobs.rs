@@ -13,19 +13,13 @@ pub struct RefreshClientSummary {}
 impl Job for RefreshClientSummary {
     const KIND: &'static str = "refresh_client_summary";
     const QUEUE: Queue = Queue::Default;
-    const RETRY: Retry = Retry::Exponential {
-        max_attempts: 5,
-        first: Duration::from_secs(2),
-        cap: Duration::from_secs(300),
-    };
+    const RETRY: Retry =
+        Retry::Exponential { max_attempts: 5, first: Duration::from_secs(2), cap: Duration::from_secs(300) };
     const TIMEOUT: Duration = Duration::from_secs(3600);
     const PRIORITY: i16 = 200;
 
     fn unique(&self) -> Option<Unique> {
-        Some(Unique {
-            key: String::new(),
-            until: UniqueUntil::Started,
-        })
+        Some(Unique { key: String::new(), until: UniqueUntil::Started })
     }
 
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {
@@ -33,11 +27,9 @@ impl Job for RefreshClientSummary {
         let conn: &mut diesel_async::AsyncPgConnection = &mut conn;
         let closed = conn
             .transaction(async |conn| {
-                diesel::sql_query(
-                    "REFRESH MATERIALIZED VIEW CONCURRENTLY client_transaction_summary",
-                )
-                .execute(conn)
-                .await?;
+                diesel::sql_query("REFRESH MATERIALIZED VIEW CONCURRENTLY client_transaction_summary")
+                    .execute(conn)
+                    .await?;
                 context.complete(conn, &serde_json::json!({})).await
             })
             .await?;

@@ -81,18 +81,9 @@ mod tests {
     fn periods_are_named_and_end_as_calendars_say() {
         let day = |text: &str| text.parse::<NaiveDate>().unwrap();
         assert_eq!(SummaryMode::Weekly.key(day("2024-12-30")), "2025-W01");
-        assert_eq!(
-            SummaryMode::Weekly.last_day(day("2024-12-30")),
-            day("2025-01-05")
-        );
+        assert_eq!(SummaryMode::Weekly.last_day(day("2024-12-30")), day("2025-01-05"));
         assert_eq!(SummaryMode::Monthly.key(day("2024-02-01")), "2024-02");
-        assert_eq!(
-            SummaryMode::Monthly.last_day(day("2024-02-01")),
-            day("2024-02-29")
-        );
-        assert_eq!(
-            SummaryMode::Daily.last_day(day("2024-02-29")),
-            day("2024-02-29")
-        );
+        assert_eq!(SummaryMode::Monthly.last_day(day("2024-02-01")), day("2024-02-29"));
+        assert_eq!(SummaryMode::Daily.last_day(day("2024-02-29")), day("2024-02-29"));
     }
 }

@@ -53,11 +53,7 @@ pub async fn list_period_totals(
             "$1::text IS NULL AND CASE WHEN $2::text IS NULL THEN status <> 'failed' ELSE status = $2 END",
         ),
     };
-    let (beyond, order) = if request.upwards() {
-        ("<", "DESC")
-    } else {
-        (">", "ASC")
-    };
+    let (beyond, order) = if request.upwards() { ("<", "DESC") } else { (">", "ASC") };
     let unit = query.mode.unit();
     let sql = format!(
         "SELECT period, currency, sum(count)::bigint AS count, sum(sum)::numeric(28,4) AS sum,
@@ -74,10 +70,7 @@ pub async fn list_period_totals(
          ORDER BY period {order}, currency COLLATE \"C\" {order}
          LIMIT $10"
     );
-    let from = request
-        .cursor
-        .as_ref()
-        .and_then(|cursor| cursor_key(cursor).ok());
+    let from = request.cursor.as_ref().and_then(|cursor| cursor_key(cursor).ok());
     let resumed = from.is_some();
     let (day, currency) = from.unwrap_or_default();
     let rows: Vec<PeriodTotal> = diesel::sql_query(sql)
@@ -93,7 +86,5 @@ pub async fn list_period_totals(
         .bind::<BigInt, _>(request.limit + 1)
         .load(conn)
         .await?;
-    Ok(Page::from_rows(rows, request, |row| {
-        vec![row.period.to_string(), row.currency.clone()]
-    }))
+    Ok(Page::from_rows(rows, request, |row| vec![row.period.to_string(), row.currency.clone()]))
 }

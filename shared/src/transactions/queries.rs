@@ -37,16 +37,10 @@ pub async fn list_transactions(
     filter: &TransactionFilter,
     request: &PageRequest,
 ) -> QueryResult<Page<Transaction>> {
-    let mut query = transactions::table
-        .select(Transaction::as_select())
-        .into_boxed();
+    let mut query = transactions::table.select(Transaction::as_select()).into_boxed();
     if let Some(client_id) = &filter.client_id {
         let Some((first, last)) = active_between(conn, client_id).await? else {
-            return Ok(Page {
-                items: Vec::new(),
-                older: None,
-                newer: None,
-            });
+            return Ok(Page { items: Vec::new(), older: None, newer: None });
         };
         query = query
             .filter(transactions::client_id.eq(client_id.clone()))
@@ -67,27 +61,31 @@ pub async fn list_transactions(
     if let Some(currency) = &filter.currency {
         query = query.filter(transactions::currency.eq(currency.clone()));
     }
-    let from = request
-        .cursor
-        .as_ref()
-        .and_then(|cursor| match cursor.key.as_slice() {
-            [at, id] => Some((at.parse::<DateTime<Utc>>().ok()?, id.clone())),
-            _ => None,
-        });
+    let from = request.cursor.as_ref().and_then(|cursor| match cursor.key.as_slice() {
+        [at, id] => Some((at.parse::<DateTime<Utc>>().ok()?, id.clone())),
+        _ => None,
+    });
     let (at, id) = (transactions::occurred_at, transactions::transaction_id);
     query = match (from, request.upwards()) {
-        (Some((from_at, from_id)), true) => query
-            .filter(at.ge(from_at).and(at.gt(from_at).or(id.gt(from_id))))
-            .order((at.asc(), id.asc())),
-        (Some((from_at, from_id)), false) => query
-            .filter(at.le(from_at).and(at.lt(from_at).or(id.lt(from_id))))
-            .order((at.desc(), id.desc())),
+        (Some((from_at, from_id)), true) => {
+            query.filter(at.ge(from_at).and(at.gt(from_at).or(id.gt(from_id)))).order((at.asc(), id.asc()))
+        }
+        (Some((from_at, from_id)), false) => {
+            query.filter(at.le(from_at).and(at.lt(from_at).or(id.lt(from_id)))).order((at.desc(), id.desc()))
+        }
         (None, _) => query.order((at.desc(), id.desc())),
     };
     let rows = query.limit(request.limit + 1).load(conn).await?;
-    Ok(Page::from_rows(rows, request, |row| {
-        vec![row.occurred_at.to_rfc3339(), row.transaction_id.clone()]
-    }))
+    Ok(Page::from_rows(rows, request, |row| vec![row.occurred_at.to_rfc3339(), row.transaction_id.clone()]))
+}
+
+/// How many transactions there are, from the daily totals.
+pub async fn count_all(conn: &mut AsyncPgConnection) -> QueryResult<i64> {
+    diesel::select(diesel::dsl::sql::<diesel::sql_types::BigInt>(
+        "(SELECT coalesce(sum(count), 0)::bigint FROM day_totals)",
+    ))
+    .get_result(conn)
+    .await
 }
 
 /// When a client's first and last transactions occurred, whatever became of them.
@@ -113,19 +111,14 @@ async fn active_between(
 }
 
 /// One transaction by its id, through the key registry.
-pub async fn find_transaction(
-    conn: &mut AsyncPgConnection,
-    id: &str,
-) -> QueryResult<Option<Transaction>> {
+pub async fn find_transaction(conn: &mut AsyncPgConnection, id: &str) -> QueryResult<Option<Transaction>> {
     let key: Option<(String, DateTime<Utc>)> = transaction_keys::table
         .find(id)
         .select((transaction_keys::client_id, transaction_keys::occurred_at))
         .first(conn)
         .await
         .optional()?;
-    let Some((client_id, occurred_at)) = key else {
-        return Ok(None);
-    };
+    let Some((client_id, occurred_at)) = key else { return Ok(None) };
     transactions::table
         .filter(transactions::client_id.eq(client_id))
         .filter(transactions::occurred_at.eq(occurred_at))

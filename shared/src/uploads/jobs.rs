@@ -1,15 +1,32 @@
-//! The flow of an upload: plan, chunks, finish.
+//! The flow of an upload: plan, then chunks in parallel, then finish. Each step's effects commit
+//! with its "done"; whatever dies in between, the step runs again and finds either all or nothing.
 
-use crate::ids::UploadId;
-use crate::runs::{Finished, Job, JobError, Queue, Retry, RunContext};
+use super::{
+    chunk,
+    model::{Upload, UploadKind},
+    plan::{Plan, PlanError, Planning},
+    queries,
+};
+use crate::{
+    ids::UploadId,
+    runs::{
+        EnqueueOptions, Finished, Job, JobError, Queue, Retry, RunContext, RunError, enqueue,
+        enqueue_children,
+    },
+    schema::{upload_chunks, uploads},
+    summaries::jobs::RefreshClientSummary,
+    uploads::model::{UploadOptions, UploadState},
+};
+use chrono::Datelike;
+use diesel::prelude::*;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-const RETRY: Retry = Retry::Exponential {
-    max_attempts: 8,
-    first: Duration::from_secs(1),
-    cap: Duration::from_secs(120),
-};
+const RETRY: Retry =
+    Retry::Exponential { max_attempts: 8, first: Duration::from_secs(1), cap: Duration::from_secs(120) };
+/// New months that a file may make without saying so: more are usually a wrong date column.
+const MANY_MONTHS: usize = 36;
 
 /// Finds out what the file is and cuts it into chunks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -27,11 +44,19 @@ pub struct IngestChunk {
     pub chunk: i32,
 }
 
-/// Ends the flow when every chunk is loaded.
+/// Ends the flow when every chunk is loaded; the flow's root.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FinishUpload {
     /// The upload.
     pub upload_id: UploadId,
+}
+
+/// The upload that a step belongs to.
+pub(super) async fn upload(conn: &mut AsyncPgConnection, id: UploadId) -> Result<Upload, JobError> {
+    queries::find_upload(conn, id)
+        .await
+        .map_err(JobError::retry)?
+        .ok_or_else(|| JobError::fail(super::UploadError::NotFound(id)))
 }
 
 impl Job for PlanUpload {
@@ -40,9 +65,112 @@ impl Job for PlanUpload {
     const RETRY: Retry = RETRY;
     const TIMEOUT: Duration = Duration::from_secs(3600);
 
-    async fn run(self, _context: RunContext) -> Result<Finished, JobError> {
-        Ok(Finished::Result(serde_json::json!({})))
+    async fn run(self, context: RunContext) -> Result<Finished, JobError> {
+        let env = &context.env;
+        let upload = upload(&mut *context.connection().await?, self.upload_id).await?;
+        diesel::update(uploads::table.find(upload.id))
+            .set(uploads::state.eq(UploadState::Planning))
+            .execute(&mut *context.connection().await?)
+            .await
+            .map_err(JobError::retry)?;
+        let size = upload.size_bytes.unsigned_abs();
+        let mut planning =
+            Planning::new(&env.storage, &upload.storage_key, size, upload.kind, env.chunk_records);
+        while let Some(seen) = planning.read_block().await.map_err(refusal)? {
+            if context.cancel.is_cancelled() {
+                return Err(JobError::Cancelled);
+            }
+            context.progress(seen as i64, Some(upload.size_bytes), "bytes", "reading the file").await;
+        }
+        let plan = planning.finish().map_err(refusal)?;
+        make_months(&context, &upload, &plan).await?;
+        tracing::info!(records = plan.records, chunks = plan.chunks.len(), "the file is cut into chunks");
+        let finished = commit_plan(&context, &upload, &plan).await?;
+        env.doorbells.ring(Queue::Ingest, plan.chunks.len() as u64);
+        Ok(finished)
     }
+}
+
+/// A file that cannot be read may be readable later; one that is no such file never is.
+fn refusal(error: PlanError) -> JobError {
+    match error {
+        PlanError::Storage(_) => JobError::retry(error),
+        _ => JobError::fail(error),
+    }
+}
+
+/// Makes the partitions that the plan foresees, or asks for confirmation if they are many.
+async fn make_months(context: &RunContext, upload: &Upload, plan: &Plan) -> Result<(), JobError> {
+    let options: UploadOptions = serde_json::from_value(upload.options.clone()).map_err(JobError::fail)?;
+    let next_year = context.env.clock.now().year() + 1;
+    let months: Vec<chrono::NaiveDate> = plan
+        .months
+        .iter()
+        .filter(|&&month| month / 12 <= next_year)
+        .filter_map(|&month| chrono::NaiveDate::from_ymd_opt(month / 12, month as u32 % 12 + 1, 1))
+        .collect();
+    let client = chunk::connect(context).await?;
+    let known = client
+        .query(
+            "SELECT m FROM unnest($1::date[]) AS m
+             WHERE to_regclass('transactions_' || to_char(m, 'YYYY_MM')) IS NOT NULL",
+            &[&months],
+        )
+        .await
+        .map_err(JobError::retry)?;
+    let new = months.len() - known.len();
+    if new > MANY_MONTHS && !options.allow_many_months {
+        let (first, last) = (months[0].format("%Y-%m"), months[months.len() - 1].format("%Y-%m"));
+        return Err(JobError::fail(anyhow::anyhow!(
+            "The file's times fall into {new} months that hold no data yet ({first} to {last}). If that is right, \
+             upload it again with allow_many_months; if not, check the column that holds the time."
+        )));
+    }
+    crate::transactions::prerequisites::ensure_months(&client, &months).await.map_err(JobError::retry)
+}
+
+/// Writes the chunks and their runs and closes the planning, in one transaction.
+async fn commit_plan(context: &RunContext, upload: &Upload, plan: &Plan) -> Result<Finished, JobError> {
+    let conn = &mut *context.connection().await?;
+    let root = context.parent_id.unwrap_or(upload.run_id);
+    let closed = conn
+        .transaction(async |conn| {
+            diesel::update(uploads::table.find(upload.id))
+                .set((
+                    uploads::state.eq(UploadState::Loading),
+                    uploads::header.eq(&plan.header),
+                    uploads::mapping.eq(plan.mapping.named(upload.kind)),
+                    uploads::ignored_columns.eq(&plan.ignored),
+                    uploads::records.eq(plan.records),
+                ))
+                .execute(conn)
+                .await?;
+            let chunks: Vec<_> = plan
+                .chunks
+                .iter()
+                .zip(0i32..)
+                .map(|(chunk, number)| {
+                    (
+                        upload_chunks::upload_id.eq(upload.id),
+                        upload_chunks::chunk.eq(number),
+                        upload_chunks::byte_start.eq(chunk.start.cast_signed()),
+                        upload_chunks::byte_end.eq(chunk.end.cast_signed()),
+                        upload_chunks::first_line.eq(chunk.first_line),
+                        upload_chunks::records.eq(chunk.records),
+                    )
+                })
+                .collect();
+            for part in chunks.chunks(5_000) {
+                diesel::insert_into(upload_chunks::table).values(part.to_vec()).execute(conn).await?;
+            }
+            let steps: Vec<_> =
+                (0..chunks.len() as i32).map(|chunk| IngestChunk { upload_id: upload.id, chunk }).collect();
+            enqueue_children(conn, root, &steps, &EnqueueOptions::by(&upload.created_by)).await?;
+            let result = serde_json::json!({ "records": plan.records, "chunks": plan.chunks.len() });
+            context.complete(conn, &result).await
+        })
+        .await?;
+    Ok(closed.into())
 }
 
 impl Job for IngestChunk {
@@ -51,8 +179,8 @@ impl Job for IngestChunk {
     const RETRY: Retry = RETRY;
     const TIMEOUT: Duration = Duration::from_secs(600);
 
-    async fn run(self, _context: RunContext) -> Result<Finished, JobError> {
-        Ok(Finished::Result(serde_json::json!({})))
+    async fn run(self, context: RunContext) -> Result<Finished, JobError> {
+        chunk::ingest(self, context).await
     }
 }
 
@@ -63,7 +191,33 @@ impl Job for FinishUpload {
     const TIMEOUT: Duration = Duration::from_secs(600);
     const PRIORITY: i16 = 50;
 
-    async fn run(self, _context: RunContext) -> Result<Finished, JobError> {
-        Ok(Finished::Result(serde_json::json!({})))
+    async fn run(self, context: RunContext) -> Result<Finished, JobError> {
+        let conn = &mut *context.connection().await?;
+        let upload = upload(conn, self.upload_id).await?;
+        let closed = conn
+            .transaction(async |conn| {
+                let counts =
+                    queries::counts(conn, &[upload.id]).await?.remove(&upload.id).unwrap_or_default();
+                if upload.kind == UploadKind::Transactions && counts.inserted + counts.updated > 0 {
+                    // Not a step of the flow: one refresh serves every upload that finishes before it starts.
+                    let options = EnqueueOptions::by(&upload.created_by);
+                    enqueue(conn, &RefreshClientSummary {}, &options).await?;
+                }
+                let result = serde_json::to_value(counts)?;
+                tracing::info!(
+                    read = counts.read,
+                    inserted = counts.inserted,
+                    updated = counts.updated,
+                    duplicates = counts.duplicates,
+                    conflicts = counts.conflicts,
+                    rejected = counts.rejected,
+                    "the upload is finished"
+                );
+                context.complete(conn, &result).await
+            })
+            .await
+            .map_err(|error: RunError| JobError::from(error))?;
+        context.env.doorbells.ring(Queue::Default, 1);
+        Ok(closed.into())
     }
 }

@@ -2,10 +2,14 @@
 //! What a transaction row means and how it is loaded is `transactions`' business, a client row's
 //! `clients`'.
 
+mod chunk;
+pub mod columns;
 pub mod error;
 pub mod jobs;
 pub mod model;
+pub mod plan;
 pub mod queries;
+pub mod reading;
 pub mod records;
 pub mod service;
 

@@ -2,7 +2,7 @@
 
 use crate::{
     ids::{RunId, UploadId},
-    schema::{upload_rejects, uploads},
+    schema::{upload_chunks, upload_rejects, uploads},
 };
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -63,11 +63,7 @@ pub struct UploadOptions {
 
 impl Default for UploadOptions {
     fn default() -> Self {
-        Self {
-            unknown_clients: UnknownClients::Create,
-            zone: None,
-            allow_many_months: false,
-        }
+        Self { unknown_clients: UnknownClients::Create, zone: None, allow_many_months: false }
     }
 }
 
@@ -109,6 +105,22 @@ pub struct Upload {
     pub created_at: DateTime<Utc>,
     /// When its flow ended.
     pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// A piece of an upload's file, cut at record boundaries.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = upload_chunks, check_for_backend(diesel::pg::Pg))]
+pub struct Chunk {
+    /// Its number, from 0.
+    pub chunk: i32,
+    /// First byte.
+    pub byte_start: i64,
+    /// Byte after the last.
+    pub byte_end: i64,
+    /// First line, counted from 1.
+    pub first_line: i64,
+    /// Records in it.
+    pub records: i64,
 }
 
 /// What became of an upload's records so far. `read` is always the sum of the others.

@@ -1,11 +1,11 @@
 //! Statements about uploads.
 
-use super::model::{Reject, Upload, UploadCounts, UploadKind, UploadState};
+use super::model::{Chunk, Reject, Upload, UploadCounts, UploadKind, UploadState};
 use crate::{
     ids::{RunId, UploadId},
     pagination::{Page, PageRequest},
     runs::RunState,
-    schema::{runs, upload_rejects, uploads},
+    schema::{runs, upload_chunks, upload_rejects, uploads},
 };
 use diesel::{
     prelude::*,
@@ -15,16 +15,13 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::collections::HashMap;
 
 /// One upload.
-pub async fn find_upload(
-    conn: &mut AsyncPgConnection,
-    id: UploadId,
-) -> QueryResult<Option<Upload>> {
-    uploads::table
-        .find(id)
-        .select(Upload::as_select())
-        .first(conn)
-        .await
-        .optional()
+pub async fn find_upload(conn: &mut AsyncPgConnection, id: UploadId) -> QueryResult<Option<Upload>> {
+    uploads::table.find(id).select(Upload::as_select()).first(conn).await.optional()
+}
+
+/// One piece of an upload.
+pub async fn find_chunk(conn: &mut AsyncPgConnection, id: UploadId, chunk: i32) -> QueryResult<Chunk> {
+    upload_chunks::table.find((id, chunk)).select(Chunk::as_select()).first(conn).await
 }
 
 /// What a list of uploads is narrowed to.
@@ -49,19 +46,41 @@ pub async fn list_uploads(
     if let Some(kind) = filter.kind {
         query = query.filter(uploads::kind.eq(kind));
     }
-    let from: Option<UploadId> = request
-        .cursor
-        .as_ref()
-        .and_then(|cursor| cursor.single().ok());
+    let from: Option<UploadId> = request.cursor.as_ref().and_then(|cursor| cursor.single().ok());
     query = match (from, request.upwards()) {
         (Some(id), true) => query.filter(uploads::id.gt(id)).order(uploads::id.asc()),
         (Some(id), false) => query.filter(uploads::id.lt(id)).order(uploads::id.desc()),
         (None, _) => query.order(uploads::id.desc()),
     };
     let rows = query.limit(request.limit + 1).load(conn).await?;
-    Ok(Page::from_rows(rows, request, |upload| {
-        vec![upload.id.to_string()]
-    }))
+    Ok(Page::from_rows(rows, request, |upload| vec![upload.id.to_string()]))
+}
+
+/// How many uploads are in each state, of one kind or of all.
+pub async fn count_by_state(
+    conn: &mut AsyncPgConnection,
+    kind: Option<UploadKind>,
+) -> QueryResult<Vec<(UploadState, i64)>> {
+    let mut query = uploads::table
+        .group_by(uploads::state)
+        .select((uploads::state, diesel::dsl::count_star()))
+        .into_boxed();
+    if let Some(kind) = kind {
+        query = query.filter(uploads::kind.eq(kind));
+    }
+    query.load(conn).await
+}
+
+/// The newest upload whose id ends so: people see only an id's end.
+pub async fn find_by_ending(conn: &mut AsyncPgConnection, ending: &str) -> QueryResult<Option<UploadId>> {
+    let ends_so = diesel::dsl::sql::<diesel::sql_types::Bool>("right(id::text, 8) = ")
+        .bind::<diesel::sql_types::Text, _>(ending);
+    uploads::table.filter(ends_so).order(uploads::id.desc()).select(uploads::id).first(conn).await.optional()
+}
+
+/// The upload whose flow this run is the root of.
+pub async fn find_upload_of_flow(conn: &mut AsyncPgConnection, flow: RunId) -> QueryResult<Option<Upload>> {
+    uploads::table.filter(uploads::run_id.eq(flow)).select(Upload::as_select()).first(conn).await.optional()
 }
 
 #[derive(QueryableByName)]
@@ -130,11 +149,7 @@ pub async fn rejects(
     limit: i64,
 ) -> QueryResult<Vec<Reject>> {
     upload_rejects::table
-        .filter(
-            upload_rejects::upload_id
-                .eq(id)
-                .and(upload_rejects::line.gt(after)),
-        )
+        .filter(upload_rejects::upload_id.eq(id).and(upload_rejects::line.gt(after)))
         .order(upload_rejects::line)
         .limit(limit)
         .select(Reject::as_select())
@@ -143,10 +158,7 @@ pub async fn rejects(
 }
 
 /// How many rejects of each code, most first.
-pub async fn rejects_by_code(
-    conn: &mut AsyncPgConnection,
-    id: UploadId,
-) -> QueryResult<Vec<(String, i64)>> {
+pub async fn rejects_by_code(conn: &mut AsyncPgConnection, id: UploadId) -> QueryResult<Vec<(String, i64)>> {
     upload_rejects::table
         .filter(upload_rejects::upload_id.eq(id))
         .group_by(upload_rejects::code)
@@ -164,11 +176,7 @@ pub async fn rejects_with_code(
     limit: i64,
 ) -> QueryResult<Vec<Reject>> {
     upload_rejects::table
-        .filter(
-            upload_rejects::upload_id
-                .eq(id)
-                .and(upload_rejects::code.eq(code)),
-        )
+        .filter(upload_rejects::upload_id.eq(id).and(upload_rejects::code.eq(code)))
         .order(upload_rejects::line)
         .limit(limit)
         .select(Reject::as_select())

@@ -53,16 +53,10 @@ pub fn storage_key() -> String {
 /// Takes a stored file in: an upload row and its flow, in one transaction. The same bytes, kind and
 /// options as a live or finished upload answer with that one, unless forced. Ring the `ingest`
 /// doorbell after it, and delete the stored file if nothing was created.
-pub async fn accept_upload(
-    conn: &mut AsyncPgConnection,
-    new: &NewUpload,
-) -> Result<Accepted, UploadError> {
+pub async fn accept_upload(conn: &mut AsyncPgConnection, new: &NewUpload) -> Result<Accepted, UploadError> {
     conn.transaction(async move |conn| {
         if let Some(earlier) = claim_idempotency_key(conn, new).await? {
-            return Ok(Accepted {
-                upload: earlier,
-                created: false,
-            });
+            return Ok(Accepted { upload: earlier, created: false });
         }
         let options = serde_json::to_value(&new.options).map_err(crate::runs::RunError::from)?;
         let id = UploadId::generate();
@@ -92,11 +86,7 @@ pub async fn accept_upload(
             }
             let same: Option<Upload> = uploads::table
                 .filter(uploads::sha256.eq(new.file.sha256.as_slice()))
-                .filter(
-                    uploads::kind
-                        .eq(new.kind)
-                        .and(uploads::options.eq(&options)),
-                )
+                .filter(uploads::kind.eq(new.kind).and(uploads::options.eq(&options)))
                 .filter(uploads::forced.eq(false))
                 .filter(uploads::state.eq_any([
                     UploadState::Received,
@@ -110,10 +100,7 @@ pub async fn accept_upload(
                 .optional()?;
             if let Some(upload) = same {
                 point_idempotency_key(conn, new, upload.id).await?;
-                return Ok(Accepted {
-                    upload,
-                    created: false,
-                });
+                return Ok(Accepted { upload, created: false });
             }
             // The other upload ended between the two statements: try again.
         };
@@ -126,10 +113,7 @@ pub async fn accept_upload(
         )
         .await?;
         point_idempotency_key(conn, new, id).await?;
-        Ok(Accepted {
-            upload,
-            created: true,
-        })
+        Ok(Accepted { upload, created: true })
     })
     .await
 }
@@ -137,12 +121,7 @@ pub async fn accept_upload(
 /// What makes two requests under one key the same.
 fn fingerprint(new: &NewUpload) -> String {
     let options = serde_json::to_string(&new.options).expect("options serialise");
-    format!(
-        "upload {} {} {} {options}",
-        new.kind,
-        new.forced,
-        hex::encode(new.file.sha256)
-    )
+    format!("upload {} {} {} {options}", new.kind, new.forced, hex::encode(new.file.sha256))
 }
 
 /// Takes the caller's key for this request; the upload that it already stands for, if it does. A
@@ -151,9 +130,7 @@ async fn claim_idempotency_key(
     conn: &mut AsyncPgConnection,
     new: &NewUpload,
 ) -> Result<Option<Upload>, UploadError> {
-    let Some(key) = &new.idempotency_key else {
-        return Ok(None);
-    };
+    let Some(key) = &new.idempotency_key else { return Ok(None) };
     let taken = diesel::insert_into(idempotency_keys::table)
         .values((
             idempotency_keys::principal.eq(&new.created_by),
@@ -175,13 +152,8 @@ async fn claim_idempotency_key(
     if earlier != fingerprint(new) {
         return Err(UploadError::KeyReused(location));
     }
-    let id = location
-        .parse()
-        .map_err(|_| UploadError::KeyReused(location))?;
-    queries::find_upload(conn, id)
-        .await?
-        .ok_or(UploadError::NotFound(id))
-        .map(Some)
+    let id = location.parse().map_err(|_| UploadError::KeyReused(location))?;
+    queries::find_upload(conn, id).await?.ok_or(UploadError::NotFound(id)).map(Some)
 }
 
 async fn point_idempotency_key(
@@ -189,9 +161,7 @@ async fn point_idempotency_key(
     new: &NewUpload,
     id: UploadId,
 ) -> QueryResult<()> {
-    let Some(key) = &new.idempotency_key else {
-        return Ok(());
-    };
+    let Some(key) = &new.idempotency_key else { return Ok(()) };
     diesel::update(idempotency_keys::table.find((&new.created_by, key)))
         .set(idempotency_keys::location.eq(id.to_string()))
         .execute(conn)

@@ -1,0 +1,97 @@
+//! `millrace config check`.
+
+use crate::output::say;
+use clap::Subcommand;
+use shared::{
+    config::{
+        ApiConfig, ConfigError, DatabaseConfig, RedisConfig, SettingsConfig, StorageConfig, WorkerConfig,
+    },
+    telemetry::{DEFAULT_FILTER, LogConfig},
+};
+
+/// What there is to say about the configuration.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Read every variable and say what holds; fails if a value cannot be used.
+    Check,
+}
+
+/// Prints the configuration that holds. Passwords are left out.
+pub fn config(args: &Config) -> anyhow::Result<()> {
+    let Config::Check = args;
+    let mut wrong = Vec::new();
+    fn topic<T>(
+        wrong: &mut Vec<String>,
+        read: Result<T, ConfigError>,
+        show: impl FnOnce(T) -> Vec<(&'static str, String)>,
+    ) {
+        match read {
+            Ok(values) => {
+                for (name, value) in show(values) {
+                    say(format!("{name:<28} {value}"));
+                }
+            }
+            Err(error) => wrong.push(error.to_string()),
+        }
+    }
+    let wrong = &mut wrong;
+    topic(wrong, DatabaseConfig::from_env(), |database| match database {
+        Some(database) => vec![
+            ("DATABASE_URL", without_password(&database.url)),
+            ("MILLRACE_DATABASE_POOL", database.pool_size.to_string()),
+        ],
+        None => vec![("DATABASE_URL", "not set: a private PostgreSQL below the data directory".to_owned())],
+    });
+    topic(wrong, RedisConfig::from_env(), |redis| match redis {
+        Some(redis) => {
+            vec![("REDIS_URL", without_password(&redis.url)), ("MILLRACE_REDIS_PREFIX", redis.prefix)]
+        }
+        None => vec![("REDIS_URL", "not set: a private Redis below the data directory".to_owned())],
+    });
+    topic(wrong, StorageConfig::from_env(), |storage| {
+        vec![("MILLRACE_DATA_DIR", storage.data_dir.display().to_string())]
+    });
+    topic(wrong, SettingsConfig::from_env(), |settings| {
+        vec![("MILLRACE_ZONE", settings.zone.to_string()), ("MILLRACE_CURRENCY", settings.currency)]
+    });
+    topic(wrong, ApiConfig::from_env(), |api| {
+        vec![
+            ("MILLRACE_LISTEN", api.listen.to_string()),
+            ("MILLRACE_MAX_UPLOAD_BYTES", api.max_upload_bytes.to_string()),
+            ("MILLRACE_SECURE_COOKIES", api.secure_cookies.to_string()),
+            ("MILLRACE_TOKEN_MINUTES", (api.token_life.as_secs() / 60).to_string()),
+        ]
+    });
+    topic(wrong, WorkerConfig::from_env(), |worker| {
+        vec![
+            ("MILLRACE_INGEST_SLOTS", worker.ingest_slots.to_string()),
+            ("MILLRACE_DEFAULT_SLOTS", worker.default_slots.to_string()),
+            ("MILLRACE_HEARTBEAT_MS", worker.heartbeat.as_millis().to_string()),
+            ("MILLRACE_LEASE_MS", worker.lease.as_millis().to_string()),
+            ("MILLRACE_SHUTDOWN_GRACE_MS", worker.shutdown_grace.as_millis().to_string()),
+            ("MILLRACE_CHUNK_RECORDS", worker.chunk_records.to_string()),
+        ]
+    });
+    match LogConfig::from_env(DEFAULT_FILTER) {
+        Ok(log) => {
+            say(format!("{:<28} {}", "MILLRACE_LOG", log.filter));
+            say(format!("{:<28} {}", "MILLRACE_LOG_FORMAT", log.format));
+        }
+        Err(error) => wrong.push(error),
+    }
+    anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("; "));
+    Ok(())
+}
+
+fn without_password(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(mut url) => {
+            if url.password().is_some() {
+                // Refused for URLs that can have no password.
+                let _ = url.set_password(Some("***"));
+            }
+            url.to_string()
+        }
+        Err(_) => "set, but no URL".to_owned(),
+    }
+}

@@ -1,0 +1,136 @@
+//! The roles of a process: api, worker, scheduler. Each runs as a task with its own end, so that they
+//! can be stopped in order.
+
+use crate::services::Services;
+use anyhow::{Context, anyhow};
+use shared::config::{ApiConfig, WorkerConfig};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// Patience with requests in flight, and with roles that have little to finish.
+const SHORT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Lines of run logs, from the process's one subscriber to its one worker.
+pub static RUN_LOGS: Mutex<Option<worker::RunLogs>> = Mutex::new(None);
+
+/// A role that runs.
+struct Role {
+    name: &'static str,
+    stop: CancellationToken,
+    patience: Duration,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+/// The roles that run in this process, in the order in which they are to stop.
+#[derive(Default)]
+pub struct Roles(Vec<Role>);
+
+impl Roles {
+    fn start<F>(&mut self, name: &'static str, patience: Duration, run: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(run(stop.clone()));
+        self.0.push(Role { name, stop, patience, task });
+    }
+
+    /// Serves pages and API on `listener`.
+    pub async fn start_api(
+        &mut self,
+        services: &Services,
+        config: ApiConfig,
+        listener: TcpListener,
+    ) -> anyhow::Result<()> {
+        let env = services.environment("millrace-api").await?;
+        self.start("api", SHORT_PATIENCE, |shutdown| {
+            api::serve(api::AppState { env, config: Arc::new(config), shutdown }, listener)
+        });
+        Ok(())
+    }
+
+    /// Works on runs.
+    pub fn start_worker(&mut self, services: &Services) -> anyhow::Result<()> {
+        let config = WorkerConfig::from_env()?;
+        let patience = config.shutdown_grace + SHORT_PATIENCE;
+        let setup = worker::WorkerSetup {
+            database: services.database.clone(),
+            redis: services.redis.clone(),
+            storage: services.files()?,
+            clock: Arc::new(shared::clock::SystemClock),
+            config,
+            kinds: shared::runs::registry::KINDS,
+            logs: RUN_LOGS.lock().unwrap_or_else(PoisonError::into_inner).take(),
+        };
+        self.start("worker", patience, |shutdown| worker::run(setup, shutdown));
+        Ok(())
+    }
+
+    /// Makes runs of what is due.
+    pub fn start_scheduler(&mut self, services: &Services) {
+        let (database, redis) = (services.database.clone(), services.redis.clone());
+        self.start("scheduler", SHORT_PATIENCE, |shutdown| {
+            scheduler::run(database, shared::runs::Doorbells::new(redis), shutdown)
+        });
+    }
+
+    /// Returns when a role has ended although nobody asked it to.
+    pub async fn ended(&mut self) -> anyhow::Error {
+        if self.0.is_empty() {
+            return std::future::pending().await;
+        }
+        let (ended, index, _) =
+            futures::future::select_all(self.0.iter_mut().map(|role| &mut role.task)).await;
+        let role = self.0.remove(index);
+        match ended {
+            Ok(Ok(())) => anyhow!("the {} stopped by itself", role.name),
+            Ok(Err(error)) => error.context(format!("the {} stopped", role.name)),
+            Err(panic) => anyhow!("the {} stopped: {panic}", role.name),
+        }
+    }
+
+    /// Stops one role after the other; one that does not end in time is left behind.
+    pub async fn stop(self) {
+        for mut role in self.0 {
+            role.stop.cancel();
+            match tokio::time::timeout(role.patience, &mut role.task).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => {
+                    tracing::warn!(role = role.name, error = format!("{error:#}"), "ended badly")
+                }
+                Ok(Err(error)) => tracing::warn!(role = role.name, %error, "ended badly"),
+                Err(_) => {
+                    tracing::warn!(role = role.name, "did not end in time");
+                    role.task.abort();
+                }
+            }
+        }
+    }
+}
+
+/// Listens on the configured address.
+pub async fn listen(config: &ApiConfig) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(config.listen).await.with_context(|| {
+        format!("cannot listen on {}; choose another address with MILLRACE_LISTEN=host:port", config.listen)
+    })
+}
+
+/// Listens on the default port or, if others use it, on the next free one.
+pub async fn listen_nearby(config: &ApiConfig) -> anyhow::Result<TcpListener> {
+    let first = config.listen.port();
+    for port in first..first.saturating_add(50) {
+        let mut address = config.listen;
+        address.set_port(port);
+        match TcpListener::bind(address).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+            Err(_) => break,
+        }
+    }
+    listen(config).await
+}

@@ -1,0 +1,180 @@
+//! A chunk of a clients file made into typed rows and rejects.
+
+use super::model::{AccountType, RiskTolerance};
+use crate::{
+    money::{parse_units, units_to_text},
+    transactions::instant::{date_of, days_since_epoch},
+    uploads::{
+        columns::{CLIENT_FIELDS, Mapping},
+        reading::{BadRecord, RecordPlace, each_record, name_fault, shown},
+        records::Span,
+    },
+};
+use chrono::NaiveDate;
+
+/// What a file says of a client; what it leaves empty stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientRow {
+    /// Id.
+    pub client_id: String,
+    /// Full name.
+    pub name: Option<String>,
+    /// E-mail.
+    pub email: Option<String>,
+    /// Birthday.
+    pub date_of_birth: Option<NaiveDate>,
+    /// Country.
+    pub country: Option<String>,
+    /// Kind of account.
+    pub account_type: Option<AccountType>,
+    /// Balance that the account begins with, as PostgreSQL reads numeric.
+    pub opening_balance: Option<String>,
+    /// When the account was opened.
+    pub account_open_date: Option<NaiveDate>,
+    /// Phone number.
+    pub phone_number: Option<String>,
+    /// Postal address.
+    pub address: Option<String>,
+    /// Appetite for risk.
+    pub risk_tolerance: Option<RiskTolerance>,
+    /// Currency of the account.
+    pub currency: Option<String>,
+}
+
+/// The rows of a chunk, each with its place in the file.
+#[derive(Debug, Default)]
+pub struct ClientBatch {
+    /// The chunk's bytes.
+    pub text: Vec<u8>,
+    /// Good rows, in the order of the file.
+    pub rows: Vec<(RecordPlace, ClientRow)>,
+    /// Bad ones, in the order of the file.
+    pub rejects: Vec<BadRecord>,
+}
+
+struct Fault(usize, &'static str, String);
+
+// The fields' numbers in CLIENT_FIELDS.
+const ID: usize = 0;
+const NAME: usize = 1;
+const EMAIL: usize = 2;
+const BORN: usize = 3;
+const COUNTRY: usize = 4;
+const ACCOUNT_TYPE: usize = 5;
+const BALANCE: usize = 6;
+const OPENED: usize = 7;
+const PHONE: usize = 8;
+const ADDRESS: usize = 9;
+const RISK: usize = 10;
+const CURRENCY: usize = 11;
+
+impl ClientBatch {
+    /// Reads whole records; `text` begins at one, on line `line` of the file.
+    pub fn parse(text: Vec<u8>, line: i64, delimiter: u8, columns: usize, mapping: &Mapping) -> Self {
+        let mut batch = Self { text, ..Self::default() };
+        each_record(&mut batch.text, line, delimiter, columns, |text, place, fields| {
+            let fields = match fields {
+                Ok(fields) => fields,
+                Err(bad) => return batch.rejects.push(bad),
+            };
+            let value = |field: usize| {
+                mapping.0[field].map(|at| fields[at].of(text)).filter(|value| !value.is_empty())
+            };
+            match client(value) {
+                Ok(row) => batch.rows.push((place, row)),
+                Err(Fault(field, code, message)) => {
+                    let name = CLIENT_FIELDS[field].name;
+                    batch.rejects.push(BadRecord {
+                        line: place.line,
+                        column: Some(name.to_owned()),
+                        code,
+                        message: format!("{name} {message}"),
+                        record: place.span,
+                    });
+                }
+            }
+        });
+        batch
+    }
+
+    /// The original bytes of a record.
+    pub fn raw(&self, record: Span) -> &[u8] {
+        record.of(&self.text)
+    }
+}
+
+fn client<'t>(value: impl Fn(usize) -> Option<&'t [u8]>) -> Result<ClientRow, Fault> {
+    let name =
+        |field: usize, longest: u32| value(field).map(|bytes| short_text(field, bytes, longest)).transpose();
+    let date = |field: usize| value(field).map(|bytes| date(field, bytes)).transpose();
+    let row = ClientRow {
+        client_id: name(ID, 36)?.ok_or_else(|| Fault(ID, "missing_value", "is empty".to_owned()))?,
+        name: name(NAME, 255)?,
+        email: value(EMAIL).map(email).transpose()?,
+        date_of_birth: date(BORN)?,
+        country: name(COUNTRY, 100)?,
+        account_type: value(ACCOUNT_TYPE).map(|bytes| word(ACCOUNT_TYPE, bytes)).transpose()?,
+        opening_balance: value(BALANCE).map(balance).transpose()?,
+        account_open_date: date(OPENED)?,
+        phone_number: name(PHONE, 50)?,
+        address: value(ADDRESS).map(address).transpose()?,
+        risk_tolerance: value(RISK).map(|bytes| word(RISK, bytes)).transpose()?,
+        currency: value(CURRENCY).map(currency).transpose()?,
+    };
+    Ok(row)
+}
+
+fn utf8(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn short_text(field: usize, bytes: &[u8], longest: u32) -> Result<String, Fault> {
+    match name_fault(bytes, longest) {
+        None => Ok(utf8(bytes)),
+        Some((code, message)) => Err(Fault(field, code, message)),
+    }
+}
+
+/// An address may have several lines.
+fn address(bytes: &[u8]) -> Result<String, Fault> {
+    if bytes.len() > 2000 {
+        return Err(Fault(ADDRESS, "too_long", format!("{} is longer than 2000 bytes", shown(bytes))));
+    }
+    Ok(utf8(bytes).replace("\r\n", "\n"))
+}
+
+fn email(bytes: &[u8]) -> Result<String, Fault> {
+    let text = short_text(EMAIL, bytes, 254)?;
+    let well_formed = text.split_once('@').is_some_and(|(user, host)| {
+        !user.is_empty() && !host.is_empty() && !host.contains('@') && !text.contains(char::is_whitespace)
+    });
+    if well_formed {
+        Ok(text)
+    } else {
+        Err(Fault(EMAIL, "bad_email", format!("{} is no e-mail address", shown(bytes))))
+    }
+}
+
+fn date(field: usize, bytes: &[u8]) -> Result<NaiveDate, Fault> {
+    days_since_epoch(bytes).map(date_of).ok_or_else(|| {
+        Fault(field, "bad_date", format!("{} is not a date; write it like 2025-01-31", shown(bytes)))
+    })
+}
+
+fn balance(bytes: &[u8]) -> Result<String, Fault> {
+    parse_units(bytes)
+        .map(units_to_text)
+        .map_err(|error| Fault(BALANCE, "bad_number", format!("{} {error}", shown(bytes))))
+}
+
+fn currency(bytes: &[u8]) -> Result<String, Fault> {
+    if bytes.len() == 3 && bytes.iter().all(u8::is_ascii_alphabetic) {
+        Ok(utf8(bytes).to_ascii_uppercase())
+    } else {
+        Err(Fault(CURRENCY, "bad_currency", format!("{} is not a code of three letters", shown(bytes))))
+    }
+}
+
+fn word<T: std::str::FromStr<Err = String>>(field: usize, bytes: &[u8]) -> Result<T, Fault> {
+    utf8(bytes).to_ascii_lowercase().parse().map_err(|error| Fault(field, "unknown_word", error))
+}

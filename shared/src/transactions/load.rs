@@ -1,0 +1,412 @@
+//! The one way into `transactions`. Keys first: the registry tells which rows are new, only those are
+//! copied, and every summary moves with them, all in the caller's transaction. Rows and keys go in
+//! sorted, so that parallel loads meet in one order and do not deadlock.
+
+use super::{
+    copy::CopyWriter,
+    instant::month_of,
+    model::TransactionStatus,
+    parse::{Batch, Row},
+    totals,
+};
+use crate::money::units_to_text;
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use std::sync::Arc;
+use tokio_postgres::Transaction;
+
+/// Where rows come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Source {
+    /// upload, live, trade or synthetic.
+    pub name: &'static str,
+    /// The upload or trade.
+    pub id: uuid::Uuid,
+}
+
+/// A record that was there before with another content.
+#[derive(Debug, Clone)]
+pub struct Conflict {
+    /// The row in the batch.
+    pub row: usize,
+    /// Both versions, for people.
+    pub message: String,
+}
+
+/// What became of a batch's rows.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// New rows.
+    pub inserted: i64,
+    /// Rows whose status moved from pending.
+    pub updated: i64,
+    /// Rows that were there, the same.
+    pub duplicates: i64,
+    /// Rows that were there, different.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// Rows in the orders in which they are loaded, with what repeats inside the batch settled: of one
+/// id the first line wins.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The rows.
+    pub batch: Batch,
+    /// One row per id, ascending by id.
+    by_id: Vec<u32>,
+    /// The same rows by month, client and time.
+    by_place: Vec<u32>,
+    /// Rows that repeat an earlier one of the batch.
+    settled: Loaded,
+}
+
+impl Prepared {
+    /// Sorts a batch and settles its repetitions. Pure work: run it where it may block.
+    pub fn new(mut batch: Batch) -> Self {
+        let mut by_id: Vec<u32> = (0..u32::try_from(batch.rows.len()).expect("a chunk's rows fit")).collect();
+        fn id(batch: &Batch, row: u32) -> &[u8] {
+            batch.rows[row as usize].transaction_id.of(&batch.text)
+        }
+        by_id.sort_by(|&one, &other| id(&batch, one).cmp(id(&batch, other)));
+        let mut settled = Loaded::default();
+        let mut unique: Vec<u32> = Vec::with_capacity(by_id.len());
+        for row in by_id {
+            match unique.last() {
+                Some(&first) if id(&batch, first) == id(&batch, row) => {
+                    settle(&mut batch, first as usize, row as usize, &mut settled);
+                }
+                _ => unique.push(row),
+            }
+        }
+        let mut by_place = unique.clone();
+        by_place.sort_by(|&one, &other| {
+            let key = |row: u32| {
+                let row = &batch.rows[row as usize];
+                (month_of(row.occurred_us), row.client_id.of(&batch.text), row.occurred_us)
+            };
+            key(one).cmp(&key(other))
+        });
+        Self { batch, by_id: unique, by_place, settled }
+    }
+
+    /// The months of the rows, as their first days, ascending.
+    pub fn months(&self) -> Vec<chrono::NaiveDate> {
+        let mut months: Vec<i32> =
+            self.by_place.iter().map(|&row| month_of(self.row(row).occurred_us)).collect();
+        months.dedup();
+        let first_day = |month: i32| chrono::NaiveDate::from_ymd_opt(month / 12, month as u32 % 12 + 1, 1);
+        months.into_iter().filter_map(first_day).collect()
+    }
+
+    /// The clients of the rows, ascending.
+    pub fn clients(&self) -> Vec<&str> {
+        let mut clients: Vec<&str> =
+            self.by_place.iter().map(|&row| text(self.row(row).client_id.of(&self.batch.text))).collect();
+        clients.sort_unstable();
+        clients.dedup();
+        clients
+    }
+
+    pub(super) fn row(&self, row: u32) -> &Row {
+        &self.batch.rows[row as usize]
+    }
+}
+
+/// Settles row `later`, which has the id of the earlier row `first`.
+fn settle(batch: &mut Batch, first: usize, later: usize, settled: &mut Loaded) {
+    let (earlier, row) = (&batch.rows[first], &batch.rows[later]);
+    if earlier.content_hash != row.content_hash {
+        let message = format!(
+            "transaction {} stands on line {} of this file with another content: there {}; here {}",
+            text(row.transaction_id.of(&batch.text)),
+            earlier.line,
+            described(batch, earlier),
+            described(batch, row)
+        );
+        settled.conflicts.push(Conflict { row: later, message });
+    } else if earlier.status == TransactionStatus::Pending && row.status != TransactionStatus::Pending {
+        let status = row.status;
+        batch.rows[first].status = status;
+        settled.updated += 1;
+    } else {
+        settled.duplicates += 1;
+    }
+}
+
+/// The texts of good rows are UTF-8: parsing refuses others.
+pub(super) fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("parsed fields are UTF-8")
+}
+
+fn described(batch: &Batch, row: &Row) -> String {
+    let at = DateTime::<Utc>::from_timestamp_micros(row.occurred_us).unwrap_or_default();
+    version(
+        &units_to_text(row.amount),
+        text(&row.currency),
+        row.kind.as_str(),
+        text(row.client_id.of(&batch.text)),
+        at,
+    )
+}
+
+fn version(amount: &str, currency: &str, kind: &str, client: &str, at: DateTime<Utc>) -> String {
+    let at = at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
+    format!("{kind} of {amount} {currency} by client {client} at {at}")
+}
+
+/// Loads a batch within the caller's transaction. Its months and clients must exist
+/// (`ensure_months`, `ensure_clients`). Lock order: keys, then summaries in `totals`.
+pub async fn load(
+    transaction: &Transaction<'_>,
+    prepared: &Arc<Prepared>,
+    source: Source,
+    zone: Tz,
+) -> Result<Loaded, tokio_postgres::Error> {
+    let mut loaded = Loaded {
+        inserted: 0,
+        updated: prepared.settled.updated,
+        duplicates: prepared.settled.duplicates,
+        conflicts: prepared.settled.conflicts.clone(),
+    };
+    if prepared.by_id.is_empty() {
+        return Ok(loaded);
+    }
+    let registered = register_keys(transaction, prepared, source).await?;
+    let mut new = vec![true; prepared.batch.rows.len()];
+    let mut moved = Vec::new();
+    if registered < prepared.by_id.len() as u64 {
+        moved = classify(transaction, prepared, &mut new, &mut loaded).await?;
+    }
+    let fresh: Vec<u32> = prepared.by_place.iter().copied().filter(|&row| new[row as usize]).collect();
+    loaded.inserted = fresh.len() as i64;
+    copy_rows(transaction, prepared, &fresh, source).await?;
+    let moved = move_statuses(transaction, prepared, moved).await?;
+    loaded.updated += moved.done.len() as i64;
+    loaded.duplicates += moved.overtaken;
+    totals::apply(transaction, prepared, fresh, moved.done, zone).await?;
+    Ok(loaded)
+}
+
+/// Registers the batch's ids; returns how many were new. A concurrent load of the same id waits here
+/// for the other's commit.
+async fn register_keys(
+    transaction: &Transaction<'_>,
+    prepared: &Prepared,
+    source: Source,
+) -> Result<u64, tokio_postgres::Error> {
+    transaction
+        .batch_execute(
+            "CREATE TEMP TABLE incoming (LIKE transaction_keys, row integer NOT NULL) ON COMMIT DROP",
+        )
+        .await?;
+    let mut copy = CopyWriter::begin(
+        transaction,
+        "COPY incoming (occurred_at, content_hash, source_id, pending, source, client_id, transaction_id, row)
+         FROM STDIN BINARY",
+    )
+    .await?;
+    let all = &prepared.batch.text;
+    for &index in &prepared.by_id {
+        let row = prepared.row(index);
+        copy.row(8).await?;
+        copy.instant(row.occurred_us);
+        copy.bigint(row.content_hash);
+        copy.uuid(source.id);
+        copy.boolean(row.status == TransactionStatus::Pending);
+        copy.bytes(source.name.as_bytes());
+        copy.bytes(row.client_id.of(all));
+        copy.bytes(row.transaction_id.of(all));
+        copy.integer(index as i32);
+    }
+    copy.finish().await?;
+    // A temporary table is read in the order of writing, which is the order of the ids.
+    transaction
+        .execute(
+            "INSERT INTO transaction_keys
+             SELECT occurred_at, content_hash, source_id, pending, source, client_id, transaction_id
+             FROM incoming ON CONFLICT (transaction_id) DO NOTHING",
+            &[],
+        )
+        .await
+}
+
+/// Tells the rows whose ids were registered before: duplicates, conflicts, and those whose status may
+/// move, which are returned. Those keys are locked.
+async fn classify(
+    transaction: &Transaction<'_>,
+    prepared: &Prepared,
+    new: &mut [bool],
+    loaded: &mut Loaded,
+) -> Result<Vec<u32>, tokio_postgres::Error> {
+    // What this transaction registered itself carries its own transaction id.
+    let known = transaction
+        .query(
+            "SELECT i.row, k.content_hash = i.content_hash AS same, k.pending AND NOT i.pending AS moves
+             FROM incoming i JOIN transaction_keys k USING (transaction_id)
+             WHERE k.xmin <> pg_current_xact_id()::xid",
+            &[],
+        )
+        .await?;
+    let (mut moves, mut conflicts) = (Vec::new(), Vec::new());
+    for row in known {
+        let index = row.get::<_, i32>(0) as u32;
+        new[index as usize] = false;
+        match (row.get(1), row.get(2)) {
+            (false, _) => conflicts.push(index),
+            (true, true) => moves.push(index),
+            (true, false) => loaded.duplicates += 1,
+        }
+    }
+    loaded.conflicts.extend(name_conflicts(transaction, prepared, &conflicts).await?);
+    moves.sort_unstable_by_key(|&row| prepared.row(row).transaction_id.of(&prepared.batch.text));
+    Ok(moves)
+}
+
+/// Names both versions of each conflicting row.
+async fn name_conflicts(
+    transaction: &Transaction<'_>,
+    prepared: &Prepared,
+    conflicts: &[u32],
+) -> Result<Vec<Conflict>, tokio_postgres::Error> {
+    let mut named = Vec::with_capacity(conflicts.len());
+    for part in conflicts.chunks(1000) {
+        let rows: Vec<i32> = part.iter().map(|&row| row as i32).collect();
+        // Bounds let the planner see which months can be meant.
+        let versions = transaction
+            .query(
+                "WITH keys AS (
+                     SELECT i.row, k.* FROM incoming i JOIN transaction_keys k USING (transaction_id)
+                     WHERE i.row = ANY ($1))
+                 SELECT k.row, k.transaction_id, t.amount::text, t.currency, t.kind, k.client_id, k.occurred_at,
+                        k.source, t.source_line, u.filename
+                 FROM keys k
+                 LEFT JOIN LATERAL (SELECT * FROM transactions t WHERE t.client_id = k.client_id
+                     AND t.occurred_at = k.occurred_at AND t.transaction_id = k.transaction_id) t ON true
+                 LEFT JOIN uploads u ON u.id = k.source_id",
+                &[&rows],
+            )
+            .await?;
+        for version_row in versions {
+            let row = version_row.get::<_, i32>(0) as usize;
+            let place = match (version_row.get::<_, Option<String>>(9), version_row.get::<_, Option<i64>>(8))
+            {
+                (Some(file), Some(line)) => format!("{file:?}, line {line}"),
+                _ => version_row.get::<_, String>(7),
+            };
+            let there = version(
+                version_row.get::<_, Option<&str>>(2).unwrap_or("?"),
+                version_row.get::<_, Option<&str>>(3).unwrap_or("?"),
+                version_row.get::<_, Option<&str>>(4).unwrap_or("?"),
+                version_row.get(5),
+                version_row.get(6),
+            );
+            let here = described(&prepared.batch, &prepared.batch.rows[row]);
+            let id: &str = version_row.get(1);
+            let message = format!(
+                "transaction {id} is already recorded with another content: recorded {there} (from {place}); here {here}"
+            );
+            named.push(Conflict { row, message });
+        }
+    }
+    Ok(named)
+}
+
+async fn copy_rows(
+    transaction: &Transaction<'_>,
+    prepared: &Prepared,
+    rows: &[u32],
+    source: Source,
+) -> Result<(), tokio_postgres::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut copy = CopyWriter::begin(
+        transaction,
+        "COPY transactions (occurred_at, amount, shares, price, source_id, source_line, transaction_id,
+             client_id, merchant_id, product_id, kind, ticker, stock_name, currency, status, channel, source)
+         FROM STDIN BINARY",
+    )
+    .await?;
+    let all = &prepared.batch.text;
+    for &index in rows {
+        let row = prepared.row(index);
+        let optional = |span: Option<crate::uploads::records::Span>| span.map(|span| span.of(all));
+        copy.row(17).await?;
+        copy.instant(row.occurred_us);
+        copy.units(row.amount);
+        copy.optional_units(row.shares);
+        copy.optional_units(row.price);
+        copy.uuid(source.id);
+        copy.bigint(row.line);
+        copy.bytes(row.transaction_id.of(all));
+        copy.bytes(row.client_id.of(all));
+        copy.optional_bytes(optional(row.merchant_id));
+        copy.optional_bytes(optional(row.product_id));
+        copy.bytes(row.kind.as_str().as_bytes());
+        copy.optional_bytes(optional(row.ticker));
+        copy.optional_bytes(optional(row.stock_name));
+        copy.bytes(&row.currency);
+        copy.bytes(row.status.as_str().as_bytes());
+        copy.optional_bytes(optional(row.channel));
+        copy.bytes(source.name.as_bytes());
+    }
+    copy.finish().await?;
+    Ok(())
+}
+
+/// Rows whose recorded status moved from pending.
+struct Moved {
+    done: Vec<u32>,
+    /// Rows that another load had moved before this one held the key.
+    overtaken: i64,
+}
+
+/// Moves the statuses of recorded rows from pending to what the batch says.
+async fn move_statuses(
+    transaction: &Transaction<'_>,
+    prepared: &Prepared,
+    rows: Vec<u32>,
+) -> Result<Moved, tokio_postgres::Error> {
+    if rows.is_empty() {
+        return Ok(Moved { done: rows, overtaken: 0 });
+    }
+    let ids: Vec<&str> =
+        rows.iter().map(|&row| text(prepared.row(row).transaction_id.of(&prepared.batch.text))).collect();
+    let held: std::collections::HashSet<String> = transaction
+        .query(
+            "SELECT transaction_id FROM transaction_keys WHERE transaction_id = ANY ($1) AND pending
+             ORDER BY transaction_id FOR NO KEY UPDATE",
+            &[&ids],
+        )
+        .await?
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    let done: Vec<u32> = rows
+        .iter()
+        .copied()
+        .filter(|&row| held.contains(text(prepared.row(row).transaction_id.of(&prepared.batch.text))))
+        .collect();
+    let (mut done_ids, mut statuses, mut first, mut last) = (Vec::new(), Vec::new(), i64::MAX, i64::MIN);
+    for &row in &done {
+        let row = prepared.row(row);
+        done_ids.push(text(row.transaction_id.of(&prepared.batch.text)));
+        statuses.push(row.status.as_str());
+        first = first.min(row.occurred_us);
+        last = last.max(row.occurred_us);
+    }
+    let instant = |micros| DateTime::<Utc>::from_timestamp_micros(micros).unwrap_or_default();
+    transaction
+        .execute(
+            "UPDATE transactions t SET status = m.status
+             FROM unnest($1::text[], $2::text[]) AS m (id, status), transaction_keys k
+             WHERE k.transaction_id = m.id AND t.transaction_id = m.id AND t.client_id = k.client_id
+               AND t.occurred_at = k.occurred_at AND t.occurred_at BETWEEN $3 AND $4",
+            &[&done_ids, &statuses, &instant(first), &instant(last)],
+        )
+        .await?;
+    transaction
+        .execute("UPDATE transaction_keys SET pending = false WHERE transaction_id = ANY ($1)", &[&done_ids])
+        .await?;
+    Ok(Moved { overtaken: (rows.len() - done.len()) as i64, done })
+}

@@ -1,0 +1,270 @@
+//! A chunk's text made into typed rows and rejects. Pure work on bytes: run it where it may block.
+
+use super::{
+    instant::{InstantError, parse_instant},
+    model::{TransactionKind, TransactionStatus},
+};
+use crate::{
+    money::{AmountError, parse_units},
+    uploads::{
+        columns::{Mapping, TRANSACTION_FIELDS},
+        reading::{BadRecord, RecordPlace, each_record, name_fault, shown},
+        records::Span,
+    },
+};
+use chrono_tz::Tz;
+use xxhash_rust::xxh3::Xxh3;
+
+/// A currency's code.
+pub type CurrencyCode = [u8; 3];
+
+/// How a file's rows are to be understood.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// Byte between fields.
+    pub delimiter: u8,
+    /// Columns of the file.
+    pub columns: usize,
+    /// Which column holds which field.
+    pub mapping: Mapping,
+    /// Zone of times that name none.
+    pub zone: Tz,
+    /// Currency of rows that name none.
+    pub currency: CurrencyCode,
+    /// Rows from here on are out of range (microseconds since 1970).
+    pub until_us: i64,
+}
+
+/// A typed row. Texts are spans of the batch's text; amounts are units ([`crate::money`]).
+#[derive(Debug)]
+pub struct Row {
+    /// Id.
+    pub transaction_id: Span,
+    /// Client.
+    pub client_id: Span,
+    /// Merchant, if any.
+    pub merchant_id: Option<Span>,
+    /// Product, if any.
+    pub product_id: Option<Span>,
+    /// Channel, if any.
+    pub channel: Option<Span>,
+    /// Ticker, if any.
+    pub ticker: Option<Span>,
+    /// Stock's name, if any.
+    pub stock_name: Option<Span>,
+    /// Shares in units, if any.
+    pub shares: Option<i128>,
+    /// Price of a share in units, if any.
+    pub price: Option<i128>,
+    /// Amount in units, never negative.
+    pub amount: i128,
+    /// Microseconds since 1970.
+    pub occurred_us: i64,
+    /// Hash of what makes the transaction this one (not its status).
+    pub content_hash: i64,
+    /// The record in the text.
+    pub record: Span,
+    /// First line of the record in the file.
+    pub line: i64,
+    /// Currency.
+    pub currency: CurrencyCode,
+    /// Which way.
+    pub kind: TransactionKind,
+    /// Whether it took place.
+    pub status: TransactionStatus,
+}
+
+/// The rows of a chunk.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The chunk's bytes, and behind them the fields that had to be unescaped.
+    pub text: Vec<u8>,
+    /// Good rows, in the order of the file.
+    pub rows: Vec<Row>,
+    /// Bad ones, in the order of the file.
+    pub rejects: Vec<BadRecord>,
+}
+
+/// A field at fault: its number in the field table, a code, and what is wrong.
+struct Fault(usize, &'static str, String);
+
+// The fields' numbers in TRANSACTION_FIELDS.
+const ID: usize = 0;
+const CLIENT: usize = 1;
+const OCCURRED: usize = 2;
+const AMOUNT: usize = 3;
+const KIND: usize = 4;
+const CURRENCY: usize = 5;
+const TICKER: usize = 6;
+const STATUS: usize = 7;
+const CHANNEL: usize = 8;
+const MERCHANT: usize = 9;
+const PRODUCT: usize = 10;
+const STOCK_NAME: usize = 11;
+const SHARES: usize = 12;
+const PRICE: usize = 13;
+
+impl Batch {
+    /// Reads whole records; `text` begins at one, on line `line` of the file.
+    pub fn parse(text: Vec<u8>, line: i64, reading: &Reading) -> Self {
+        let mut batch = Self { text, rows: Vec::new(), rejects: Vec::new() };
+        each_record(&mut batch.text, line, reading.delimiter, reading.columns, |text, record, fields| {
+            let fields = match fields {
+                Ok(fields) => fields,
+                Err(bad) => return batch.rejects.push(bad),
+            };
+            match row(text, record, fields, reading) {
+                Ok(row) => batch.rows.push(row),
+                Err(Fault(field, code, message)) => {
+                    let name = TRANSACTION_FIELDS[field].name;
+                    batch.rejects.push(BadRecord {
+                        line: record.line,
+                        column: Some(name.to_owned()),
+                        code,
+                        message: format!("{name} {message}"),
+                        record: record.span,
+                    });
+                }
+            }
+        });
+        batch
+    }
+}
+
+fn row(text: &[u8], record: RecordPlace, fields: &[Span], reading: &Reading) -> Result<Row, Fault> {
+    let optional = |field: usize| reading.mapping.0[field].map(|at| fields[at]).filter(|span| span.len > 0);
+    let required =
+        |field: usize| optional(field).ok_or_else(|| Fault(field, "missing_value", "is empty".to_owned()));
+    let name = |field: usize, longest: u32| {
+        optional(field).map(|span| checked_name(text, field, span, longest)).transpose()
+    };
+    let units = |field: usize| optional(field).map(|span| amount(text, field, span)).transpose();
+
+    let occurred_us = instant(text, required(OCCURRED)?, reading)?;
+    let signed = amount(text, AMOUNT, required(AMOUNT)?)?;
+    let kind = kind_of(optional(KIND).map(|span| span.of(text)), signed)?;
+    let mut row = Row {
+        transaction_id: checked_name(text, ID, required(ID)?, 100)?,
+        client_id: checked_name(text, CLIENT, required(CLIENT)?, 36)?,
+        merchant_id: name(MERCHANT, 100)?,
+        product_id: name(PRODUCT, 100)?,
+        channel: name(CHANNEL, 50)?,
+        ticker: name(TICKER, 15)?,
+        stock_name: name(STOCK_NAME, 200)?,
+        shares: units(SHARES)?,
+        price: units(PRICE)?,
+        amount: signed.abs(),
+        occurred_us,
+        content_hash: 0,
+        record: record.span,
+        line: record.line,
+        currency: optional(CURRENCY).map_or(Ok(reading.currency), |span| currency(span.of(text)))?,
+        kind,
+        status: optional(STATUS).map_or(Ok(TransactionStatus::Success), |span| status(span.of(text)))?,
+    };
+    for (field, value) in [(SHARES, row.shares), (PRICE, row.price)] {
+        if value.is_some_and(|value| value < 0) {
+            return Err(Fault(field, "negative", "is negative; the kind carries the direction".to_owned()));
+        }
+    }
+    row.content_hash = content_hash(text, &row);
+    Ok(row)
+}
+
+fn checked_name(text: &[u8], field: usize, span: Span, longest: u32) -> Result<Span, Fault> {
+    match name_fault(span.of(text), longest) {
+        None => Ok(span),
+        Some((code, message)) => Err(Fault(field, code, message)),
+    }
+}
+
+fn amount(text: &[u8], field: usize, span: Span) -> Result<i128, Fault> {
+    parse_units(span.of(text)).map_err(|error| {
+        let code = match error {
+            AmountError::NotANumber => "bad_number",
+            AmountError::TooLarge => "number_too_large",
+            AmountError::TooPrecise => "too_many_decimals",
+        };
+        Fault(field, code, format!("{} {error}", shown(span.of(text))))
+    })
+}
+
+fn instant(text: &[u8], span: Span, reading: &Reading) -> Result<i64, Fault> {
+    let instant = parse_instant(span.of(text), reading.zone).map_err(|error| {
+        let code = match error {
+            InstantError::NotADate => "bad_date",
+            InstantError::Skipped => "nonexistent_time",
+        };
+        Fault(OCCURRED, code, format!("{} {error}", shown(span.of(text))))
+    })?;
+    if (0..reading.until_us).contains(&instant) {
+        Ok(instant)
+    } else {
+        let message = format!("{} is outside 1970 to the end of next year", shown(span.of(text)));
+        Err(Fault(OCCURRED, "date_out_of_range", message))
+    }
+}
+
+/// The kind that is meant: a sell's or refund's sign carries nothing, a negative payment is a refund.
+fn kind_of(text: Option<&[u8]>, amount: i128) -> Result<TransactionKind, Fault> {
+    let Some(text) = text else {
+        return Ok(if amount < 0 { TransactionKind::Refund } else { TransactionKind::Payment });
+    };
+    let kind = TransactionKind::ALL
+        .iter()
+        .copied()
+        .find(|kind| text.eq_ignore_ascii_case(kind.as_str().as_bytes()))
+        .ok_or_else(|| {
+            Fault(KIND, "unknown_kind", format!("{} is none of buy, sell, payment, refund", shown(text)))
+        })?;
+    match kind {
+        TransactionKind::Payment if amount < 0 => Ok(TransactionKind::Refund),
+        TransactionKind::Buy if amount < 0 => Err(Fault(
+            AMOUNT,
+            "negative",
+            "is negative in a buy; a buy takes money from the client".to_owned(),
+        )),
+        kind => Ok(kind),
+    }
+}
+
+fn status(text: &[u8]) -> Result<TransactionStatus, Fault> {
+    TransactionStatus::ALL
+        .iter()
+        .copied()
+        .find(|status| text.eq_ignore_ascii_case(status.as_str().as_bytes()))
+        .ok_or_else(|| {
+            Fault(STATUS, "unknown_status", format!("{} is none of pending, success, failed", shown(text)))
+        })
+}
+
+fn currency(text: &[u8]) -> Result<CurrencyCode, Fault> {
+    match text {
+        [one, two, three] if text.iter().all(u8::is_ascii_alphabetic) => {
+            Ok([*one, *two, *three].map(|letter| letter.to_ascii_uppercase()))
+        }
+        _ => Err(Fault(CURRENCY, "bad_currency", format!("{} is not a code of three letters", shown(text)))),
+    }
+}
+
+/// Two records with one id are the same transaction if these agree. The status is not among them: it
+/// may move. Stored for ever, so the order and form of what is hashed must not change.
+fn content_hash(text: &[u8], row: &Row) -> i64 {
+    let mut hash = Xxh3::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update(&(bytes.len() as u32).to_le_bytes());
+        hash.update(bytes);
+    };
+    part(row.client_id.of(text));
+    part(&row.occurred_us.to_le_bytes());
+    part(row.kind.as_str().as_bytes());
+    part(&row.amount.to_le_bytes());
+    part(&row.currency);
+    let optional = |span: Option<Span>| span.map_or(&[][..], |span| span.of(text));
+    part(optional(row.ticker));
+    part(&row.shares.unwrap_or(-1).to_le_bytes());
+    part(&row.price.unwrap_or(-1).to_le_bytes());
+    part(optional(row.merchant_id));
+    part(optional(row.product_id));
+    hash.digest().cast_signed()
+}

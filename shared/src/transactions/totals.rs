@@ -1,0 +1,447 @@
+//! Bringing the summaries up to date with what a load changed. New rows are added as sums of the
+//! batch, in key order. Where a row leaves a total (its status moved), that total is locked and
+//! computed again from the rows: minima and maxima cannot be subtracted.
+
+use super::{
+    instant::{date_of, day_of},
+    load::{Prepared, text},
+    model::{TransactionKind, TransactionStatus},
+    parse::{CurrencyCode, Row},
+};
+use crate::money::units_to_text;
+use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
+use ethnum::U256;
+use std::{collections::BTreeMap, collections::HashMap, hash::Hash, sync::Arc};
+use tokio_postgres::{Error, Transaction};
+
+/// Sums of some rows; amounts in units.
+#[derive(Debug, Clone, Copy)]
+struct Sums {
+    count: i64,
+    sum: i128,
+    min: i128,
+    max: i128,
+}
+
+impl Sums {
+    const NONE: Self = Self { count: 0, sum: 0, min: i128::MAX, max: i128::MIN };
+
+    fn add(&mut self, amount: i128) {
+        self.count += 1;
+        self.sum += amount;
+        self.min = self.min.min(amount);
+        self.max = self.max.max(amount);
+    }
+}
+
+/// Sums of a client's rows in one currency.
+#[derive(Debug, Clone, Copy)]
+struct ClientSums {
+    sums: Sums,
+    spent: i128,
+    squares: U256,
+    first_us: i64,
+    last_us: i64,
+}
+
+/// What failed of a client's rows.
+#[derive(Debug, Clone, Copy)]
+struct Failures {
+    count: i64,
+    first_us: i64,
+    last_us: i64,
+}
+
+type DayKey = (i32, CurrencyCode, &'static str, &'static str);
+type MerchantKey<'a> = (&'a str, i32, CurrencyCode, &'static str);
+type ClientKey<'a> = (&'a str, CurrencyCode);
+
+/// What a batch adds, each list in key order.
+struct Additions<'a> {
+    merchants: Vec<(MerchantKey<'a>, Sums)>,
+    clients: Vec<(ClientKey<'a>, ClientSums)>,
+    failures: Vec<(&'a str, Failures)>,
+    days: Vec<(DayKey, Sums)>,
+}
+
+/// Adds `fresh` rows to every summary and moves those in `moved` (recorded as pending before, now
+/// with the batch's status) from one total to another. Lock order: merchant_days, client_totals,
+/// client_failures, day_totals, each ascending.
+pub(super) async fn apply(
+    transaction: &Transaction<'_>,
+    prepared: &Arc<Prepared>,
+    fresh: Vec<u32>,
+    moved: Vec<u32>,
+    zone: Tz,
+) -> Result<(), Error> {
+    let failed: Vec<u32> =
+        moved.iter().copied().filter(|&row| prepared.row(row).status == TransactionStatus::Failed).collect();
+    let additions = tokio::task::block_in_place(|| Additions::of(prepared, &fresh, &moved, &failed, zone));
+    add_to_merchants(transaction, &additions.merchants).await?;
+    recompute_merchants(transaction, prepared, &failed, zone).await?;
+    add_to_clients(transaction, &additions.clients).await?;
+    recompute_clients(transaction, prepared, &failed).await?;
+    add_to_failures(transaction, &additions.failures).await?;
+    add_to_days(transaction, &additions.days).await?;
+    recompute_pending_days(transaction, prepared, &moved, zone).await
+}
+
+impl<'a> Additions<'a> {
+    /// `fresh` rows count everywhere; `moved` ones newly only in their day's new status, `failed` ones
+    /// among the failures.
+    fn of(prepared: &'a Prepared, fresh: &[u32], moved: &[u32], failed: &[u32], zone: Tz) -> Self {
+        let all = &prepared.batch.text;
+        let mut merchants: HashMap<MerchantKey<'a>, Sums> = HashMap::new();
+        let mut days: HashMap<DayKey, Sums> = HashMap::new();
+        let mut clients: Vec<(ClientKey<'a>, ClientSums)> = Vec::new();
+        let mut failures: BTreeMap<&'a str, Failures> = BTreeMap::new();
+        for (index, &row) in fresh.iter().chain(moved).enumerate() {
+            let row = prepared.row(row);
+            let day = day_of(row.occurred_us, zone);
+            let key = (day, row.currency, row.kind.as_str(), row.status.as_str());
+            days.entry(key).or_insert(Sums::NONE).add(row.amount);
+            if index >= fresh.len() || row.status == TransactionStatus::Failed {
+                continue;
+            }
+            if let Some(merchant) = row.merchant_id {
+                let key = (text(merchant.of(all)), day, row.currency, row.kind.as_str());
+                merchants.entry(key).or_insert(Sums::NONE).add(row.amount);
+            }
+            add_to_client(&mut clients, (text(row.client_id.of(all)), row.currency), row);
+        }
+        for &row in
+            fresh.iter().filter(|&&row| prepared.row(row).status == TransactionStatus::Failed).chain(failed)
+        {
+            let row = prepared.row(row);
+            let entry = failures.entry(text(row.client_id.of(all))).or_insert(Failures {
+                count: 0,
+                first_us: i64::MAX,
+                last_us: i64::MIN,
+            });
+            entry.count += 1;
+            entry.first_us = entry.first_us.min(row.occurred_us);
+            entry.last_us = entry.last_us.max(row.occurred_us);
+        }
+        Self {
+            merchants: sorted(merchants),
+            clients: merged(clients),
+            failures: failures.into_iter().collect(),
+            days: sorted(days),
+        }
+    }
+}
+
+fn sorted<K: Ord + Hash + Eq, V>(map: HashMap<K, V>) -> Vec<(K, V)> {
+    let mut entries: Vec<_> = map.into_iter().collect();
+    entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    entries
+}
+
+/// Rows come by month and client, so a client's rows of a month follow each other: look at the last
+/// few entries only, and let [`merged`] join what is left.
+fn add_to_client<'a>(clients: &mut Vec<(ClientKey<'a>, ClientSums)>, key: ClientKey<'a>, row: &Row) {
+    let recent = clients.len().saturating_sub(4);
+    let at = match clients[recent..].iter().position(|(other, _)| *other == key) {
+        Some(at) => recent + at,
+        None => {
+            let none = ClientSums {
+                sums: Sums::NONE,
+                spent: 0,
+                squares: U256::ZERO,
+                first_us: i64::MAX,
+                last_us: i64::MIN,
+            };
+            clients.push((key, none));
+            clients.len() - 1
+        }
+    };
+    let totals = &mut clients[at].1;
+    totals.sums.add(row.amount);
+    if matches!(row.kind, TransactionKind::Buy | TransactionKind::Payment) {
+        totals.spent += row.amount;
+    }
+    let amount = U256::from(row.amount.unsigned_abs());
+    totals.squares += amount * amount;
+    totals.first_us = totals.first_us.min(row.occurred_us);
+    totals.last_us = totals.last_us.max(row.occurred_us);
+}
+
+fn merged<'a>(mut clients: Vec<(ClientKey<'a>, ClientSums)>) -> Vec<(ClientKey<'a>, ClientSums)> {
+    clients.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    clients.dedup_by(|(later, more), (earlier, totals)| {
+        if later != earlier {
+            return false;
+        }
+        totals.sums.count += more.sums.count;
+        totals.sums.sum += more.sums.sum;
+        totals.sums.min = totals.sums.min.min(more.sums.min);
+        totals.sums.max = totals.sums.max.max(more.sums.max);
+        totals.spent += more.spent;
+        totals.squares += more.squares;
+        totals.first_us = totals.first_us.min(more.first_us);
+        totals.last_us = totals.last_us.max(more.last_us);
+        true
+    });
+    clients
+}
+
+/// Columns count, sum, min, max of many [`Sums`].
+#[derive(Default)]
+struct SumColumns {
+    count: Vec<i64>,
+    sum: Vec<String>,
+    min: Vec<String>,
+    max: Vec<String>,
+}
+
+impl SumColumns {
+    fn of<'s>(sums: impl Iterator<Item = &'s Sums>) -> Self {
+        let mut columns = Self::default();
+        for sums in sums {
+            columns.count.push(sums.count);
+            columns.sum.push(units_to_text(sums.sum));
+            columns.min.push(units_to_text(sums.min));
+            columns.max.push(units_to_text(sums.max));
+        }
+        columns
+    }
+}
+
+fn instant(micros: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(micros).unwrap_or_default()
+}
+
+async fn add_to_merchants(
+    transaction: &Transaction<'_>,
+    additions: &[(MerchantKey<'_>, Sums)],
+) -> Result<(), Error> {
+    if additions.is_empty() {
+        return Ok(());
+    }
+    let merchants: Vec<&str> = additions.iter().map(|(key, _)| key.0).collect();
+    let days: Vec<NaiveDate> = additions.iter().map(|(key, _)| date_of(key.1)).collect();
+    let currencies: Vec<&str> = additions.iter().map(|(key, _)| text(&key.2)).collect();
+    let kinds: Vec<&str> = additions.iter().map(|(key, _)| key.3).collect();
+    let sums = SumColumns::of(additions.iter().map(|(_, sums)| sums));
+    transaction
+        .execute(
+            "INSERT INTO merchant_days AS t (merchant_id, day, currency, kind, count, sum, min, max)
+             SELECT m, d, c, k, n, s::numeric, lo::numeric, hi::numeric
+             FROM unnest($1::text[], $2::date[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[])
+                  AS a (m, d, c, k, n, s, lo, hi)
+             ON CONFLICT (merchant_id, day, currency, kind) DO UPDATE SET
+                 count = t.count + excluded.count, sum = t.sum + excluded.sum,
+                 min = least(t.min, excluded.min), max = greatest(t.max, excluded.max)",
+            &[&merchants, &days, &currencies, &kinds, &sums.count, &sums.sum, &sums.min, &sums.max],
+        )
+        .await?;
+    Ok(())
+}
+
+async fn add_to_clients(
+    transaction: &Transaction<'_>,
+    additions: &[(ClientKey<'_>, ClientSums)],
+) -> Result<(), Error> {
+    if additions.is_empty() {
+        return Ok(());
+    }
+    let clients: Vec<&str> = additions.iter().map(|(key, _)| key.0).collect();
+    let currencies: Vec<&str> = additions.iter().map(|(key, _)| text(&key.1)).collect();
+    let sums = SumColumns::of(additions.iter().map(|(_, totals)| &totals.sums));
+    let spent: Vec<String> = additions.iter().map(|(_, totals)| units_to_text(totals.spent)).collect();
+    // Units squared are hundred-millionths.
+    let squares: Vec<String> = additions.iter().map(|(_, totals)| totals.squares.to_string()).collect();
+    let first: Vec<DateTime<Utc>> = additions.iter().map(|(_, totals)| instant(totals.first_us)).collect();
+    let last: Vec<DateTime<Utc>> = additions.iter().map(|(_, totals)| instant(totals.last_us)).collect();
+    transaction
+        .execute(
+            "INSERT INTO client_totals AS t
+                 (client_id, currency, count, sum, min, max, spent, gained, sum_squares, first_at, last_at)
+             SELECT id, c, n, s::numeric, lo::numeric, hi::numeric, sp::numeric, s::numeric - sp::numeric,
+                    sq::numeric * 0.00000001, f, l
+             FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[],
+                         $8::text[], $9::timestamptz[], $10::timestamptz[])
+                  AS a (id, c, n, s, lo, hi, sp, sq, f, l)
+             ON CONFLICT (client_id, currency) DO UPDATE SET
+                 count = t.count + excluded.count, sum = t.sum + excluded.sum,
+                 min = least(t.min, excluded.min), max = greatest(t.max, excluded.max),
+                 spent = t.spent + excluded.spent, gained = t.gained + excluded.gained,
+                 sum_squares = t.sum_squares + excluded.sum_squares,
+                 first_at = least(t.first_at, excluded.first_at),
+                 last_at = greatest(t.last_at, excluded.last_at)",
+            &[
+                &clients,
+                &currencies,
+                &sums.count,
+                &sums.sum,
+                &sums.min,
+                &sums.max,
+                &spent,
+                &squares,
+                &first,
+                &last,
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+async fn add_to_failures(transaction: &Transaction<'_>, additions: &[(&str, Failures)]) -> Result<(), Error> {
+    if additions.is_empty() {
+        return Ok(());
+    }
+    let clients: Vec<&str> = additions.iter().map(|(client, _)| *client).collect();
+    let counts: Vec<i64> = additions.iter().map(|(_, failures)| failures.count).collect();
+    let first: Vec<DateTime<Utc>> =
+        additions.iter().map(|(_, failures)| instant(failures.first_us)).collect();
+    let last: Vec<DateTime<Utc>> = additions.iter().map(|(_, failures)| instant(failures.last_us)).collect();
+    transaction
+        .execute(
+            "INSERT INTO client_failures AS t (client_id, count, first_at, last_at)
+             SELECT * FROM unnest($1::text[], $2::bigint[], $3::timestamptz[], $4::timestamptz[])
+             ON CONFLICT (client_id) DO UPDATE SET
+                 count = t.count + excluded.count, first_at = least(t.first_at, excluded.first_at),
+                 last_at = greatest(t.last_at, excluded.last_at)",
+            &[&clients, &counts, &first, &last],
+        )
+        .await?;
+    Ok(())
+}
+
+async fn add_to_days(transaction: &Transaction<'_>, additions: &[(DayKey, Sums)]) -> Result<(), Error> {
+    if additions.is_empty() {
+        return Ok(());
+    }
+    let days: Vec<NaiveDate> = additions.iter().map(|(key, _)| date_of(key.0)).collect();
+    let currencies: Vec<&str> = additions.iter().map(|(key, _)| text(&key.1)).collect();
+    let kinds: Vec<&str> = additions.iter().map(|(key, _)| key.2).collect();
+    let statuses: Vec<&str> = additions.iter().map(|(key, _)| key.3).collect();
+    let sums = SumColumns::of(additions.iter().map(|(_, sums)| sums));
+    transaction
+        .execute(
+            "INSERT INTO day_totals AS t (day, currency, kind, status, count, sum, min, max)
+             SELECT d, c, k, st, n, s::numeric, lo::numeric, hi::numeric
+             FROM unnest($1::date[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[])
+                  AS a (d, c, k, st, n, s, lo, hi)
+             ON CONFLICT (day, currency, kind, status) DO UPDATE SET
+                 count = t.count + excluded.count, sum = t.sum + excluded.sum,
+                 min = least(t.min, excluded.min), max = greatest(t.max, excluded.max)",
+            &[&days, &currencies, &kinds, &statuses, &sums.count, &sums.sum, &sums.min, &sums.max],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Computes the days' pending totals again that `moved` rows left. The rows of the totals are locked
+/// first, so a concurrent load adds its own after this one's commit.
+async fn recompute_pending_days(
+    transaction: &Transaction<'_>,
+    prepared: &Prepared,
+    moved: &[u32],
+    zone: Tz,
+) -> Result<(), Error> {
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let keys = moved.iter().map(|&row| prepared.row(row));
+    let mut keys: Vec<(NaiveDate, &str, &str)> = keys
+        .map(|row| (date_of(day_of(row.occurred_us, zone)), text(&row.currency), row.kind.as_str()))
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let days: Vec<NaiveDate> = keys.iter().map(|key| key.0).collect();
+    let currencies: Vec<&str> = keys.iter().map(|key| key.1).collect();
+    let kinds: Vec<&str> = keys.iter().map(|key| key.2).collect();
+    transaction
+        .execute(
+            "SELECT 1 FROM day_totals t JOIN unnest($1::date[], $2::text[], $3::text[]) AS k (d, c, kd)
+                 ON t.day = k.d AND t.currency = k.c AND t.kind = k.kd AND t.status = 'pending'
+             ORDER BY t.day, t.currency, t.kind FOR UPDATE OF t",
+            &[&days, &currencies, &kinds],
+        )
+        .await?;
+    transaction
+        .execute(
+            include_str!("recompute_pending_days.sql"),
+            &[&days, &currencies, &kinds, &zone.name(), &days[0], &days[days.len() - 1]],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Computes the merchants' days again that `failed` rows left.
+async fn recompute_merchants(
+    transaction: &Transaction<'_>,
+    prepared: &Prepared,
+    failed: &[u32],
+    zone: Tz,
+) -> Result<(), Error> {
+    let mut keys: Vec<(&str, NaiveDate, &str, &str)> = failed
+        .iter()
+        .filter_map(|&row| {
+            let row = prepared.row(row);
+            let merchant = text(row.merchant_id?.of(&prepared.batch.text));
+            Some((merchant, date_of(day_of(row.occurred_us, zone)), text(&row.currency), row.kind.as_str()))
+        })
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let Some(first) = keys.iter().map(|key| key.1).min() else { return Ok(()) };
+    let last = keys.iter().map(|key| key.1).max().unwrap_or(first);
+    let merchants: Vec<&str> = keys.iter().map(|key| key.0).collect();
+    let days: Vec<NaiveDate> = keys.iter().map(|key| key.1).collect();
+    let currencies: Vec<&str> = keys.iter().map(|key| key.2).collect();
+    let kinds: Vec<&str> = keys.iter().map(|key| key.3).collect();
+    transaction
+        .execute(
+            "SELECT 1 FROM merchant_days t
+             JOIN unnest($1::text[], $2::date[], $3::text[], $4::text[]) AS k (m, d, c, kd)
+                 ON t.merchant_id = k.m AND t.day = k.d AND t.currency = k.c AND t.kind = k.kd
+             ORDER BY t.merchant_id, t.day, t.currency, t.kind FOR UPDATE OF t",
+            &[&merchants, &days, &currencies, &kinds],
+        )
+        .await?;
+    transaction
+        .execute(
+            include_str!("recompute_merchants.sql"),
+            &[&merchants, &days, &currencies, &kinds, &zone.name(), &first, &last],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Computes the clients' totals again that `failed` rows left.
+async fn recompute_clients(
+    transaction: &Transaction<'_>,
+    prepared: &Prepared,
+    failed: &[u32],
+) -> Result<(), Error> {
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let mut keys: Vec<(&str, &str)> = failed
+        .iter()
+        .map(|&row| prepared.row(row))
+        .map(|row| (text(row.client_id.of(&prepared.batch.text)), text(&row.currency)))
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let clients: Vec<&str> = keys.iter().map(|key| key.0).collect();
+    let currencies: Vec<&str> = keys.iter().map(|key| key.1).collect();
+    let bounds = transaction
+        .query_one(
+            "WITH held AS (
+                 SELECT t.first_at, t.last_at FROM client_totals t
+                 JOIN unnest($1::text[], $2::text[]) AS k (id, c) ON t.client_id = k.id AND t.currency = k.c
+                 ORDER BY t.client_id, t.currency FOR UPDATE OF t)
+             SELECT min(first_at), max(last_at) FROM held",
+            &[&clients, &currencies],
+        )
+        .await?;
+    let (first, last): (Option<DateTime<Utc>>, Option<DateTime<Utc>>) = (bounds.get(0), bounds.get(1));
+    transaction
+        .execute(include_str!("recompute_clients.sql"), &[&clients, &currencies, &first, &last])
+        .await?;
+    Ok(())
+}

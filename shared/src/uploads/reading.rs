@@ -1,0 +1,116 @@
+//! Reading a chunk record by record, whatever its rows mean: every record is handed on with its fields,
+//! or with what is wrong with it as a record.
+
+use super::records::{Record, Span, next_record, split_fields};
+
+/// A record that is no row.
+#[derive(Debug, Clone)]
+pub struct BadRecord {
+    /// First line of the record in the file.
+    pub line: i64,
+    /// The column at fault.
+    pub column: Option<String>,
+    /// For programs.
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+    /// The record in the text.
+    pub record: Span,
+}
+
+/// Where a record lies.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordPlace {
+    /// In the text.
+    pub span: Span,
+    /// Its first line in the file.
+    pub line: i64,
+}
+
+/// Calls `each` with every record and its trimmed fields, or with what is wrong with it as a record.
+pub fn each_record(
+    text: &mut Vec<u8>,
+    mut line: i64,
+    delimiter: u8,
+    columns: usize,
+    mut each: impl FnMut(&[u8], RecordPlace, Result<&[Span], BadRecord>),
+) {
+    let end = text.len();
+    let mut fields = Vec::with_capacity(columns);
+    let mut at = 0;
+    while at < end {
+        let bad = |len, code, message: &str| BadRecord {
+            line,
+            column: None,
+            code,
+            message: message.to_owned(),
+            record: Span::new(at, at + len),
+        };
+        let (len, lines) = match next_record(&text[at..end], delimiter, true) {
+            Record::Blank { len } => (len, 1),
+            Record::BadQuoting { len } => {
+                let place = RecordPlace { span: Span::new(at, at + len), line };
+                let message = "a quote opens or closes in the wrong place; quote the whole field and double the quotes inside it";
+                each(text, place, Err(bad(len, "bad_quoting", message)));
+                (len, 1)
+            }
+            Record::Whole { len, lines, quoted } => {
+                let place = RecordPlace { span: Span::new(at, at + len), line };
+                split_fields(text, at, len, quoted, delimiter, &mut fields);
+                let record = &text[at..at + len];
+                if memchr::memchr(0, record).is_some() {
+                    each(
+                        text,
+                        place,
+                        Err(bad(len, "nul_byte", "the record holds a NUL byte, which no text can hold")),
+                    );
+                } else if std::str::from_utf8(record).is_err() {
+                    each(
+                        text,
+                        place,
+                        Err(bad(len, "invalid_utf8", "the record is not UTF-8; save the file as UTF-8")),
+                    );
+                } else if fields.len() != columns {
+                    let message = format!("the record has {} fields, the header has {columns}", fields.len());
+                    each(text, place, Err(bad(len, "wrong_columns", &message)));
+                } else {
+                    fields.iter_mut().for_each(|field| *field = trimmed(text, *field));
+                    each(text, place, Ok(&fields));
+                }
+                (len, i64::from(lines))
+            }
+            Record::Incomplete => unreachable!("a text that is the last has no incomplete record"),
+        };
+        at += len;
+        line += lines;
+    }
+}
+
+fn trimmed(text: &[u8], field: Span) -> Span {
+    let bytes = field.of(text);
+    let start = field.start as usize + (bytes.len() - bytes.trim_ascii_start().len());
+    Span::new(start, start + bytes.trim_ascii().len())
+}
+
+/// A value in a message, cut to 40 characters.
+pub fn shown(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    if text.chars().count() > 40 {
+        format!("{:?}…", text.chars().take(40).collect::<String>())
+    } else {
+        format!("{text:?}")
+    }
+}
+
+/// What is wrong with a text that should be a name or an id of at most `longest` characters: a code and
+/// a message.
+pub fn name_fault(bytes: &[u8], longest: u32) -> Option<(&'static str, String)> {
+    // Bytes bound characters from above: only long ones need counting.
+    if bytes.len() > longest as usize && String::from_utf8_lossy(bytes).chars().count() > longest as usize {
+        return Some(("too_long", format!("{} is longer than {longest} characters", shown(bytes))));
+    }
+    if bytes.iter().any(u8::is_ascii_control) {
+        return Some(("control_character", format!("{} holds a control character", shown(bytes))));
+    }
+    None
+}

@@ -1,0 +1,140 @@
+//! Being alive, and noticing who is not. A worker's lease is its heartbeat in the database, by the
+//! database's clock; its runs live and die with it.
+
+use crate::life::Life;
+use serde_json::json;
+use shared::{
+    ids::ClaimToken,
+    runs::{Queue, queries, queries::HeldRun},
+};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Between looks at what the record says of this worker's runs.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// Renews the lease until the life ends.
+pub(crate) async fn beat(life: Arc<Life>) {
+    let mut ticks = tokio::time::interval(life.config.heartbeat);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let beaten = async {
+            let mut conn = life.env.pool.get().await?;
+            anyhow::Ok(queries::heartbeat(&mut conn, life.id).await?)
+        };
+        match beaten.await {
+            Ok(true) => {}
+            Ok(false) => return life.dead.cancel(),
+            Err(error) => tracing::warn!("no heartbeat: {error:#}"),
+        }
+    }
+}
+
+/// Compares, once a second, what this worker executes with what the record says it holds: passes on
+/// requests to cancel, stops what it no longer holds, gives back claims whose answer never arrived.
+pub(crate) async fn watch(life: Arc<Life>) {
+    let mut ticks = tokio::time::interval(WATCH);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut strangers = HashSet::new();
+    loop {
+        ticks.tick().await;
+        let asked = Instant::now();
+        let held = async {
+            let mut conn = life.env.pool.get().await?;
+            anyhow::Ok(queries::held_by(&mut conn, life.id).await?)
+        };
+        match held.await {
+            Ok(held) => compare(&life, &held, asked, &mut strangers).await,
+            Err(error) => tracing::debug!("cannot compare runs: {error:#}"),
+        }
+    }
+}
+
+async fn compare(life: &Life, held: &[HeldRun], asked: Instant, strangers: &mut HashSet<ClaimToken>) {
+    let in_flight = life.in_flight().clone();
+    let recorded: HashSet<ClaimToken> = held.iter().map(|run| run.claim_token).collect();
+    for (token, run) in &in_flight {
+        // Claimed after the question: the answer cannot know it.
+        if run.claimed < asked && !recorded.contains(token) {
+            tracing::debug!(run_id = %run.run_id, "no longer held");
+            run.lost.cancel();
+        }
+    }
+    let mut unknown = HashSet::new();
+    for run in held {
+        match in_flight.get(&run.claim_token) {
+            Some(known) if run.cancel_requested => known.cancel.cancel(),
+            Some(_) => {}
+            None => {
+                unknown.insert(run.claim_token);
+            }
+        }
+    }
+    // Seen twice, a second apart: not a claim on its way to a slot, nor a run just being closed.
+    let lost: Vec<_> = held
+        .iter()
+        .filter(|run| unknown.contains(&run.claim_token) && strangers.contains(&run.claim_token))
+        .collect();
+    if !lost.is_empty() {
+        let closings: Vec<_> = lost
+            .iter()
+            .map(|run| json!({"id": run.id, "token": run.claim_token, "outcome": "interrupted"}))
+            .collect();
+        let given_back = async {
+            let mut conn = life.env.pool.get().await?;
+            anyhow::Ok(queries::close_runs(&mut conn, &closings.into()).await?)
+        };
+        match given_back.await {
+            Ok(runs) => tracing::warn!("{} claims had got lost on their way and were given back", runs.len()),
+            Err(error) => tracing::warn!("lost claims cannot be given back yet: {error:#}"),
+        }
+    }
+    *strangers = unknown;
+}
+
+/// Declares silent workers dead and gives their runs to others. After an outage of its own (its start
+/// counts) a worker waits a full lease before it judges: others may only have had no time to speak.
+pub(crate) async fn rescue(life: Arc<Life>) {
+    let mut ticks = tokio::time::interval(life.config.heartbeat);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut healthy_since, mut last) = (Instant::now(), Instant::now());
+    loop {
+        ticks.tick().await;
+        if last.elapsed() > life.config.heartbeat * 2 {
+            healthy_since = Instant::now();
+        }
+        last = Instant::now();
+        let may_judge = healthy_since.elapsed() >= life.config.lease;
+        if let Err(error) = rescue_once(&life, may_judge).await {
+            tracing::warn!("cannot look after other workers: {error:#}");
+            healthy_since = Instant::now();
+        }
+    }
+}
+
+async fn rescue_once(life: &Life, may_judge: bool) -> anyhow::Result<()> {
+    let mut conn = life.env.pool.get().await?;
+    if may_judge {
+        for dead in queries::bury_silent_workers(&mut conn, life.config.lease).await? {
+            tracing::warn!(worker = %dead, "worker {dead} has been silent for its lease and is declared dead");
+        }
+    }
+    loop {
+        let orphans = queries::orphaned(&mut conn).await?;
+        if orphans.is_empty() {
+            return Ok(());
+        }
+        let error = "its worker died";
+        let closings: Vec<_> = orphans
+            .iter()
+            .map(|run| json!({"id": run.id, "token": run.claim_token, "outcome": "crashed", "error": error}))
+            .collect();
+        let rescued = queries::close_runs(&mut conn, &closings.into()).await?;
+        tracing::warn!("{} runs of dead workers were put back", rescued.len());
+        Queue::ALL.iter().for_each(|&queue| life.env.doorbells.ring(queue, rescued.len() as u64));
+    }
+}

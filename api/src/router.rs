@@ -205,10 +205,7 @@ mod tests {
 
     /// A state whose database nobody can reach.
     fn state(directory: &std::path::Path) -> AppState {
-        let database = DatabaseConfig {
-            url: "postgres://nobody@127.0.0.1:1/none".to_owned(),
-            pool_size: 1,
-        };
+        let database = DatabaseConfig { url: "postgres://nobody@127.0.0.1:1/none".to_owned(), pool_size: 1 };
         let config = ApiConfig {
             listen: ([127, 0, 0, 1], 0).into(),
             max_upload_bytes: 1000,
@@ -220,42 +217,23 @@ mod tests {
             database_url: database.url.clone(),
             storage: Storage::directory(directory).unwrap(),
             clock: Arc::new(SystemClock),
-            settings: Settings {
-                zone: chrono_tz::UTC,
-                currency: "USD".to_owned(),
-                signing_key: vec![7; 48],
-            },
+            settings: Settings { zone: chrono_tz::UTC, currency: "USD".to_owned(), signing_key: vec![7; 48] },
             doorbells: Doorbells::new(None),
             chunk_records: 1000,
         };
-        AppState {
-            env: Arc::new(env),
-            config: Arc::new(config),
-            shutdown: CancellationToken::new(),
-        }
+        AppState { env: Arc::new(env), config: Arc::new(config), shutdown: CancellationToken::new() }
     }
 
     /// Status, headers and JSON body (null if it is none).
-    async fn ask(
-        app: Router,
-        request: Request<Body>,
-    ) -> (StatusCode, HeaderMap, serde_json::Value) {
+    async fn ask(app: Router, request: Request<Body>) -> (StatusCode, HeaderMap, serde_json::Value) {
         let response = app.into_service().call(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-        (
-            parts.status,
-            parts.headers,
-            serde_json::from_slice(&bytes).unwrap_or_default(),
-        )
+        (parts.status, parts.headers, serde_json::from_slice(&bytes).unwrap_or_default())
     }
 
     fn request(method: &str, path: &str) -> Request<Body> {
-        Request::builder()
-            .method(method)
-            .uri(path)
-            .body(Body::empty())
-            .unwrap()
+        Request::builder().method(method).uri(path).body(Body::empty()).unwrap()
     }
 
     #[tokio::test]
@@ -274,19 +252,26 @@ mod tests {
             let (got, headers, body) = ask(build(state.clone()), request(method, path)).await;
             assert_eq!(got.as_u16(), status, "{method} {path}");
             if status >= 400 && path != "/readyz" {
-                assert_eq!(
-                    headers[header::CONTENT_TYPE],
-                    "application/problem+json",
-                    "{method} {path}"
-                );
+                assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json", "{method} {path}");
                 assert_eq!(body["status"], status, "{method} {path}");
                 assert_eq!(body["instance"], path, "{method} {path}");
-                assert_eq!(
-                    headers["x-request-id"],
-                    body["request_id"].as_str().unwrap(),
-                    "{method} {path}"
-                );
+                assert_eq!(headers["x-request-id"], body["request_id"].as_str().unwrap(), "{method} {path}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn everything_in_the_access_table_is_mounted() {
+        let directory = tempfile::tempdir().unwrap();
+        let app = build(state(directory.path()));
+        for rule in ACCESS.iter().filter(|rule| !rule.path.contains("{*")) {
+            let path = rule.path.replace("{id}", "01a1f828-3a35-74a3-8cf5-57ada783babe");
+            let (status, ..) = ask(app.clone(), request(rule.method.as_str(), &path)).await;
+            assert!(status != StatusCode::NOT_FOUND, "{} {} is not mounted", rule.method, rule.path);
+            assert!(status != StatusCode::METHOD_NOT_ALLOWED, "{} {} is not mounted", rule.method, rule.path);
+            let open = status != StatusCode::UNAUTHORIZED && status != StatusCode::SEE_OTHER;
+            // `/docs` and `/` may redirect, the login needs no login.
+            assert!(rule.is_public() || !open, "{} {} answers {status} to anybody", rule.method, rule.path);
         }
     }
 
@@ -329,10 +314,7 @@ mod tests {
             .with_state(state);
         let (status, headers, _) = ask(app, request("GET", "/ui/runs?state=failed")).await;
         assert_eq!(status, StatusCode::SEE_OTHER);
-        assert_eq!(
-            headers[header::LOCATION],
-            "/ui/login?next=%2Fui%2Fruns%3Fstate%3Dfailed"
-        );
+        assert_eq!(headers[header::LOCATION], "/ui/login?next=%2Fui%2Fruns%3Fstate%3Dfailed");
     }
 
     #[test]

@@ -82,6 +82,11 @@ pub fn progress(upload: &Upload, counts: &UploadCounts, plan: Option<&Run>) -> P
             let (done, total) = plan.map_or((0, None), |plan| (plan.progress_done, plan.progress_total));
             Progress { text, done, total, ..base }
         }
+        (_, Some(records)) if counts.read == records => {
+            let text = fmt::counted(records, "record");
+            // A bar of an empty file is full.
+            Progress { text, done: records.max(1), total: Some(records.max(1)), ..base }
+        }
         (_, Some(records)) => {
             let text = format!("{} of {}", fmt::count(counts.read), fmt::counted(records, "record"));
             Progress { text, done: counts.read, total: Some(records), ..base }

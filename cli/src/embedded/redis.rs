@@ -36,7 +36,7 @@ impl Redis {
         if let Err(error) = Self::start_on(place, binary, &data, slot).await {
             let aside = place.servers_dir.join("redis.unreadable");
             *slot = None;
-            tracing::warn!(%error, "Redis did not start");
+            tracing::debug!(%error, "Redis did not start");
             remark(format!(
                 "Redis could not use its files; they are now in {} and it starts afresh (nothing is lost: the \
                  record is in PostgreSQL).",

@@ -1,15 +1,19 @@
 //! The HTTP side of Millrace: JSON routes under `/api/v1`, pages under `/ui`. A handler validates,
 //! writes rows and a run in one transaction, and answers; everything slow is a run.
 
+pub mod actions;
 mod app;
 pub mod auth;
 pub mod error;
+pub mod intake;
 pub mod list;
 pub mod middleware;
 pub mod openapi;
 pub mod pages;
 pub mod params;
+pub mod realtime;
 pub mod router;
-mod routes;
+pub mod routes;
+pub mod views;
 
 pub use app::{AppState, app, serve};

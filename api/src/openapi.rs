@@ -1,8 +1,13 @@
 //! The OpenAPI document and its Swagger UI, which is compiled in and works offline.
 
-use crate::app::AppState;
-use axum::{Json, Router, routing::get};
-use std::sync::Arc;
+use crate::{app::AppState, router};
+use axum::{
+    Router,
+    body::Bytes,
+    http::{Method, header},
+    routing::get,
+};
+use serde_json::json;
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
@@ -39,14 +44,98 @@ impl Modify for Schemes {
     }
 }
 
+/// What is the same for every operation: by the access table, who may reach it; for every error
+/// without a body of its own, the problem.
+pub fn complete(document: &utoipa::openapi::OpenApi) -> serde_json::Value {
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    let Some(paths) = document["paths"].as_object_mut() else {
+        return document;
+    };
+    for (path, operations) in paths {
+        let Some(operations) = operations.as_object_mut() else {
+            continue;
+        };
+        for (method, operation) in operations {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap_or_default();
+            let public = router::rule(&method, path).is_none_or(router::Rule::is_public);
+            complete_operation(operation, public);
+        }
+    }
+    document
+}
+
+fn complete_operation(operation: &mut serde_json::Value, public: bool) {
+    let mut errors = vec![("default", "Any other problem")];
+    if public {
+        operation["security"] = json!([]);
+    } else {
+        errors.push(("401", "No valid access token or API key"));
+        errors.push(("403", "The role may not do this"));
+    }
+    if operation.get("parameters").is_some() {
+        errors.push(("400", "A parameter is unknown or cannot be read"));
+    }
+    for (status, description) in errors {
+        if operation["responses"].get(status).is_none() {
+            operation["responses"][status] = json!({ "description": description });
+        }
+    }
+    let Some(responses) = operation["responses"].as_object_mut() else {
+        return;
+    };
+    for (status, response) in responses {
+        let error = status.starts_with(['4', '5']) || status == "default";
+        if error && response.get("content").is_none() {
+            response["content"] = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
+        }
+    }
+}
+
 /// `/openapi.json` and `/docs`.
-pub fn router(document: utoipa::openapi::OpenApi) -> Router<AppState> {
-    let document = Arc::new(document);
+pub fn router(document: &utoipa::openapi::OpenApi) -> Router<AppState> {
+    let text = Bytes::from(complete(document).to_string());
     let serve = move || {
-        let document = Arc::clone(&document);
-        async move { Json(document.as_ref().clone()) }
+        let text = text.clone();
+        async move { ([(header::CONTENT_TYPE, "application/json")], text) }
     };
     Router::new()
         .route("/openapi.json", get(serve))
         .merge(SwaggerUi::new("/docs").config(Config::from("/openapi.json")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_says_who_may_and_how_it_fails() {
+        let (_, document) = crate::routes::router().split_for_parts();
+        let document = complete(&document);
+        assert_eq!(document["openapi"].as_str().map(|version| &version[..4]), Some("3.1."));
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                let name = format!("{method} {path}");
+                assert!(operation["summary"].is_string(), "{name} has no summary");
+                let problem = &operation["responses"]["default"]["content"]["application/problem+json"];
+                assert!(problem.is_object(), "{name} has no problem");
+                let public = operation["security"].as_array().is_some_and(Vec::is_empty);
+                assert_eq!(
+                    public,
+                    operation["responses"].get("401").is_none() || path == "/api/v1/token",
+                    "{name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_reference_of_the_document_leads_somewhere() {
+        let (_, document) = crate::routes::router().split_for_parts();
+        let document = complete(&document);
+        let text = document.to_string();
+        for part in text.split("\"$ref\":\"#").skip(1) {
+            let pointer = part.split('"').next().unwrap();
+            assert!(document.pointer(pointer).is_some(), "{pointer} leads nowhere");
+        }
+    }
 }

@@ -51,7 +51,7 @@ pub struct PageParams {
 }
 
 /// Typed query parameters; unknown ones are refused.
-pub struct Query<T>(pub T);
+pub struct QueryOf<T>(pub T);
 
 /// Typed query parameters of a list, and the page that is wanted.
 pub struct ListQuery<T> {
@@ -67,7 +67,7 @@ fn names<T: IntoParams>() -> Vec<String> {
     T::into_params(|| None).into_iter().map(|parameter| parameter.name).collect()
 }
 
-impl<T: FromParams> FromRequestParts<AppState> for Query<T> {
+impl<T: FromParams> FromRequestParts<AppState> for QueryOf<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> ApiResult<Self> {
@@ -87,13 +87,14 @@ impl<T: ListParams> FromRequestParts<AppState> for ListQuery<T> {
     }
 }
 
-/// A route without parameters.
-#[derive(IntoParams)]
-pub struct NoParams {}
+/// A route that takes no query parameters.
+pub struct NoQuery;
 
-impl FromParams for NoParams {
-    fn from_params(_params: &Params) -> ApiResult<Self> {
-        Ok(Self {})
+impl FromRequestParts<AppState> for NoQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> ApiResult<Self> {
+        Params::read(&parts.uri, state.env.settings.zone, &[]).map(|_| Self)
     }
 }
 

@@ -105,8 +105,10 @@ pub const ACCESS: &[Rule] = &[
     get("/api/v1/summaries", Who::Readers),
     get("/api/v1/users", Who::Admins),
     post("/api/v1/users", Who::Admins),
+    get("/api/v1/users/{id}", Who::Admins),
     get("/api/v1/api-keys", Who::Admins),
     post("/api/v1/api-keys", Who::Admins),
+    get("/api/v1/api-keys/{id}", Who::Admins),
     delete("/api/v1/api-keys/{id}", Who::Admins),
     // Pages
     get("/assets/{*path}", Who::Public),
@@ -167,7 +169,7 @@ pub fn build(state: AppState) -> Router {
     let (json, document) = routes::router().split_for_parts();
     Router::new()
         .merge(json)
-        .merge(openapi::router(document))
+        .merge(openapi::router(&document))
         .merge(pages::router())
         .fallback(not_found)
         .layer(from_fn(middleware::time_limit))

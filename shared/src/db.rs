@@ -89,3 +89,27 @@ pub async fn migrate(config: &DatabaseConfig) -> Result<Vec<String>, DbError> {
     .await
     .map_err(|error| DbError::Migrate(error.to_string()))?
 }
+
+/// The migrations of this version that the database has not seen.
+pub async fn pending_migrations(connection: &mut AsyncPgConnection) -> Result<Vec<String>, DbError> {
+    use diesel::{
+        QueryableByName,
+        migration::{Migration, MigrationSource},
+    };
+    use diesel_async::RunQueryDsl;
+    #[derive(QueryableByName)]
+    struct Applied {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        version: String,
+    }
+    let applied: Vec<Applied> =
+        diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load(connection).await?;
+    let known: Vec<Box<dyn Migration<diesel::pg::Pg>>> =
+        MIGRATIONS.migrations().map_err(|error| DbError::Migrate(error.to_string()))?;
+    let is_applied = |version: String| applied.iter().any(|row| row.version == version);
+    Ok(known
+        .iter()
+        .filter(|migration| !is_applied(migration.name().version().to_string()))
+        .map(|migration| migration.name().to_string())
+        .collect())
+}

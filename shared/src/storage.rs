@@ -53,6 +53,14 @@ impl Storage {
         self.0.get_range(&Path::from(key), range).await
     }
 
+    /// Whether a file can be begun; nothing of it stays.
+    pub async fn check(&self) -> Result<(), StorageError> {
+        let mut writer = self.create("checks/writable").await?;
+        writer.write(b"?").await?;
+        writer.abort().await;
+        Ok(())
+    }
+
     /// Removes a file; one that is not there is no error.
     pub async fn delete(&self, key: &str) -> Result<(), StorageError> {
         match self.0.delete(&Path::from(key)).await {

@@ -1,1 +1,7 @@
-//! t
+//! Tests through the front door, one module an area.
+
+mod clients;
+mod engine;
+mod malformed;
+mod statuses;
+mod uploads;

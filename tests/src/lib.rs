@@ -1,1 +1,15 @@
-//! x
+//! The harness: a database per test, the application in this process or as real processes, and
+//! waiting that ends as soon as what is waited for is there.
+//!
+//! It needs `DATABASE_URL` (a role that may create databases) and `REDIS_URL`; `./run test` starts
+//! private servers and sets both.
+
+pub mod app;
+pub mod database;
+pub mod files;
+pub mod processes;
+pub mod wait;
+
+pub use app::{App, AppOptions};
+pub use database::TestDatabase;
+pub use wait::eventually;

@@ -1,30 +1,81 @@
-//! Server-rendered pages under `/ui`, and the assets they need.
+//! Server-rendered pages under `/ui`, and the assets they need. Every page and every action works
+//! without JavaScript; the script only refreshes what is marked `data-live`, and spares clicks.
+//!
+//! A page is a handler that takes a [`shell::Shell`], a struct with its template, and a file under
+//! `templates/pages/<domain>/`. What repeats is a piece with a partial template ([`pieces`]).
 
-use crate::{app::AppState, error::Problem};
-use axum::{
-    Router,
-    http::header,
-    response::{IntoResponse, Response},
+mod account;
+mod address;
+mod assets;
+mod clients;
+mod fmt;
+mod overview;
+mod pieces;
+mod run;
+mod run_parts;
+mod runs;
+mod shell;
+mod transactions;
+mod upload;
+mod upload_parts;
+mod uploads;
+
+use crate::{
+    app::AppState,
+    error::Problem,
+    realtime::sse::{self, LiveHub},
 };
+use askama::Template;
+use axum::{
+    Extension, Router,
+    response::{Html, IntoResponse, Response},
+    routing::{get, post},
+};
+use pieces::Id;
+use shell::Shell;
 
 /// The pages' routes; each also needs its line in the access table (`router.rs`).
 pub fn router() -> Router<AppState> {
     Router::new()
+        .route("/assets/{*path}", get(assets::serve))
+        .route("/ui/login", get(account::form).post(account::log_in))
+        .route("/ui/logout", post(account::log_out))
+        .route("/ui/theme", post(account::choose_theme))
+        .route("/ui", get(overview::show))
+        .route("/ui/uploads", get(uploads::list).post(uploads::receive))
+        .route("/ui/uploads/new", get(uploads::form))
+        .route("/ui/uploads/{id}", get(upload::show))
+        .route("/ui/uploads/{id}/rejects", get(upload::rejects))
+        .route("/ui/uploads/{id}/cancel", post(upload::cancel))
+        .route("/ui/uploads/{id}/retry", post(upload::retry))
+        .route("/ui/runs", get(runs::list))
+        .route("/ui/runs/{id}", get(run::show))
+        .route("/ui/runs/{id}/retry", post(run::retry))
+        .route("/ui/runs/{id}/cancel", post(run::cancel))
+        .route("/ui/clients", get(clients::list))
+        .route("/ui/clients/{id}", get(clients::show))
+        .route("/ui/transactions", get(transactions::list))
+        .route("/ui/live", get(sse::live))
+        .layer(Extension(LiveHub::default()))
+}
+
+#[derive(Template)]
+#[template(path = "pages/errors/error.html")]
+struct ErrorPage<'a> {
+    shell: Shell,
+    problem: &'a Problem,
 }
 
 /// How an error looks under `/ui`. The caller has filled in `instance` and `request_id`, and sets
-/// status and headers from the problem.
+/// status and headers from the problem. It asks nothing of the database, which may be what failed.
 pub fn error_page(problem: &Problem) -> Response {
-    let text = escape(&format!("{} {}", problem.status.as_u16(), problem.title));
-    let detail = escape(&problem.detail);
-    let id = escape(problem.request_id.as_deref().unwrap_or_default());
-    let body = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{text}</title>\
-         <h1>{text}</h1><p>{detail}</p><p><small>Request {id}</small></p><p><a href=\"/ui\">Overview</a></p></html>"
-    );
-    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], body).into_response()
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    let here = problem.instance.as_deref().unwrap_or("/ui");
+    let shell = Shell::outside(here, None, chrono::DateTime::UNIX_EPOCH);
+    match (ErrorPage { shell, problem }).render() {
+        Ok(body) => Html(body).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the error page cannot be rendered: {error}");
+            problem.title.clone().into_response()
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use super::model::{AccountType, Client};
 use crate::{
     pagination::{Page, PageRequest},
-    schema::clients,
+    schema::{client_totals, clients},
 };
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -11,6 +11,39 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 /// One client.
 pub async fn find_client(conn: &mut AsyncPgConnection, id: &str) -> QueryResult<Option<Client>> {
     clients::table.find(id).select(Client::as_select()).first(conn).await.optional()
+}
+
+/// How many clients there are.
+pub async fn count_all(conn: &mut AsyncPgConnection) -> QueryResult<i64> {
+    clients::table.count().get_result(conn).await
+}
+
+/// What a client's transactions in one currency come to.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = client_totals, check_for_backend(diesel::pg::Pg))]
+pub struct ClientTotals {
+    /// ISO 4217 code.
+    pub currency: String,
+    /// How many.
+    pub count: i64,
+    /// Buys and payments.
+    pub spent: rust_decimal::Decimal,
+    /// Sells and refunds.
+    pub gained: rust_decimal::Decimal,
+    /// The first of them.
+    pub first_at: chrono::DateTime<chrono::Utc>,
+    /// The last of them.
+    pub last_at: chrono::DateTime<chrono::Utc>,
+}
+
+/// A client's totals, a row a currency.
+pub async fn client_totals(conn: &mut AsyncPgConnection, id: &str) -> QueryResult<Vec<ClientTotals>> {
+    client_totals::table
+        .filter(client_totals::client_id.eq(id))
+        .order(client_totals::currency)
+        .select(ClientTotals::as_select())
+        .load(conn)
+        .await
 }
 
 /// What a list of clients is narrowed to.

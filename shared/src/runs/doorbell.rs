@@ -73,6 +73,16 @@ impl Doorbells {
         });
     }
 
+    /// Whether Redis answers; `None` if there is none. Runs go on without it.
+    pub async fn answer(&self) -> Option<bool> {
+        let config = self.0.config.as_ref()?;
+        let ping = async {
+            let mut connection = self.0.connection.get_or_try_init(|| connect(config)).await?.clone();
+            redis::cmd("PING").query_async::<String>(&mut connection).await
+        };
+        Some(matches!(tokio::time::timeout(PATIENCE, ping).await, Ok(Ok(_))))
+    }
+
     async fn push(&self, config: &RedisConfig, queue: Queue, runs: u64) -> anyhow::Result<()> {
         let mut connection = self.0.connection.get_or_try_init(|| connect(config)).await?.clone();
         let waiting: u64 = redis::cmd("ZCARD")

@@ -7,6 +7,7 @@ pub mod doorbell;
 pub mod error;
 pub mod job;
 pub mod model;
+pub mod pulse;
 pub mod queries;
 pub mod registry;
 pub mod service;

@@ -231,6 +231,19 @@ pub async fn find_run(conn: &mut AsyncPgConnection, id: RunId) -> QueryResult<Op
     runs::table.find(id).select(Run::as_select()).first(conn).await.optional()
 }
 
+/// The newest run whose id ends so, of the latest 100,000: people see only an id's end.
+pub async fn find_by_ending(conn: &mut AsyncPgConnection, ending: &str) -> QueryResult<Option<RunId>> {
+    diesel::sql_query(
+        "SELECT id FROM (SELECT id FROM runs ORDER BY id DESC LIMIT 100000) AS latest
+         WHERE right(id::text, 8) = $1 ORDER BY id DESC LIMIT 1",
+    )
+    .bind::<Text, _>(ending)
+    .get_result::<IdRow>(conn)
+    .await
+    .optional()
+    .map(|row| row.map(|row| row.id))
+}
+
 /// What a list of runs is narrowed to.
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {
@@ -242,6 +255,8 @@ pub struct RunFilter {
     pub queue: Option<String>,
     /// Only this flow.
     pub flow: Option<RunId>,
+    /// Only children of this run.
+    pub parent: Option<RunId>,
     /// Only runs whose error holds this text.
     pub error: Option<String>,
 }
@@ -258,6 +273,9 @@ macro_rules! filtered {
         }
         if let Some(flow) = filter.flow {
             query = query.filter(runs::flow_id.eq(flow));
+        }
+        if let Some(parent) = filter.parent {
+            query = query.filter(runs::parent_id.eq(parent));
         }
         if let Some(text) = &filter.error {
             let pattern = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
@@ -352,5 +370,16 @@ pub async fn recent_workers(conn: &mut AsyncPgConnection) -> QueryResult<Vec<Wor
         .limit(100)
         .select(Worker::as_select())
         .load(conn)
+        .await
+}
+
+/// How many workers are alive: they said so within the last lease.
+pub async fn count_live_workers(conn: &mut AsyncPgConnection) -> QueryResult<i64> {
+    workers::table
+        .filter(diesel::dsl::sql::<diesel::sql_types::Bool>(
+            "state = 'alive' AND last_seen > now() - interval '20 seconds'",
+        ))
+        .count()
+        .get_result(conn)
         .await
 }

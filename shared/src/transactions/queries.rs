@@ -79,6 +79,15 @@ pub async fn list_transactions(
     Ok(Page::from_rows(rows, request, |row| vec![row.occurred_at.to_rfc3339(), row.transaction_id.clone()]))
 }
 
+/// How many transactions there are, from the daily totals.
+pub async fn count_all(conn: &mut AsyncPgConnection) -> QueryResult<i64> {
+    diesel::select(diesel::dsl::sql::<diesel::sql_types::BigInt>(
+        "(SELECT coalesce(sum(count), 0)::bigint FROM day_totals)",
+    ))
+    .get_result(conn)
+    .await
+}
+
 /// When a client's first and last transactions occurred, whatever became of them.
 async fn active_between(
     conn: &mut AsyncPgConnection,

@@ -56,6 +56,33 @@ pub async fn list_uploads(
     Ok(Page::from_rows(rows, request, |upload| vec![upload.id.to_string()]))
 }
 
+/// How many uploads are in each state, of one kind or of all.
+pub async fn count_by_state(
+    conn: &mut AsyncPgConnection,
+    kind: Option<UploadKind>,
+) -> QueryResult<Vec<(UploadState, i64)>> {
+    let mut query = uploads::table
+        .group_by(uploads::state)
+        .select((uploads::state, diesel::dsl::count_star()))
+        .into_boxed();
+    if let Some(kind) = kind {
+        query = query.filter(uploads::kind.eq(kind));
+    }
+    query.load(conn).await
+}
+
+/// The newest upload whose id ends so: people see only an id's end.
+pub async fn find_by_ending(conn: &mut AsyncPgConnection, ending: &str) -> QueryResult<Option<UploadId>> {
+    let ends_so = diesel::dsl::sql::<diesel::sql_types::Bool>("right(id::text, 8) = ")
+        .bind::<diesel::sql_types::Text, _>(ending);
+    uploads::table.filter(ends_so).order(uploads::id.desc()).select(uploads::id).first(conn).await.optional()
+}
+
+/// The upload whose flow this run is the root of.
+pub async fn find_upload_of_flow(conn: &mut AsyncPgConnection, flow: RunId) -> QueryResult<Option<Upload>> {
+    uploads::table.filter(uploads::run_id.eq(flow)).select(Upload::as_select()).first(conn).await.optional()
+}
+
 #[derive(QueryableByName)]
 struct CountsRow {
     #[diesel(sql_type = Uuid)]

@@ -1,0 +1,299 @@
+//! Receiving a file, from the API and from the upload form alike: a multipart body is streamed to
+//! storage chunk by chunk, hashed on the way, never held in memory. A file is stored whole before its
+//! upload row is committed; on any error, or if the sender goes away, what was written is removed.
+
+use crate::{
+    app::AppState,
+    auth::{PageSession, Principal, verify_csrf},
+    error::{ApiError, ApiResult},
+    params::{FromParams, Params},
+    views::words,
+};
+use axum::{
+    extract::{
+        Multipart,
+        multipart::{Field, MultipartRejection},
+    },
+    http::{HeaderMap, StatusCode, header},
+};
+use chrono_tz::Tz;
+use diesel_async::AsyncPgConnection;
+use shared::{
+    runs::Queue,
+    storage::{FileWriter, StorageError, StoredFile},
+    uploads::{
+        Accepted, NewUpload, UploadKind, UploadOptions, accept_upload, model::UnknownClients,
+        service::storage_key,
+    },
+};
+use std::time::Duration;
+
+/// A sender that is silent for so long is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest text field of the form.
+const MAX_FIELD_BYTES: usize = 1024;
+/// Longest kept filename, in characters.
+const MAX_FILENAME: usize = 200;
+
+/// How a file is to be taken in: query parameters, or fields of the form, before or after the file.
+#[derive(Debug, Clone, Default, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct UploadParams {
+    /// What the rows are; transactions if absent.
+    #[param(schema_with = words::upload_kind)]
+    pub kind: Option<UploadKind>,
+    /// What happens to a transaction of an unknown client; create (a stub) if absent.
+    #[param(schema_with = words::unknown_clients)]
+    pub unknown_clients: Option<UnknownClients>,
+    /// IANA zone of times that name none; the reporting zone if absent.
+    #[param(value_type = Option<String>, example = "Europe/Berlin")]
+    pub zone: Option<Tz>,
+    /// Take the file in although the same one is there.
+    pub force: bool,
+    /// Let the file create more than 36 new months.
+    pub allow_many_months: bool,
+}
+
+impl FromParams for UploadParams {
+    fn from_params(params: &Params) -> ApiResult<Self> {
+        Ok(Self {
+            kind: params.parsed("kind")?,
+            unknown_clients: params.parsed("unknown_clients")?,
+            zone: params.parsed("zone")?,
+            force: params.flag("force")?,
+            allow_many_months: params.flag("allow_many_months")?,
+        })
+    }
+}
+
+/// What came with the file besides the form.
+#[derive(Debug, Default)]
+pub struct Envelope {
+    /// The query's parameters, as sent.
+    pub query: Vec<(String, String)>,
+    /// The caller's Idempotency-Key.
+    pub idempotency_key: Option<String>,
+    /// Set by the pages: the form must then carry this session's `csrf_token`.
+    pub session: Option<PageSession>,
+}
+
+/// The multipart body, or 415 if it is something else.
+pub fn multipart(headers: &HeaderMap, body: Result<Multipart, MultipartRejection>) -> ApiResult<Multipart> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !kind.to_ascii_lowercase().starts_with("multipart/form-data") {
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+            "Unsupported media type",
+            "Send the file as the field `file` of a form: `Content-Type: multipart/form-data`.",
+        )
+        .with(header::ACCEPT, "multipart/form-data"));
+    }
+    body.map_err(|error| ApiError::bad_request(format!("The form cannot be read: {}.", error.body_text())))
+}
+
+/// Receives the form and takes its file in.
+pub async fn receive(
+    state: &AppState,
+    principal: &Principal,
+    mut form: Multipart,
+    envelope: Envelope,
+) -> ApiResult<Accepted> {
+    let mut pairs = envelope.query;
+    let mut file: Option<ReceivedFile> = None;
+    let mut trusted = envelope.session.is_none();
+    while let Some(field) = patient(form.next_field()).await?? {
+        let name = field.name().unwrap_or_default().to_owned();
+        match name.as_str() {
+            "file" if file.is_some() => {
+                return Err(ApiError::invalid(
+                    "file",
+                    "The form holds the field `file` twice; send one file.",
+                ));
+            }
+            "file" => file = Some(store_file(state, field).await?),
+            "csrf_token" if !trusted => {
+                let sent = read_text(&name, field).await?;
+                if let Some(session) = &envelope.session {
+                    verify_csrf(session, &sent)?;
+                }
+                trusted = true;
+            }
+            "kind" | "unknown_clients" | "zone" | "force" | "allow_many_months" => {
+                let value = read_text(&name, field).await?;
+                pairs.push((name, value));
+            }
+            _ => return Err(unknown_field(&name)),
+        }
+    }
+    if let (false, Some(session)) = (trusted, &envelope.session) {
+        verify_csrf(session, "")?;
+    }
+    let params = UploadParams::from_params(&Params::of(pairs, state.env.settings.zone))?;
+    let file = file.ok_or_else(|| {
+        ApiError::invalid("file", "The form has no field `file`; send the file under that name.")
+    })?;
+    accept(state, principal, params, file, envelope.idempotency_key).await
+}
+
+fn unknown_field(name: &str) -> ApiError {
+    let name: String = name.chars().take(80).collect();
+    let known = "file, kind, unknown_clients, zone, force, allow_many_months";
+    ApiError::invalid(&name, format!("The form has no field {name:?}; known are {known}."))
+}
+
+async fn patient<F: Future>(step: F) -> ApiResult<F::Output> {
+    tokio::time::timeout(PATIENCE, step).await.map_err(|_| {
+        let detail = format!("Nothing arrived for {} seconds.", PATIENCE.as_secs());
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "Request timeout", detail)
+    })
+}
+
+async fn read_text(name: &str, mut field: Field<'_>) -> ApiResult<String> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = patient(field.chunk()).await?? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > MAX_FIELD_BYTES {
+            return Err(ApiError::invalid(
+                name,
+                format!("The field {name} has at most {MAX_FIELD_BYTES} bytes."),
+            ));
+        }
+    }
+    let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+    text.ok_or_else(|| ApiError::invalid(name, format!("The field {name} is not text (UTF-8, no NUL).")))
+}
+
+/// A file that is stored but not taken in yet. Dropped before that, it is removed: a later error, or a
+/// sender that went away, leaves nothing behind.
+struct ReceivedFile {
+    state: AppState,
+    filename: String,
+    stored: Option<StoredFile>,
+}
+
+impl ReceivedFile {
+    /// The file is needed.
+    fn keep(mut self) {
+        self.stored = None;
+    }
+}
+
+impl Drop for ReceivedFile {
+    fn drop(&mut self) {
+        if let Some(stored) = self.stored.take() {
+            tokio::spawn(remove(self.state.clone(), stored.key));
+        }
+    }
+}
+
+async fn remove(state: AppState, key: String) {
+    if let Err(error) = state.env.storage.delete(&key).await {
+        tracing::warn!(%error, key, "a file that nobody needs could not be removed");
+    }
+}
+
+async fn store_file(state: &AppState, mut field: Field<'_>) -> ApiResult<ReceivedFile> {
+    let filename = clean_filename(field.file_name().unwrap_or_default());
+    let limit = state.config.max_upload_bytes;
+    let mut writer = state.env.storage.create(&storage_key()).await.map_err(storage_failed)?;
+    loop {
+        // If this future is dropped here, because the sender went away, the store removes the partial
+        // file with the writer.
+        match patient(field.chunk()).await.and_then(|chunk| chunk.map_err(ApiError::from)) {
+            Ok(None) => break,
+            Ok(Some(chunk)) if writer.size_bytes() + chunk.len() as u64 > limit => {
+                writer.abort().await;
+                return Err(ApiError::too_large(format!(
+                    "The file is larger than the {limit} bytes that this server accepts (MILLRACE_MAX_UPLOAD_BYTES)."
+                ))
+                .at("file"));
+            }
+            Ok(Some(chunk)) => writer = write(writer, &chunk).await?,
+            Err(error) => {
+                writer.abort().await;
+                return Err(error);
+            }
+        }
+    }
+    let stored = writer.finish().await.map_err(storage_failed)?;
+    Ok(ReceivedFile { state: state.clone(), filename, stored: Some(stored) })
+}
+
+async fn write(mut writer: FileWriter, chunk: &[u8]) -> ApiResult<FileWriter> {
+    match writer.write(chunk).await {
+        Ok(()) => Ok(writer),
+        Err(error) => {
+            writer.abort().await;
+            Err(storage_failed(error))
+        }
+    }
+}
+
+fn storage_failed(error: StorageError) -> ApiError {
+    ApiError::unavailable("file storage", error)
+}
+
+/// The last part of the name, without what no name holds.
+fn clean_filename(name: &str) -> String {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let clean: String = last.chars().filter(|c| !c.is_control()).take(MAX_FILENAME).collect();
+    if clean.trim().is_empty() { "upload.csv".to_owned() } else { clean.trim().to_owned() }
+}
+
+/// Commits the upload. Runs on its own task: once the file is there, the sender's going away must not
+/// stop half-way between the commit and the removal of a file that is not needed.
+async fn accept(
+    state: &AppState,
+    principal: &Principal,
+    params: UploadParams,
+    file: ReceivedFile,
+    idempotency_key: Option<String>,
+) -> ApiResult<Accepted> {
+    let Some(stored) = file.stored.clone() else {
+        return Err(ApiError::internal("a file without its bytes"));
+    };
+    let new = NewUpload {
+        kind: params.kind.unwrap_or(UploadKind::Transactions),
+        filename: file.filename.clone(),
+        file: stored,
+        options: UploadOptions {
+            unknown_clients: params.unknown_clients.unwrap_or(UnknownClients::Create),
+            zone: params.zone,
+            allow_many_months: params.allow_many_months,
+        },
+        forced: params.force,
+        created_by: principal.name.clone(),
+        idempotency_key,
+    };
+    let state = state.clone();
+    let task = tokio::spawn(async move {
+        let mut pooled = state.env.pool.get().await?;
+        let conn: &mut AsyncPgConnection = &mut pooled;
+        let accepted = accept_upload(conn, &new).await?;
+        if accepted.created {
+            file.keep();
+            // A process that dies here costs the second until the next poll.
+            state.env.doorbells.ring(Queue::Ingest, 1);
+        }
+        Ok(accepted)
+    });
+    task.await.map_err(ApiError::internal)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filenames_are_the_last_part_and_never_empty() {
+        assert_eq!(clean_filename("march.csv"), "march.csv");
+        assert_eq!(clean_filename("C:\\data\\march.csv"), "march.csv");
+        assert_eq!(clean_filename("../../etc/passwd"), "passwd");
+        assert_eq!(clean_filename("a\0b\n.csv"), "ab.csv");
+        for empty in ["", "/", "  ", "\0"] {
+            assert_eq!(clean_filename(empty), "upload.csv");
+        }
+        assert_eq!(clean_filename(&"x".repeat(999)).len(), MAX_FILENAME);
+    }
+}

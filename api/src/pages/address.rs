@@ -1,0 +1,96 @@
+//! Addresses of pages: a list's whole state is in its address, so every filter is a link.
+
+use std::fmt;
+
+/// A path with parameters in order. Changing a filter drops the cursor: it belongs to the old list.
+#[derive(Debug, Clone)]
+pub struct Address {
+    path: String,
+    parameters: Vec<(&'static str, String)>,
+}
+
+impl Address {
+    /// A page without parameters.
+    pub fn new(path: impl Into<String>) -> Self {
+        Self { path: path.into(), parameters: Vec::new() }
+    }
+
+    /// The address with one parameter set; a blank value removes it.
+    pub fn with(&self, name: &'static str, value: &str) -> Self {
+        let mut address = self.clone();
+        address.parameters.retain(|(present, _)| *present != name && *present != "cursor");
+        if !value.is_empty() {
+            address.parameters.push((name, value.to_owned()));
+        }
+        address
+    }
+
+    /// The address with a parameter set if there is a value.
+    pub fn maybe(&self, name: &'static str, value: Option<&str>) -> Self {
+        self.with(name, value.unwrap_or_default())
+    }
+
+    /// Whether anything narrows the list.
+    pub fn is_filtered(&self) -> bool {
+        self.parameters.iter().any(|(name, _)| *name != "cursor")
+    }
+
+    /// The page without parameters.
+    pub fn cleared(&self) -> String {
+        self.path.clone()
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)?;
+        if self.parameters.is_empty() {
+            return Ok(());
+        }
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in &self.parameters {
+            query.append_pair(name, value);
+        }
+        write!(f, "?{}", query.finish())
+    }
+}
+
+/// A text as one segment of a path.
+pub fn segment(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+/// The address if it stays on this site, else the overview. Browsers read `//host`, `/\host` and
+/// control characters as ways to another site.
+pub fn local(next: Option<&str>) -> String {
+    next.filter(|next| {
+        next.starts_with('/')
+            && !next.starts_with("//")
+            && !next.contains('\\')
+            && !next.chars().any(char::is_control)
+    })
+    .unwrap_or("/ui")
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_filter_starts_the_list_anew() {
+        let list = Address::new("/ui/runs").with("state", "failed").with("cursor", "7b");
+        assert_eq!(list.to_string(), "/ui/runs?state=failed&cursor=7b");
+        assert_eq!(list.with("q", "a b&c").to_string(), "/ui/runs?state=failed&q=a+b%26c");
+        assert_eq!(list.with("state", "").to_string(), "/ui/runs");
+    }
+
+    #[test]
+    fn only_local_addresses_are_gone_to() {
+        assert_eq!(local(Some("/ui/runs?q=1")), "/ui/runs?q=1");
+        for hostile in ["//evil.example", "https://evil.example", "/\\evil.example", "/\n/evil.example", ""] {
+            assert_eq!(local(Some(hostile)), "/ui", "{hostile:?}");
+        }
+        assert_eq!(segment("C 1/2"), "C%201%2F2");
+    }
+}

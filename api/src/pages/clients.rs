@@ -1,0 +1,238 @@
+//! The list of clients, and one client with its card and its transactions.
+
+use super::{
+    address::{Address, segment},
+    fmt,
+    pieces::{Badge, Chip, Chips, Empty, Money, Pager, Time},
+    shell::{Shell, page},
+    transactions::{self, TransactionLine},
+};
+use crate::{
+    app::AppState,
+    error::{ApiError, ApiResult},
+};
+use askama::Template;
+use axum::{
+    extract::{Path, Query, State},
+    response::Response,
+};
+use serde::Deserialize;
+use shared::{
+    clients::{
+        AccountType, Client,
+        queries::{self, ClientFilter, ClientTotals},
+    },
+    pagination::{Cursor, PageRequest},
+    transactions::queries::{TransactionFilter, list_transactions},
+};
+
+#[derive(Template)]
+#[template(path = "pages/clients/list.html")]
+struct ListPage {
+    shell: Shell,
+    search: String,
+    account_type: Option<AccountType>,
+    kinds: Chips,
+    clear: Option<String>,
+    clients: Vec<ClientLine>,
+    pager: Pager,
+    empty: Option<Empty>,
+}
+
+struct ClientLine {
+    href: String,
+    id: String,
+    name: String,
+    email: String,
+    account_type: Option<AccountType>,
+    country: String,
+    balance: Money,
+    debt: Option<Money>,
+    badge: Badge,
+    since: Time,
+}
+
+impl ClientLine {
+    fn new(client: &Client, shell: &Shell) -> Self {
+        let text =
+            |field: &Option<String>| field.as_deref().map(|text| fmt::cut(text, 80)).unwrap_or_default();
+        Self {
+            href: format!("/ui/clients/{}", segment(&client.client_id)),
+            id: client.client_id.clone(),
+            name: text(&client.name),
+            email: text(&client.email),
+            account_type: client.account_type,
+            country: text(&client.country),
+            balance: Money::new(client.balance(), &client.currency),
+            debt: (!client.debt().is_zero()).then(|| Money::new(client.debt(), &client.currency)),
+            badge: Badge::client(client.status()),
+            since: shell.ago(client.created_at),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+pub(super) struct Wanted {
+    q: Option<String>,
+    #[serde(rename = "type")]
+    account_type: Option<String>,
+    cursor: Option<String>,
+}
+
+/// `GET /ui/clients`.
+pub(super) async fn list(
+    shell: Shell,
+    State(state): State<AppState>,
+    Query(wanted): Query<Wanted>,
+) -> ApiResult<Response> {
+    let search = wanted.q.unwrap_or_default().replace('\0', "").trim().chars().take(200).collect::<String>();
+    let account_type: Option<AccountType> = wanted.account_type.as_deref().and_then(|one| one.parse().ok());
+    let filter = ClientFilter {
+        search: Some(search.clone()).filter(|search| !search.is_empty()),
+        account_type,
+        ..ClientFilter::default()
+    };
+    let request = PageRequest {
+        cursor: wanted.cursor.as_deref().map(Cursor::decode).transpose()?,
+        ..PageRequest::default()
+    };
+    let here =
+        Address::new("/ui/clients").with("q", &search).maybe("type", account_type.map(AccountType::as_str));
+    let mut conn = state.env.pool.get().await?;
+    let found = queries::list_clients(&mut conn, &filter, &request).await?;
+    page(&ListPage {
+        kinds: Chips { label: "Account", chips: account_chips(account_type, &here) },
+        clear: here.is_filtered().then(|| here.cleared()),
+        pager: Pager::by_id(&found, &here, "client"),
+        empty: found.items.is_empty().then(|| nothing(&search, account_type, &here)),
+        clients: found.items.iter().map(|client| ClientLine::new(client, &shell)).collect(),
+        search,
+        account_type,
+        shell,
+    })
+}
+
+fn account_chips(chosen: Option<AccountType>, here: &Address) -> Vec<Chip> {
+    AccountType::ALL
+        .iter()
+        .map(|kind| {
+            let on = chosen == Some(*kind);
+            Chip {
+                href: here.with("type", if on { "" } else { kind.as_str() }).to_string(),
+                word: kind.to_string(),
+                class: "",
+                icon: None,
+                count: None,
+                on,
+            }
+        })
+        .collect()
+}
+
+fn nothing(search: &str, account_type: Option<AccountType>, here: &Address) -> Empty {
+    if here.is_filtered() {
+        let mut words = Vec::new();
+        if !search.is_empty() {
+            words.push(format!("an id, a name or an e-mail that begins with “{}”", fmt::cut(search, 80)));
+        }
+        words.extend(account_type.map(|kind| format!("the account type {kind}")));
+        return Empty::nothing_matches("clients", &words.join(" and "), &here.cleared());
+    }
+    Empty::nothing_yet(
+        "No client yet",
+        "Clients come from a clients file, or as stubs from the transactions of somebody nobody knew.",
+        "Upload a clients file",
+        "/ui/uploads/new",
+    )
+    .or_by("millrace generate clients --rows 1000 > clients.csv")
+}
+
+#[derive(Template)]
+#[template(path = "pages/clients/client.html")]
+struct ClientPage {
+    shell: Shell,
+    client: Client,
+    title: String,
+    badge: Badge,
+    status_reason: Option<String>,
+    balance: Money,
+    debt: Money,
+    opening: Money,
+    totals: Vec<TotalsLine>,
+    filter: transactions::FilterForm,
+    transactions: Vec<TransactionLine>,
+    pager: Pager,
+    empty: Option<Empty>,
+}
+
+struct TotalsLine {
+    count: i64,
+    spent: Money,
+    gained: Money,
+    first: Time,
+    last: Time,
+}
+
+impl TotalsLine {
+    fn new(totals: &ClientTotals, shell: &Shell) -> Self {
+        Self {
+            count: totals.count,
+            spent: Money::new(totals.spent, &totals.currency),
+            gained: Money::new(totals.gained, &totals.currency),
+            first: shell.date(totals.first_at),
+            last: shell.date(totals.last_at),
+        }
+    }
+}
+
+/// `GET /ui/clients/{id}`.
+pub(super) async fn show(
+    shell: Shell,
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    Query(wanted): Query<transactions::Wanted>,
+) -> ApiResult<Response> {
+    let missing = || ApiError::not_found("There is no client with this id. Ids are told apart by case.");
+    if id.contains('\0') {
+        return Err(missing());
+    }
+    let mut conn = state.env.pool.get().await?;
+    let client = queries::find_client(&mut conn, &id).await?.ok_or_else(missing)?;
+    let totals = queries::client_totals(&mut conn, &id).await?;
+    let (filter, form) =
+        transactions::read_filter(&wanted, &format!("/ui/clients/{}", segment(&id)), shell.zone);
+    let filter = TransactionFilter { client_id: Some(id), ..filter };
+    let found = list_transactions(&mut conn, &filter, &wanted.page()?).await?;
+    let status_reason = match (client.suspended_at, client.debt().is_zero()) {
+        (Some(at), _) => Some(format!("suspended by an operator {}", fmt::ago(at, shell.now))),
+        (None, false) => Some("suspended while in debt".to_owned()),
+        (None, true) => None,
+    };
+    let empty = found.items.is_empty().then(|| {
+        if form.here.is_filtered() {
+            Empty::nothing_matches("transactions", &form.words(), &form.here.cleared())
+        } else {
+            Empty::nothing_yet(
+                "No transaction yet",
+                "Nothing that was loaded names this client.",
+                "Upload a file",
+                "/ui/uploads/new",
+            )
+        }
+    });
+    page(&ClientPage {
+        title: client.name.as_deref().map_or_else(|| client.client_id.clone(), |name| fmt::cut(name, 120)),
+        badge: Badge::client(client.status()),
+        status_reason,
+        balance: Money::new(client.balance(), &client.currency),
+        debt: Money::new(client.debt(), &client.currency),
+        opening: Money::new(client.opening_balance, &client.currency),
+        totals: totals.iter().map(|one| TotalsLine::new(one, &shell)).collect(),
+        pager: Pager::by_time(&found, &form.here, "transaction"),
+        transactions: found.items.iter().map(|row| TransactionLine::new(row, &shell)).collect(),
+        filter: form,
+        empty,
+        client,
+        shell,
+    })
+}

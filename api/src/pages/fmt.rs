@@ -1,0 +1,165 @@
+//! How numbers, times and foreign text are written on pages.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use rust_decimal::Decimal;
+use std::borrow::Borrow;
+
+/// `1,234,567`.
+pub fn count(number: impl Borrow<i64>) -> String {
+    let number = *number.borrow();
+    let sign = if number < 0 { "\u{2212}" } else { "" };
+    format!("{sign}{}", grouped(&number.unsigned_abs().to_string()))
+}
+
+/// Digits in groups of three.
+fn grouped(digits: &str) -> String {
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number with its noun, in the plural unless it is one: `1 run`, `2 runs`.
+pub fn counted(number: impl Borrow<i64>, noun: &str) -> String {
+    let number = *number.borrow();
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// `79.4 MB`, in powers of ten.
+pub fn bytes(number: impl Borrow<i64>) -> String {
+    let number = *number.borrow();
+    const UNITS: [(i64, &str); 3] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    for (unit, name) in UNITS {
+        if number >= unit {
+            let tenths = number / (unit / 10);
+            return format!("{}.{} {name}", count(tenths / 10), tenths % 10);
+        }
+    }
+    counted(number, "byte")
+}
+
+/// Amounts with at least two decimals, the whole part grouped: (`−1,234`, `.50`).
+pub fn amount(amount: Decimal) -> (String, String) {
+    let text = amount.abs().normalize().to_string();
+    let (whole, decimals) = text.split_once('.').unwrap_or((&text, ""));
+    let sign = if amount < Decimal::ZERO { "\u{2212}" } else { "" };
+    (format!("{sign}{}", grouped(whole)), format!(".{decimals:0<2}"))
+}
+
+/// A length of time, to two places at most: `340 ms`, `4.1 s`, `2 min 3 s`, `3 h 4 min`, `5 d 2 h`.
+pub fn duration(time: TimeDelta) -> String {
+    let ms = time.num_milliseconds().max(0);
+    let seconds = ms / 1000;
+    let pair = |big: i64, big_name: &str, small: i64, small_name: &str| match small {
+        0 => format!("{big} {big_name}"),
+        _ => format!("{big} {big_name} {small} {small_name}"),
+    };
+    match seconds {
+        0 => format!("{ms} ms"),
+        1..=9 => format!("{seconds}.{} s", ms % 1000 / 100),
+        10..=59 => format!("{seconds} s"),
+        60..=3_599 => pair(seconds / 60, "min", seconds % 60, "s"),
+        3_600..=172_799 => pair(seconds / 3_600, "h", seconds % 3_600 / 60, "min"),
+        _ => pair(seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
+    }
+}
+
+/// How long ago, or in what time: `now`, `12 s ago`, `in 3 min`. The script writes the same.
+pub fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let seconds = (now - at).num_seconds();
+    let length = match seconds.abs() {
+        0..=4 => return "now".to_owned(),
+        past @ 5..=59 => format!("{past} s"),
+        past @ 60..=3_599 => format!("{} min", past / 60),
+        past @ 3_600..=172_799 => format!("{} h", past / 3_600),
+        past => format!("{} d", past / 86_400),
+    };
+    if seconds > 0 { format!("{length} ago") } else { format!("in {length}") }
+}
+
+/// The exact time with its zone: `2026-11-20 14:03:22.123 UTC`.
+pub fn exact(at: DateTime<Utc>, zone: Tz) -> String {
+    at.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S%.3f %Z").to_string()
+}
+
+/// Foreign text, cut after `limit` characters with a note that says so.
+pub fn cut(text: &str, limit: usize) -> String {
+    match text.char_indices().nth(limit) {
+        None => text.to_owned(),
+        Some((end, _)) => {
+            let rest = text[end..].chars().count();
+            format!(
+                "{}… (and {})",
+                &text[..end],
+                counted(i64::try_from(rest).unwrap_or(i64::MAX), "more character")
+            )
+        }
+    }
+}
+
+/// Foreign bytes as text: what is no UTF-8 becomes `�`, control characters become visible, and after
+/// `limit` bytes a note says how many follow.
+pub fn raw(raw: &[u8], limit: usize) -> String {
+    let shown = &raw[..raw.len().min(limit)];
+    let mut text: String = String::from_utf8_lossy(shown)
+        .chars()
+        .map(|character| match character {
+            '\n' | '\t' => character,
+            // U+2400 … are the pictures of the control characters.
+            '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(character)).unwrap_or('\u{fffd}'),
+            '\x7f' => '\u{2421}',
+            '\u{80}'..='\u{9f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+            _ => character,
+        })
+        .collect();
+    if raw.len() > limit {
+        text.push_str(&format!(
+            "… (and {} more)",
+            bytes(i64::try_from(raw.len() - limit).unwrap_or(i64::MAX))
+        ));
+    }
+    text
+}
+
+/// A kind or a code as words: `ingest_chunk` → `ingest chunk`.
+pub fn words(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(count(0), "0");
+        assert_eq!(count(-1_234_567), "\u{2212}1,234,567");
+        assert_eq!(counted(1, "run"), "1 run");
+        assert_eq!(bytes(79_449_999), "79.4 MB");
+        assert_eq!(bytes(999), "999 bytes");
+        assert_eq!(amount(Decimal::new(-12_345_000, 4)), ("\u{2212}1,234".into(), ".50".into()));
+        assert_eq!(amount(Decimal::new(5, 4)), ("0".into(), ".0005".into()));
+    }
+
+    #[test]
+    fn times_are_told_in_two_places() {
+        assert_eq!(duration(TimeDelta::milliseconds(4_190)), "4.1 s");
+        assert_eq!(duration(TimeDelta::seconds(3_600)), "1 h");
+        assert_eq!(duration(TimeDelta::seconds(180_000)), "2 d 2 h");
+        assert_eq!(ago(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH + TimeDelta::seconds(90)), "1 min ago");
+        assert_eq!(ago(DateTime::UNIX_EPOCH + TimeDelta::seconds(12), DateTime::UNIX_EPOCH), "in 12 s");
+    }
+
+    #[test]
+    fn hostile_bytes_become_harmless_text() {
+        assert_eq!(raw(b"a\0b\xff", 100), "a\u{2400}b\u{fffd}");
+        assert_eq!(raw(b"abcdef", 3), "abc… (and 3 bytes more)");
+        assert_eq!(raw("\u{202e}abc".as_bytes(), 100), "\u{fffd}abc");
+        assert_eq!(cut("abcdef", 3), "abc… (and 3 more characters)");
+    }
+}

@@ -1,0 +1,273 @@
+//! The overview: one sentence on how things are, then what moves, what failed, who works.
+
+use super::{
+    address::{Address, segment},
+    fmt,
+    pieces::{Badge, Empty, Id, Time},
+    shell::{Shell, page},
+    upload_parts::UploadLine,
+};
+use crate::{app::AppState, error::ApiResult};
+use askama::Template;
+use axum::{
+    extract::{Query, State},
+    response::{IntoResponse, Redirect, Response},
+};
+use chrono::TimeDelta;
+use diesel_async::AsyncPgConnection;
+use serde::Deserialize;
+use shared::{
+    clients::queries as client_queries,
+    pagination::PageRequest,
+    runs::{
+        Worker,
+        pulse::{self, Pulse},
+        queries as run_queries,
+    },
+    transactions::queries as transaction_queries,
+    uploads::{
+        model::{Upload, UploadState},
+        queries as upload_queries,
+    },
+};
+
+/// Waiting longer than this is worth a word.
+const LONG_WAIT_MS: i64 = 60_000;
+
+#[derive(Template)]
+#[template(path = "pages/overview/overview.html")]
+struct OverviewPage {
+    shell: Shell,
+    verdicts: Vec<Verdict>,
+    uploads: Vec<UploadLine>,
+    latest: Vec<UploadLine>,
+    failures: Vec<Failure>,
+    workers: Vec<WorkerLine>,
+    pulse: Pulse,
+    totals: Totals,
+    empty: Option<Empty>,
+}
+
+/// One sentence on how things are.
+struct Verdict {
+    class: &'static str,
+    icon: &'static str,
+    text: String,
+    link: Option<(&'static str, String)>,
+}
+
+struct Failure {
+    kind: String,
+    error: String,
+    count: i64,
+    last: Time,
+    run: String,
+    all: String,
+}
+
+struct WorkerLine {
+    id: Id,
+    badge: Badge,
+    place: String,
+    version: String,
+    started: Time,
+    seen: Time,
+}
+
+struct Totals {
+    transactions: i64,
+    clients: i64,
+    uploads: i64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    q: Option<String>,
+}
+
+/// `GET /ui`; with `q`, the way to what is meant.
+pub(super) async fn show(
+    mut shell: Shell,
+    State(state): State<AppState>,
+    Query(wanted): Query<Wanted>,
+) -> ApiResult<Response> {
+    let mut conn = state.env.pool.get().await?;
+    if let Some(meant) = wanted.q.as_deref().map(str::trim).filter(|meant| !meant.is_empty()) {
+        return Ok(Redirect::to(&find_place(&mut conn, meant).await?).into_response());
+    }
+    let pulse = pulse::pulse(&mut conn).await?;
+    let (uploads, latest) = uploads(&mut conn, &shell).await?;
+    let totals = totals(&mut conn).await?;
+    let failures = failures(&mut conn, &shell).await?;
+    let workers = run_queries::recent_workers(&mut conn).await?;
+    shell.moving = pulse.running + pulse.waiting > 0;
+    let empty = (totals.uploads == 0 && totals.transactions == 0).then(|| {
+        Empty::nothing_yet(
+            "Nothing is loaded yet",
+            "Hand in a CSV file of transactions or of clients. Millrace cuts it into chunks, loads them in \
+             parallel, and says of every row what became of it.",
+            "Upload a file",
+            "/ui/uploads/new",
+        )
+        .or_by("millrace generate transactions --rows 100000 > sample.csv")
+    });
+    page(&OverviewPage {
+        verdicts: verdicts(&pulse),
+        workers: workers.iter().take(12).map(|worker| worker_line(worker, &shell)).collect(),
+        shell,
+        uploads,
+        latest,
+        failures,
+        pulse,
+        totals,
+        empty,
+    })
+}
+
+/// How things are, in sentences: what is wrong first, or that all is well.
+fn verdicts(pulse: &Pulse) -> Vec<Verdict> {
+    let runs = |query: &str| Some(("See them", format!("/ui/runs?{query}")));
+    let mut wrong = Vec::new();
+    let waited = fmt::duration(TimeDelta::milliseconds(pulse.longest_wait_ms));
+    if pulse.workers == 0 {
+        let text = match pulse.waiting {
+            0 => "No worker is alive: nothing that is asked for would run.".to_owned(),
+            waiting => format!("No worker is alive: {} for {waited}.", wait_words(waiting)),
+        };
+        wrong.push(Verdict { class: "failed", icon: "failed", text, link: None });
+    } else if pulse.longest_wait_ms > LONG_WAIT_MS {
+        let text = format!("{}, the longest for {waited}.", wait_words(pulse.waiting));
+        wrong.push(Verdict { class: "warn", icon: "warn", text, link: runs("state=available") });
+    }
+    if pulse.failed_lately > 0 {
+        let text = format!("{} failed in the last hour.", fmt::counted(pulse.failed_lately, "run"));
+        wrong.push(Verdict { class: "failed", icon: "failed", text, link: runs("state=failed,discarded") });
+    }
+    if pulse.silent_workers > 0 {
+        let text = format!(
+            "{} silent for 20 s or more; what it held goes to others.",
+            is_are(pulse.silent_workers, "worker")
+        );
+        wrong.push(Verdict { class: "warn", icon: "warn", text, link: None });
+    }
+    if let Some(queues) = &pulse.paused_queues {
+        wrong.push(Verdict { class: "warn", icon: "warn", text: format!("Paused: {queues}."), link: None });
+    }
+    if pulse.retrying > 0 {
+        let text = format!("{} for another attempt after an error.", wait_words(pulse.retrying));
+        wrong.push(Verdict { class: "warn", icon: "retryable", text, link: runs("state=retryable") });
+    }
+    if wrong.is_empty() {
+        let text = match (pulse.running, pulse.waiting) {
+            (0, 0) => "All well: nothing is running and nothing waits.".to_owned(),
+            (running, 0) => format!("All well: {} active, nothing waits.", fmt::counted(running, "run")),
+            (running, _) => {
+                format!(
+                    "All well: {} active, nothing has waited longer than {waited}.",
+                    fmt::counted(running, "run")
+                )
+            }
+        };
+        wrong.push(Verdict { class: "completed", icon: "completed", text, link: None });
+    }
+    wrong
+}
+
+fn wait_words(runs: i64) -> String {
+    if runs == 1 { "1 run waits".to_owned() } else { format!("{} runs wait", fmt::count(runs)) }
+}
+
+fn is_are(number: i64, noun: &str) -> String {
+    format!("{} {}", fmt::counted(number, noun), if number == 1 { "is" } else { "are" })
+}
+
+/// Uploads on their way, and the latest of those that are not.
+async fn uploads(
+    conn: &mut AsyncPgConnection,
+    shell: &Shell,
+) -> ApiResult<(Vec<UploadLine>, Vec<UploadLine>)> {
+    let some = |limit, states: &[UploadState]| {
+        let filter = upload_queries::UploadFilter { states: states.to_vec(), kind: None };
+        (filter, PageRequest { limit, cursor: None })
+    };
+    let (filter, request) = some(20, &[UploadState::Received, UploadState::Planning, UploadState::Loading]);
+    let moving = upload_queries::list_uploads(conn, &filter, &request).await?.items;
+    let ended = [UploadState::Finished, UploadState::Failed, UploadState::Cancelled, UploadState::Undone];
+    let (filter, request) = some(5, &ended);
+    let latest = upload_queries::list_uploads(conn, &filter, &request).await?.items;
+    Ok((lines(conn, &moving, shell).await?, lines(conn, &latest, shell).await?))
+}
+
+async fn lines(
+    conn: &mut AsyncPgConnection,
+    uploads: &[Upload],
+    shell: &Shell,
+) -> ApiResult<Vec<UploadLine>> {
+    let ids: Vec<_> = uploads.iter().map(|upload| upload.id).collect();
+    let counts = upload_queries::counts(conn, &ids).await?;
+    Ok(uploads
+        .iter()
+        .map(|upload| UploadLine::new(upload, counts.get(&upload.id).copied().unwrap_or_default(), shell))
+        .collect())
+}
+
+async fn failures(conn: &mut AsyncPgConnection, shell: &Shell) -> ApiResult<Vec<Failure>> {
+    let groups = pulse::failures_lately(conn, 10).await?;
+    Ok(groups
+        .into_iter()
+        .map(|group| Failure {
+            kind: fmt::words(&group.kind),
+            error: fmt::cut(group.error.as_deref().unwrap_or("no error was noted"), 300),
+            count: group.count,
+            last: shell.ago(group.last_at),
+            run: format!("/ui/runs/{}", group.last_run),
+            all: Address::new("/ui/runs")
+                .with("state", "failed,discarded")
+                .with("kind", &group.kind)
+                .to_string(),
+        })
+        .collect())
+}
+
+fn worker_line(worker: &Worker, shell: &Shell) -> WorkerLine {
+    let late = shell.now - worker.last_seen > TimeDelta::seconds(20);
+    WorkerLine {
+        id: shell.id(worker.id),
+        badge: Badge::worker(&worker.state, late),
+        place: format!("{} · {}", fmt::cut(&worker.host, 60), worker.pid),
+        version: worker.version.clone(),
+        started: shell.ago(worker.started_at),
+        seen: shell.ago(worker.last_seen),
+    }
+}
+
+async fn totals(conn: &mut AsyncPgConnection) -> ApiResult<Totals> {
+    let uploads = upload_queries::count_by_state(conn, None).await?;
+    Ok(Totals {
+        transactions: transaction_queries::count_all(conn).await?,
+        clients: client_queries::count_all(conn).await?,
+        uploads: uploads.iter().map(|(_, count)| count).sum(),
+    })
+}
+
+/// The page of what somebody means: a run or an upload by its id or the id's end, a client, a
+/// transaction; else the search among clients.
+async fn find_place(conn: &mut AsyncPgConnection, meant: &str) -> ApiResult<String> {
+    let id = meant.to_ascii_lowercase();
+    if (8..=36).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
+        let ending = &id[id.len() - 8..];
+        if let Some(upload) = upload_queries::find_by_ending(conn, ending).await? {
+            return Ok(format!("/ui/uploads/{upload}"));
+        }
+        if let Some(run) = run_queries::find_by_ending(conn, ending).await? {
+            return Ok(format!("/ui/runs/{run}"));
+        }
+    }
+    if client_queries::find_client(conn, meant).await?.is_some() {
+        return Ok(format!("/ui/clients/{}", segment(meant)));
+    }
+    if transaction_queries::find_transaction(conn, meant).await?.is_some() {
+        return Ok(Address::new("/ui/transactions").with("q", meant).to_string());
+    }
+    Ok(Address::new("/ui/clients").with("q", meant).to_string())
+}

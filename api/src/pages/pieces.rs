@@ -1,0 +1,365 @@
+//! The pieces that pages are put together from, one partial template each. A piece is made from
+//! typed values and escapes what it shows; pages print it as it is.
+
+use super::{address::Address, assets, fmt};
+use askama::{Template, filters::HtmlSafe};
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use rust_decimal::Decimal;
+use shared::{
+    pagination::Page, runs::RunState, transactions::TransactionStatus, uploads::model::UploadState,
+};
+
+/// A picture from the sprite; it is decoration, words stand beside it.
+#[derive(Debug, Clone, Template)]
+#[template(path = "partials/icon.html")]
+pub struct Icon {
+    href: String,
+}
+
+/// The picture of this name.
+pub fn icon(name: &str) -> Icon {
+    Icon { href: format!("{}#{name}", assets::url("icons.svg")) }
+}
+
+/// A state: a shape, a word and a colour.
+#[derive(Debug, Clone, Template)]
+#[template(path = "partials/badge.html")]
+pub struct Badge {
+    class: &'static str,
+    icon: Icon,
+    word: &'static str,
+}
+
+impl Badge {
+    fn new(class: &'static str, shape: &str, word: &'static str) -> Self {
+        Self { class, icon: icon(shape), word }
+    }
+
+    /// A client's status.
+    pub fn client(status: &'static str) -> Self {
+        Self::new(status, if status == "active" { "completed" } else { "failed" }, status)
+    }
+
+    /// A worker's state; one that is alive but silent is late.
+    pub fn worker(state: &str, late: bool) -> Self {
+        match (state, late) {
+            ("alive", false) => Self::new("alive", "completed", "alive"),
+            ("alive", true) => Self::new("warn", "warn", "silent"),
+            ("stopped", _) => Self::new("stopped", "cancelled", "stopped"),
+            _ => Self::new("dead", "failed", "dead"),
+        }
+    }
+
+    /// How an attempt ended.
+    pub fn outcome(outcome: Option<&str>) -> Self {
+        match outcome {
+            None => Self::new("running", "running", "running"),
+            Some("completed") => Self::new("completed", "completed", "completed"),
+            Some("error") => Self::new("retryable", "retryable", "error"),
+            Some("timed_out") => Self::new("retryable", "scheduled", "timed out"),
+            Some("interrupted") => Self::new("blocked", "blocked", "interrupted"),
+            Some("crashed") => Self::new("retryable", "warn", "crashed"),
+            Some("cancelled") => Self::new("cancelled", "cancelled", "cancelled"),
+            Some("discarded") => Self::new("discarded", "discarded", "discarded"),
+            Some(_) => Self::new("failed", "failed", "failed"),
+        }
+    }
+}
+
+impl From<RunState> for Badge {
+    fn from(state: RunState) -> Self {
+        Self::new(state.as_str(), state.as_str(), state.as_str())
+    }
+}
+
+/// The shape of an upload's state.
+pub fn upload_shape(state: UploadState) -> &'static str {
+    match state {
+        UploadState::Received => "available",
+        UploadState::Planning | UploadState::Loading => "running",
+        UploadState::Finished => "completed",
+        UploadState::Failed => "failed",
+        UploadState::Cancelled => "cancelled",
+        UploadState::Undone => "retryable",
+    }
+}
+
+impl From<UploadState> for Badge {
+    fn from(state: UploadState) -> Self {
+        Self::new(state.as_str(), upload_shape(state), state.as_str())
+    }
+}
+
+impl From<TransactionStatus> for Badge {
+    fn from(status: TransactionStatus) -> Self {
+        let shape = match status {
+            TransactionStatus::Pending => "available",
+            TransactionStatus::Success => "completed",
+            TransactionStatus::Failed => "failed",
+        };
+        Self::new(status.as_str(), shape, status.as_str())
+    }
+}
+
+/// A time as people say it, the exact one at hand.
+#[derive(Debug, Clone, Template)]
+#[template(path = "partials/time.html")]
+pub struct Time {
+    datetime: String,
+    exact: String,
+    text: String,
+    relative: bool,
+}
+
+impl Time {
+    /// `3 min ago`.
+    pub fn ago(at: DateTime<Utc>, now: DateTime<Utc>, zone: Tz) -> Self {
+        Self { datetime: iso(at), exact: fmt::exact(at, zone), text: fmt::ago(at, now), relative: true }
+    }
+
+    /// A date and time by this pattern of chrono's, in the zone.
+    pub fn of(at: DateTime<Utc>, zone: Tz, pattern: &str) -> Self {
+        let text = at.with_timezone(&zone).format(pattern).to_string();
+        Self { datetime: iso(at), exact: fmt::exact(at, zone), text, relative: false }
+    }
+}
+
+fn iso(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
+/// An id: its end, the whole at hand and to copy.
+#[derive(Debug, Clone, Template)]
+#[template(path = "partials/id.html")]
+pub struct Id {
+    whole: String,
+    short: String,
+    href: Option<String>,
+    copy: Icon,
+}
+
+impl Id {
+    /// The last eight characters of an id.
+    pub fn new(id: impl ToString) -> Self {
+        let whole = id.to_string();
+        let start = whole.char_indices().rev().nth(7).map_or(0, |(start, _)| start);
+        Self { short: whole[start..].to_owned(), whole, href: None, copy: icon("copy") }
+    }
+
+    /// The id as a link.
+    pub fn to(self, href: String) -> Self {
+        Self { href: Some(href), ..self }
+    }
+}
+
+/// An amount of money: the whole part stands out, the currency stands back.
+#[derive(Debug, Clone, Template)]
+#[template(path = "partials/money.html")]
+pub struct Money {
+    whole: String,
+    cents: String,
+    currency: String,
+}
+
+impl Money {
+    /// So much of a currency.
+    pub fn new(amount: Decimal, currency: &str) -> Self {
+        let (whole, cents) = fmt::amount(amount);
+        Self { whole, cents, currency: currency.to_owned() }
+    }
+}
+
+/// How far something is: a bar, and the same in words.
+#[derive(Debug, Clone, Template)]
+#[template(path = "partials/progress.html")]
+pub struct Progress {
+    /// What is going on.
+    pub label: String,
+    /// Class of the state that gives the colour.
+    pub class: &'static str,
+    /// Units done and in all; without a total the bar only shows that something happens.
+    pub done: i64,
+    /// See `done`.
+    pub total: Option<i64>,
+    /// `450,000 of 1,000,000 rows`.
+    pub text: String,
+    /// Further words: rate, time left.
+    pub more: Vec<String>,
+    /// A thin bar for lists.
+    pub small: bool,
+}
+
+impl Progress {
+    /// The share done, in whole percent, where a total is known. Never 100 before the end.
+    fn percent(&self) -> Option<i64> {
+        let total = self.total.filter(|total| *total > 0)?;
+        Some((i128::from(self.done.clamp(0, total)) * 100 / i128::from(total)) as i64)
+    }
+}
+
+/// One value of a filter.
+#[derive(Debug, Clone)]
+pub struct Chip {
+    /// Where a click leads: the same list with this value on or off.
+    pub href: String,
+    /// The value's word.
+    pub word: String,
+    /// Class of its state, if it is one.
+    pub class: &'static str,
+    /// Shape of its state, if it is one.
+    pub icon: Option<Icon>,
+    /// How many rows it has.
+    pub count: Option<i64>,
+    /// Whether it is on.
+    pub on: bool,
+}
+
+impl Chip {
+    /// Whether it would lead to nothing.
+    fn is_vain(&self) -> bool {
+        self.count == Some(0) && !self.on
+    }
+
+    fn counted(&self) -> Option<String> {
+        self.count.map(fmt::count)
+    }
+}
+
+/// A row of chips.
+#[derive(Debug, Clone, Template)]
+#[template(path = "partials/chips.html")]
+pub struct Chips {
+    /// What is filtered.
+    pub label: &'static str,
+    /// The values.
+    pub chips: Vec<Chip>,
+}
+
+/// The way through a list: newer, older; never page numbers.
+#[derive(Debug, Clone, Template)]
+#[template(path = "partials/pager.html")]
+pub struct Pager {
+    back: Option<String>,
+    on: Option<String>,
+    back_word: &'static str,
+    on_word: &'static str,
+    shown: String,
+}
+
+impl Pager {
+    /// For a list that is newest first.
+    pub fn by_time<T>(page: &Page<T>, here: &Address, noun: &str) -> Self {
+        Self::worded(page, here, noun, "Newer", "Older")
+    }
+
+    /// For a list in the order of its ids.
+    pub fn by_id<T>(page: &Page<T>, here: &Address, noun: &str) -> Self {
+        Self::worded(page, here, noun, "Previous", "Next")
+    }
+
+    fn worded<T>(
+        page: &Page<T>,
+        here: &Address,
+        noun: &str,
+        back_word: &'static str,
+        on_word: &'static str,
+    ) -> Self {
+        let way =
+            |cursor: &Option<String>| cursor.as_ref().map(|cursor| here.with("cursor", cursor).to_string());
+        Self {
+            back: way(&page.newer),
+            on: way(&page.older),
+            back_word,
+            on_word,
+            shown: fmt::counted(i64::try_from(page.items.len()).unwrap_or(i64::MAX), noun),
+        }
+    }
+}
+
+/// Why there is nothing to see, and what to do about it.
+#[derive(Debug, Clone, Template)]
+#[template(path = "partials/empty.html")]
+pub struct Empty {
+    title: String,
+    text: String,
+    command: Option<String>,
+    action: Option<(String, String)>,
+}
+
+impl Empty {
+    /// Nothing yet: what would be here, and how the first one is made.
+    pub fn nothing_yet(title: &str, text: &str, label: &str, href: &str) -> Self {
+        Self {
+            title: title.to_owned(),
+            text: text.to_owned(),
+            command: None,
+            action: Some((label.to_owned(), href.to_owned())),
+        }
+    }
+
+    /// The same with a command that does it.
+    pub fn or_by(self, command: &str) -> Self {
+        Self { command: Some(command.to_owned()), ..self }
+    }
+
+    /// Nothing matches the filter; `clear` leads to the whole list.
+    pub fn nothing_matches(nouns: &str, filter: &str, clear: &str) -> Self {
+        Self {
+            title: format!("No {nouns} match"),
+            text: format!("Nothing is stored with {filter}."),
+            command: None,
+            action: Some(("Clear the filter".to_owned(), clear.to_owned())),
+        }
+    }
+}
+
+/// Something that can be done: a form with one button, or the reason why not.
+#[derive(Debug, Clone, Template)]
+#[template(path = "partials/action.html")]
+pub struct Action {
+    /// What the button says.
+    pub label: String,
+    /// Where it posts to.
+    pub href: String,
+    /// The session's token.
+    pub csrf: String,
+    /// Whether it takes something away.
+    pub danger: bool,
+    /// Why it cannot be done now.
+    pub refusal: Option<String>,
+    /// What is asked before it is done.
+    pub confirm: Option<Confirm>,
+}
+
+/// The question before an action that takes something away: a dialog, or a page without script.
+#[derive(Debug, Clone, Template)]
+#[template(path = "partials/confirm.html")]
+pub struct Confirm {
+    /// The dialog's id in the page.
+    pub id: &'static str,
+    /// The question.
+    pub title: String,
+    /// What will happen.
+    pub consequence: String,
+    /// What the dangerous button says.
+    pub label: String,
+    /// Where it posts to.
+    pub href: String,
+    /// Where "keep it" leads without script.
+    pub back: String,
+    /// The session's token.
+    pub csrf: String,
+}
+
+impl HtmlSafe for Icon {}
+impl HtmlSafe for Badge {}
+impl HtmlSafe for Time {}
+impl HtmlSafe for Id {}
+impl HtmlSafe for Money {}
+impl HtmlSafe for Progress {}
+impl HtmlSafe for Chips {}
+impl HtmlSafe for Pager {}
+impl HtmlSafe for Empty {}
+impl HtmlSafe for Action {}
+impl HtmlSafe for Confirm {}

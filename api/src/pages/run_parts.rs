@@ -1,0 +1,212 @@
+//! What several pages show of a run, and what they do with one.
+
+use super::{
+    fmt,
+    pieces::{Badge, Id, Time},
+    shell::Shell,
+};
+use crate::{
+    actions,
+    app::AppState,
+    auth::{PageSession, verify_csrf},
+    error::{ApiError, ApiResult},
+};
+use chrono::{DateTime, Utc};
+use diesel_async::AsyncPgConnection;
+use serde::Deserialize;
+use shared::{
+    ids::RunId,
+    runs::{Run, RunEvent, RunState, queries as run_queries},
+};
+
+/// A run in a list.
+pub struct RunLine {
+    /// Its page.
+    pub href: String,
+    /// The kind, in words.
+    pub kind: String,
+    /// Its arguments, ids cut to their ends.
+    pub short_args: String,
+    /// Where it stands.
+    pub badge: Badge,
+    /// Why it waits or failed.
+    pub why: Option<String>,
+    /// `2 of 8`.
+    pub attempt: String,
+    /// Where it waits.
+    pub queue: String,
+    /// How long it waited for its first attempt.
+    pub waited: String,
+    /// How long it ran, from its first attempt on.
+    pub ran: String,
+    /// When it was asked for.
+    pub created: Time,
+    /// When it ended.
+    pub finished: Option<Time>,
+    /// Its last error, cut.
+    pub error: Option<String>,
+    /// Who holds it.
+    pub worker: Option<Id>,
+}
+
+impl RunLine {
+    /// The line of a run.
+    pub fn new(run: &Run, shell: &Shell) -> Self {
+        Self {
+            href: format!("/ui/runs/{}", run.id),
+            kind: fmt::words(&run.kind),
+            short_args: short_args(&run.args),
+            badge: run.state.into(),
+            why: why(run, shell.now),
+            attempt: format!("{} of {}", run.attempt, run.max_attempts),
+            queue: run.queue.clone(),
+            waited: waited(run, shell.now),
+            ran: ran(run, shell.now),
+            created: shell.ago(run.created_at),
+            finished: run.finished_at.map(|at| shell.ago(at)),
+            error: run.error.as_deref().map(|error| fmt::cut(first_line(error), 160)),
+            worker: run.worker_id.map(Id::new),
+        }
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default()
+}
+
+/// Arguments as people recognise them: `upload 8f3a21bc, chunk 3`.
+fn short_args(args: &serde_json::Value) -> String {
+    let Some(object) = args.as_object() else { return String::new() };
+    let words: Vec<String> = object
+        .iter()
+        .take(4)
+        .map(|(name, value)| {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let text = match uuid::Uuid::parse_str(&text) {
+                Ok(_) => text[text.len() - 8..].to_owned(),
+                Err(_) => fmt::cut(&text, 40),
+            };
+            format!("{} {text}", fmt::words(name.strip_suffix("_id").unwrap_or(name)))
+        })
+        .collect();
+    words.join(", ")
+}
+
+/// How long a run waited before its first attempt; until now, if that has not begun.
+pub fn waited(run: &Run, now: DateTime<Utc>) -> String {
+    match (run.started_at, run.state) {
+        (Some(started), _) => fmt::duration(started - run.created_at),
+        (None, state) if state.is_terminal() => "–".to_owned(),
+        (None, _) => fmt::duration(now - run.created_at),
+    }
+}
+
+/// How long a run ran, from its first attempt to its end or until now.
+pub fn ran(run: &Run, now: DateTime<Utc>) -> String {
+    let Some(started) = run.started_at else { return "–".to_owned() };
+    fmt::duration(run.finished_at.unwrap_or(now) - started)
+}
+
+/// Why a run waits or failed, in words.
+pub fn why(run: &Run, now: DateTime<Utc>) -> Option<String> {
+    if run.cancel_requested && !run.state.is_terminal() {
+        return Some("asked to stop".to_owned());
+    }
+    match (run.state, run.reason.as_deref()) {
+        (RunState::Blocked, _) => {
+            Some(format!("waits for {}", fmt::counted(i64::from(run.blocked_by), "step")))
+        }
+        (RunState::Retryable, _) => Some(format!("next attempt {}", fmt::ago(run.run_at, now))),
+        (RunState::Scheduled, _) => Some(format!("starts {}", fmt::ago(run.run_at, now))),
+        (_, Some("queue_paused")) => Some("its queue is paused".to_owned()),
+        (_, Some("slots_full")) => Some("all slots are busy".to_owned()),
+        (_, Some("interrupted")) => Some("put back by a shutdown".to_owned()),
+        (_, Some("crashed")) => Some("its worker died".to_owned()),
+        (_, Some("timed_out")) => Some("took too long".to_owned()),
+        (_, Some("child_failed")) => Some("a step of it failed".to_owned()),
+        (RunState::Discarded, _) => {
+            Some(format!("gave up after {}", fmt::counted(i64::from(run.attempt), "attempt")))
+        }
+        _ => None,
+    }
+}
+
+/// Why a run cannot be retried now.
+pub fn retry_refusal(run: &Run) -> Option<String> {
+    match run.state.next(RunEvent::Retry) {
+        Ok(_) => None,
+        Err(refused) if refused.from == RunState::Completed => Some("already completed".to_owned()),
+        Err(refused) => Some(format!("still {}", refused.from)),
+    }
+}
+
+/// Why a run cannot be cancelled now.
+pub fn cancel_refusal(run: &Run) -> Option<String> {
+    match run.state.next(RunEvent::Cancel) {
+        Ok(_) if run.cancel_requested => Some("already asked to stop".to_owned()),
+        Ok(_) => None,
+        Err(refused) => Some(format!("already {}", refused.from)),
+    }
+}
+
+/// What an action's form sends.
+#[derive(Debug, Deserialize)]
+pub struct ActionForm {
+    csrf_token: String,
+    confirmed: Option<String>,
+}
+
+impl ActionForm {
+    /// Refuses a form that is not of this session.
+    pub fn verify(&self, session: &PageSession) -> ApiResult<()> {
+        verify_csrf(session, &self.csrf_token)
+    }
+
+    /// Whether the question was answered.
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed.as_deref() == Some("yes")
+    }
+}
+
+/// What can be done with a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// Run it again.
+    Retry,
+    /// Stop it.
+    Cancel,
+}
+
+/// Does it on behalf of the visitor ([`actions`] audits it and rings the doorbell); returns the notice
+/// to show.
+pub async fn perform(
+    state: &AppState,
+    session: &PageSession,
+    run: &Run,
+    deed: Deed,
+) -> ApiResult<&'static str> {
+    let principal = &session.principal;
+    Ok(match deed {
+        Deed::Retry => {
+            actions::retry_run(state, principal, run.id).await?;
+            "retried"
+        }
+        Deed::Cancel => match actions::cancel_run(state, principal, run.id).await?.state {
+            RunState::Cancelled => "cancelled",
+            _ => "cancelling",
+        },
+    })
+}
+
+/// The run of this id, or the page that says there is none.
+pub async fn find(conn: &mut AsyncPgConnection, id: &str) -> ApiResult<Run> {
+    let found = match id.parse::<RunId>() {
+        Ok(id) => run_queries::find_run(conn, id).await?,
+        Err(_) => None,
+    };
+    found.ok_or_else(|| {
+        ApiError::not_found(
+            "There is no run with this id. It may be mistyped, or pruned because it ended long ago.",
+        )
+    })
+}

@@ -1,0 +1,209 @@
+//! What surrounds every page: who looks, where they are, the navigation's counts, the theme. A page's
+//! handler takes a [`Shell`] and hands it to its template as `shell`.
+
+use super::{
+    address, assets,
+    pieces::{Action, Confirm, Icon, Id, Time, icon},
+};
+use crate::{
+    app::AppState,
+    auth::PageSession,
+    error::{ApiError, ApiResult},
+};
+use askama::Template;
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, Uri, header, request::Parts},
+    response::{Html, IntoResponse, Redirect, Response},
+};
+use axum_extra::extract::CookieJar;
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use shared::{auth::Role, runs::pulse};
+use std::borrow::Borrow;
+
+/// Cookie of the chosen theme.
+pub(super) const THEME_COOKIE: &str = "millrace_theme";
+
+/// The surroundings of one page.
+#[derive(Debug, Clone)]
+pub struct Shell {
+    /// Who looks; nobody on the login and error pages.
+    pub visitor: Option<Visitor>,
+    /// `light` or `dark`, if chosen.
+    pub theme: Option<&'static str>,
+    /// The part of the site: `overview`, `uploads`, `runs` …
+    pub section: String,
+    /// Path and query.
+    pub here: String,
+    /// What was just done.
+    pub notice: Option<&'static str>,
+    /// The moment of the page.
+    pub now: DateTime<Utc>,
+    /// The reporting zone.
+    pub zone: Tz,
+    /// Whether something on the page moves: without script it then refreshes itself.
+    pub moving: bool,
+}
+
+/// Who looks at a page, and what asks for their attention.
+#[derive(Debug, Clone)]
+pub struct Visitor {
+    /// Name.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+    /// What their forms must carry.
+    pub csrf: String,
+    /// Uploads on their way.
+    pub uploads_in_progress: i64,
+    /// Runs that failed within the hour.
+    pub failed_lately: i64,
+}
+
+impl Shell {
+    /// A shell without a visitor.
+    pub fn outside(here: &str, theme: Option<&'static str>, now: DateTime<Utc>) -> Self {
+        Self {
+            visitor: None,
+            theme,
+            section: String::new(),
+            here: here.to_owned(),
+            notice: None,
+            now,
+            zone: Tz::UTC,
+            moving: false,
+        }
+    }
+
+    /// The address of an asset.
+    pub fn asset(&self, name: &str) -> String {
+        assets::url(name)
+    }
+
+    /// A picture of the sprite.
+    pub fn icon(&self, name: &str) -> Icon {
+        icon(name)
+    }
+
+    /// `3 min ago`.
+    pub fn ago(&self, at: impl Borrow<DateTime<Utc>>) -> Time {
+        Time::ago(*at.borrow(), self.now, self.zone)
+    }
+
+    /// A time of the day, to the millisecond.
+    pub fn clock(&self, at: impl Borrow<DateTime<Utc>>) -> Time {
+        Time::of(*at.borrow(), self.zone, "%H:%M:%S%.3f")
+    }
+
+    /// A date and time, to the second.
+    pub fn date(&self, at: impl Borrow<DateTime<Utc>>) -> Time {
+        Time::of(*at.borrow(), self.zone, "%Y-%m-%d %H:%M:%S")
+    }
+
+    /// An id's end.
+    pub fn id(&self, id: impl ToString) -> Id {
+        Id::new(id)
+    }
+
+    /// The moment of the page, for the script's clock.
+    pub fn timestamp(&self) -> String {
+        self.now.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+    }
+
+    /// The session's token, for forms.
+    pub fn csrf(&self) -> &str {
+        self.visitor.as_ref().map_or("", |visitor| visitor.csrf.as_str())
+    }
+
+    /// Whether the visitor may change things.
+    pub fn may_operate(&self) -> bool {
+        self.visitor.as_ref().is_some_and(|visitor| matches!(visitor.role, Role::Operator | Role::Admin))
+    }
+
+    /// A button that posts to `href`, unless the state or the visitor's role forbids it.
+    pub fn action(&self, label: &str, href: String, refusal: Option<String>) -> Action {
+        let refusal = if self.may_operate() { refusal } else { Some("needs the role operator".to_owned()) };
+        Action {
+            label: label.to_owned(),
+            href,
+            csrf: self.csrf().to_owned(),
+            danger: false,
+            refusal,
+            confirm: None,
+        }
+    }
+
+    /// The same for an action that takes something away: it asks first.
+    pub fn dangerous(&self, action: Action, confirm: Confirm) -> Action {
+        Action { danger: true, confirm: Some(confirm), ..action }
+    }
+}
+
+/// The theme that the visitor has chosen.
+pub(super) fn theme(headers: &HeaderMap) -> Option<&'static str> {
+    match CookieJar::from_headers(headers).get(THEME_COOKIE)?.value() {
+        "light" => Some("light"),
+        "dark" => Some("dark"),
+        _ => None,
+    }
+}
+
+/// The sentence for a `notice` in the address; only known words have one.
+fn notice(uri: &Uri) -> Option<&'static str> {
+    let value = uri.query()?.split('&').find_map(|pair| pair.strip_prefix("notice="))?;
+    Some(match value {
+        "retried" => "It runs again.",
+        "cancelled" => "Cancelled.",
+        "cancelling" => "Asked to stop. It ends as soon as its running steps have.",
+        "accepted" => "The file is stored and on its way.",
+        "known" => {
+            "This file was uploaded before with the same options; here is that upload. Nothing was added."
+        }
+        _ => return None,
+    })
+}
+
+impl FromRequestParts<AppState> for Shell {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Response> {
+        let session = <PageSession as FromRequestParts<AppState>>::from_request_parts(parts, state)
+            .await
+            .map_err(IntoResponse::into_response)?;
+        let pulse = async {
+            let mut conn = state.env.pool.get().await?;
+            Ok::<_, ApiError>(pulse::attention(&mut conn).await?)
+        };
+        let attention = pulse.await.map_err(IntoResponse::into_response)?;
+        let path = parts.uri.path();
+        let section = path.strip_prefix("/ui").and_then(|rest| rest.split('/').nth(1)).unwrap_or_default();
+        Ok(Self {
+            visitor: Some(Visitor {
+                name: session.principal.name,
+                role: session.principal.role,
+                csrf: session.csrf_token,
+                uploads_in_progress: attention.uploads_in_progress,
+                failed_lately: attention.failed_lately,
+            }),
+            theme: theme(&parts.headers),
+            section: if section.is_empty() { "overview".to_owned() } else { section.to_owned() },
+            here: address::local(parts.uri.path_and_query().map(|here| here.as_str())),
+            notice: notice(&parts.uri),
+            now: state.env.clock.now(),
+            zone: state.env.settings.zone,
+            moving: false,
+        })
+    }
+}
+
+/// Renders a page. It shows a person's data: nobody between may keep it.
+pub fn page(template: &impl Template) -> ApiResult<Response> {
+    let body = template.render().map_err(ApiError::internal)?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Html(body)).into_response())
+}
+
+/// Goes to a page after an action, with a word on what was done.
+pub fn done(path: &str, notice: &str) -> Response {
+    Redirect::to(&format!("{path}?notice={notice}")).into_response()
+}

@@ -1,0 +1,275 @@
+//! The list of transactions, and what the client's page shares with it: a row, the filter.
+
+use super::{
+    address::{Address, segment},
+    fmt,
+    pieces::{Badge, Empty, Money, Pager, Time},
+    shell::{Shell, page},
+};
+use crate::{app::AppState, error::ApiResult};
+use askama::Template;
+use axum::{
+    extract::{Query, State},
+    response::Response,
+};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeZone, Utc};
+use chrono_tz::Tz;
+use serde::Deserialize;
+use shared::{
+    pagination::{Cursor, Page, PageRequest},
+    transactions::{
+        Transaction, TransactionKind, TransactionStatus,
+        queries::{self, TransactionFilter},
+    },
+};
+
+/// A transaction in a list.
+pub struct TransactionLine {
+    /// Its id.
+    pub id: String,
+    /// When.
+    pub at: Time,
+    /// Whose.
+    pub client: String,
+    /// The client's page.
+    pub client_href: String,
+    /// Which way.
+    pub kind: TransactionKind,
+    /// Of what, or with whom.
+    pub what: String,
+    /// How much.
+    pub amount: Money,
+    /// Whether it took place.
+    pub badge: Badge,
+    /// Where it came from.
+    pub source: String,
+    /// The upload's page, if it came in a file.
+    pub source_href: Option<String>,
+}
+
+impl TransactionLine {
+    /// The line of a transaction.
+    pub fn new(row: &Transaction, shell: &Shell) -> Self {
+        let upload = row.source_id.filter(|_| row.source == "upload");
+        Self {
+            id: row.transaction_id.clone(),
+            at: shell.date(row.occurred_at),
+            client: row.client_id.clone(),
+            client_href: format!("/ui/clients/{}", segment(&row.client_id)),
+            kind: row.kind,
+            what: what(row),
+            amount: Money::new(row.amount, &row.currency),
+            badge: row.status.into(),
+            source: match row.source_line {
+                Some(line) if upload.is_some() => format!("line {}", fmt::count(line)),
+                _ => row.source.clone(),
+            },
+            source_href: upload.map(|upload| format!("/ui/uploads/{upload}")),
+        }
+    }
+}
+
+/// `12.5 × ACME at 10.20`, or the merchant and the product.
+fn what(row: &Transaction) -> String {
+    let decimal = |number: rust_decimal::Decimal| {
+        let (whole, decimals) = fmt::amount(number);
+        format!("{whole}{}", if decimals == ".00" { "" } else { &decimals })
+    };
+    if let Some(ticker) = row.ticker.as_ref().or(row.stock_name.as_ref()) {
+        let mut text = fmt::cut(ticker, 40);
+        if let Some(shares) = row.shares {
+            text = format!("{} × {text}", decimal(shares));
+        }
+        if let Some(price) = row.price {
+            text = format!("{text} at {}", decimal(price));
+        }
+        return text;
+    }
+    let named = [row.merchant_id.as_deref(), row.product_id.as_deref()];
+    named.into_iter().flatten().map(|name| fmt::cut(name, 40)).collect::<Vec<_>>().join(" · ")
+}
+
+#[derive(Default, Deserialize)]
+pub(super) struct Wanted {
+    q: Option<String>,
+    from: Option<String>,
+    until: Option<String>,
+    kind: Option<String>,
+    status: Option<String>,
+    cursor: Option<String>,
+}
+
+impl Wanted {
+    /// The part of the list that is wanted.
+    pub(super) fn page(&self) -> ApiResult<PageRequest> {
+        let cursor = self.cursor.as_deref().map(Cursor::decode).transpose()?;
+        Ok(PageRequest { cursor, ..PageRequest::default() })
+    }
+}
+
+/// The filter as its form shows it.
+pub struct FilterForm {
+    /// The list with this filter.
+    pub here: Address,
+    /// The page that the form leads to.
+    pub path: String,
+    /// First day, as `YYYY-MM-DD`.
+    pub from: String,
+    /// Last day, included.
+    pub until: String,
+    /// Each kind, and whether it is chosen.
+    pub kinds: Vec<(TransactionKind, bool)>,
+    /// Each status, and whether it is chosen.
+    pub statuses: Vec<(TransactionStatus, bool)>,
+    /// A day that could not be read.
+    pub complaint: Option<String>,
+}
+
+impl FilterForm {
+    /// The filter in words, for the empty list.
+    pub fn words(&self) -> String {
+        let mut words = Vec::new();
+        words.extend((!self.from.is_empty()).then(|| format!("a day from {} on", self.from)));
+        words.extend((!self.until.is_empty()).then(|| format!("a day up to {}", self.until)));
+        words.extend(self.kinds.iter().filter(|(_, on)| *on).map(|(kind, _)| format!("the kind {kind}")));
+        words.extend(
+            self.statuses.iter().filter(|(_, on)| *on).map(|(status, _)| format!("the status {status}")),
+        );
+        if words.is_empty() { "this filter".to_owned() } else { words.join(" and ") }
+    }
+}
+
+/// Reads the filter. Days are days in the reporting zone, the last one included.
+pub(super) fn read_filter(wanted: &Wanted, path: &str, zone: Tz) -> (TransactionFilter, FilterForm) {
+    let mut complaint = None;
+    let mut day = |text: &Option<String>| {
+        let text = text.as_deref().map(str::trim).filter(|text| !text.is_empty())?;
+        let day =
+            text.parse::<NaiveDate>().ok().filter(|day| (1900..=2200).contains(&chrono::Datelike::year(day)));
+        if day.is_none() {
+            complaint = Some(format!("“{}” is no day; write it as 2026-11-20.", fmt::cut(text, 40)));
+        }
+        day
+    };
+    let (from, until) = (day(&wanted.from), day(&wanted.until));
+    let kind: Option<TransactionKind> = wanted.kind.as_deref().and_then(|kind| kind.parse().ok());
+    let status: Option<TransactionStatus> = wanted.status.as_deref().and_then(|status| status.parse().ok());
+    let filter = TransactionFilter {
+        from: from.map(|day| start_of(day, zone)),
+        until: until.and_then(|day| day.checked_add_days(Days::new(1))).map(|day| start_of(day, zone)),
+        kind,
+        status,
+        ..TransactionFilter::default()
+    };
+    let text = |day: Option<NaiveDate>| day.map(|day| day.to_string()).unwrap_or_default();
+    let form = FilterForm {
+        here: Address::new(path)
+            .with("from", &text(from))
+            .with("until", &text(until))
+            .maybe("kind", kind.map(TransactionKind::as_str))
+            .maybe("status", status.map(TransactionStatus::as_str)),
+        path: path.to_owned(),
+        from: text(from),
+        until: text(until),
+        kinds: TransactionKind::ALL.iter().map(|one| (*one, kind == Some(*one))).collect(),
+        statuses: TransactionStatus::ALL.iter().map(|one| (*one, status == Some(*one))).collect(),
+        complaint,
+    };
+    (filter, form)
+}
+
+/// The first instant of a day; where clocks skip midnight, the first one after it.
+fn start_of(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
+    let midnight = day.and_time(NaiveTime::MIN);
+    (0..4)
+        .find_map(|hours| zone.from_local_datetime(&(midnight + chrono::TimeDelta::hours(hours))).earliest())
+        .map_or_else(|| midnight.and_utc(), |at| at.with_timezone(&Utc))
+}
+
+#[derive(Template)]
+#[template(path = "pages/transactions/list.html")]
+struct ListPage {
+    shell: Shell,
+    search: String,
+    filter: FilterForm,
+    transactions: Vec<TransactionLine>,
+    pager: Pager,
+    empty: Option<Empty>,
+}
+
+/// `GET /ui/transactions`.
+pub(super) async fn list(
+    shell: Shell,
+    State(state): State<AppState>,
+    Query(wanted): Query<Wanted>,
+) -> ApiResult<Response> {
+    let search = wanted
+        .q
+        .as_deref()
+        .unwrap_or_default()
+        .replace('\0', "")
+        .trim()
+        .chars()
+        .take(200)
+        .collect::<String>();
+    let (filter, mut form) = read_filter(&wanted, "/ui/transactions", shell.zone);
+    form.here = form.here.with("q", &search);
+    let mut conn = state.env.pool.get().await?;
+    let exact = match search.as_str() {
+        "" => None,
+        id => queries::find_transaction(&mut conn, id).await?,
+    };
+    let found = match exact {
+        Some(row) => Page { items: vec![row], older: None, newer: None },
+        None => {
+            let client_id = Some(search.clone()).filter(|search| !search.is_empty());
+            let filter = TransactionFilter { client_id, ..filter };
+            queries::list_transactions(&mut conn, &filter, &wanted.page()?).await?
+        }
+    };
+    let empty = found.items.is_empty().then(|| nothing(&search, &form));
+    page(&ListPage {
+        pager: Pager::by_time(&found, &form.here, "transaction"),
+        transactions: found.items.iter().map(|row| TransactionLine::new(row, &shell)).collect(),
+        empty,
+        search,
+        filter: form,
+        shell,
+    })
+}
+
+fn nothing(search: &str, form: &FilterForm) -> Empty {
+    if !form.here.is_filtered() {
+        return Empty::nothing_yet(
+            "No transaction yet",
+            "Transactions come from a file: an id, a client, a time and an amount to a row.",
+            "Upload a transactions file",
+            "/ui/uploads/new",
+        )
+        .or_by("millrace generate transactions --rows 100000 > sample.csv");
+    }
+    let words = match search {
+        "" => form.words(),
+        _ => format!("the transaction or client id “{}” and {}", fmt::cut(search, 80), form.words()),
+    };
+    Empty::nothing_matches("transactions", words.trim_end_matches(" and this filter"), &form.here.cleared())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_begins_in_its_zone() {
+        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+        assert_eq!(
+            start_of(day("2026-07-01"), chrono_tz::Europe::Berlin).to_rfc3339(),
+            "2026-06-30T22:00:00+00:00"
+        );
+        // In Cairo clocks went from 00:00 to 01:00.
+        assert_eq!(
+            start_of(day("2024-04-26"), chrono_tz::Africa::Cairo).to_rfc3339(),
+            "2024-04-25T22:00:00+00:00"
+        );
+    }
+}

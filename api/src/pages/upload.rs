@@ -1,0 +1,314 @@
+//! One upload: how far it is, what became of its rows, why some were rejected, its flow; and what can
+//! be done with it.
+
+use super::{
+    address::Address,
+    fmt,
+    pieces::{Action, Badge, Chip, Chips, Confirm, Id, Progress, Time, icon},
+    run_parts::{self, ActionForm, Deed, RunLine, cancel_refusal, perform, retry_refusal},
+    shell::{Shell, page},
+    upload_parts::{Part, failure_advice, filename, is_moving, pace, parts, progress},
+};
+use crate::{
+    app::AppState,
+    auth::PageSession,
+    error::{ApiError, ApiResult},
+    routes::rejects::download,
+};
+use askama::Template;
+use axum::{
+    Form,
+    extract::{Path, State},
+    response::Response,
+};
+use diesel_async::AsyncPgConnection;
+use shared::{
+    ids::UploadId,
+    runs::{
+        Job, Run, RunState, pulse,
+        queries::{self as run_queries, RunFilter},
+    },
+    uploads::{
+        jobs::{IngestChunk, PlanUpload},
+        model::{Reject, Upload, UploadCounts, UploadOptions, UploadState},
+        queries,
+    },
+};
+
+/// Steps that the page shows; the list of runs has the rest.
+const STEPS: i64 = 25;
+/// Bytes of a rejected record that are shown.
+const RAW_BYTES: usize = 240;
+
+#[derive(Template)]
+#[template(path = "pages/uploads/upload.html")]
+struct UploadPage {
+    shell: Shell,
+    upload: Upload,
+    filename: String,
+    badge: Badge,
+    created: Time,
+    id: Id,
+    size: String,
+    sha256: Id,
+    options: Vec<String>,
+    failure: Option<String>,
+    advice: String,
+    progress: Progress,
+    counts: UploadCounts,
+    parts: Vec<Part>,
+    columns: Vec<Column>,
+    reasons: Vec<Reason>,
+    rejects: i64,
+    root: RunLine,
+    step_states: Chips,
+    steps: Vec<RunLine>,
+    steps_left: i64,
+    all_steps: String,
+    retry: Action,
+    cancel: Action,
+}
+
+struct Column {
+    name: String,
+    field: Option<String>,
+}
+
+struct Reason {
+    words: String,
+    code: String,
+    count: i64,
+    examples: Vec<Example>,
+}
+
+struct Example {
+    line: i64,
+    column: Option<String>,
+    message: String,
+    raw: String,
+}
+
+pub(super) async fn find(conn: &mut AsyncPgConnection, id: &str) -> ApiResult<Upload> {
+    let found = match id.parse::<UploadId>() {
+        Ok(id) => queries::find_upload(conn, id).await?,
+        Err(_) => None,
+    };
+    found.ok_or_else(|| ApiError::not_found("There is no upload with this id. It may be mistyped."))
+}
+
+/// `GET /ui/uploads/{id}`.
+pub(super) async fn show(
+    mut shell: Shell,
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> ApiResult<Response> {
+    let mut conn = state.env.pool.get().await?;
+    let upload = find(&mut conn, &id).await?;
+    shell.moving = is_moving(upload.state);
+    let counts = queries::counts(&mut conn, &[upload.id]).await?.remove(&upload.id).unwrap_or_default();
+    let reasons = reasons(&mut conn, upload.id).await?;
+    let root = run_queries::find_run(&mut conn, upload.run_id)
+        .await?
+        .ok_or_else(|| ApiError::internal("an upload without its run"))?;
+    let steps = run_queries::children(&mut conn, upload.run_id, STEPS).await?;
+    let flow = RunFilter { flow: Some(upload.run_id), ..RunFilter::default() };
+    let states = run_queries::count_by_state(&mut conn, &flow).await?;
+    let span = pulse::step_span(&mut conn, upload.run_id, IngestChunk::KIND).await?;
+    let failure = match upload.state {
+        UploadState::Failed => {
+            queries::failure(&mut conn, upload.run_id).await?.or_else(|| root.error.clone())
+        }
+        _ => None,
+    };
+    let plan = steps.iter().find(|step| step.kind == PlanUpload::KIND);
+    let mut progress = progress(&upload, &counts, plan);
+    progress.more = pace(&upload, &counts, &span, &shell);
+    let (retry, cancel) = actions(&shell, &upload, &root);
+    let all: i64 = states.iter().map(|(_, count)| count).sum();
+    page(&UploadPage {
+        filename: filename(&upload),
+        badge: upload.state.into(),
+        created: shell.ago(upload.created_at),
+        id: Id::new(upload.id),
+        size: fmt::bytes(upload.size_bytes),
+        sha256: Id::new(sha256_hex(&upload.sha256)),
+        options: options(&upload),
+        failure: failure.map(|error| fmt::cut(&error, 2_000)),
+        advice: failure_advice(&upload, &counts),
+        progress,
+        parts: parts(&counts),
+        counts,
+        columns: columns(&upload),
+        rejects: reasons.iter().map(|reason| reason.count).sum(),
+        reasons,
+        step_states: Chips { label: "States of the steps", chips: step_chips(&upload, &states) },
+        steps: steps.iter().map(|step| RunLine::new(step, &shell)).collect(),
+        steps_left: (all - 1 - i64::try_from(steps.len()).unwrap_or(0)).max(0),
+        all_steps: Address::new("/ui/runs").with("q", &format!("flow:{}", upload.run_id)).to_string(),
+        root: RunLine::new(&root, &shell),
+        retry,
+        cancel,
+        upload,
+        shell,
+    })
+}
+
+fn sha256_hex(bytes: &[u8]) -> String {
+    hex::encode(bytes)
+}
+
+async fn reasons(conn: &mut AsyncPgConnection, id: UploadId) -> ApiResult<Vec<Reason>> {
+    let mut reasons = Vec::new();
+    for (code, count) in queries::rejects_by_code(conn, id).await?.into_iter().take(30) {
+        let examples = queries::rejects_with_code(conn, id, &code, 3).await?;
+        let examples = examples.iter().map(example).collect();
+        reasons.push(Reason { words: fmt::words(&code), code, count, examples });
+    }
+    Ok(reasons)
+}
+
+fn example(reject: &Reject) -> Example {
+    Example {
+        line: reject.line,
+        column: reject.column_name.as_deref().map(|name| fmt::cut(name, 60)),
+        message: fmt::cut(&reject.message, 400),
+        raw: fmt::raw(&reject.raw, RAW_BYTES),
+    }
+}
+
+/// The options that differ from the usual, in words.
+fn options(upload: &Upload) -> Vec<String> {
+    let options: UploadOptions = serde_json::from_value(upload.options.clone()).unwrap_or_default();
+    let mut words = Vec::new();
+    if options.unknown_clients == shared::uploads::model::UnknownClients::Reject {
+        words.push("unknown clients rejected".to_owned());
+    }
+    words.extend(options.zone.map(|zone| format!("times in {zone}")));
+    if options.allow_many_months {
+        words.push("many new months allowed".to_owned());
+    }
+    if upload.forced {
+        words.push("taken in although known".to_owned());
+    }
+    words
+}
+
+/// The file's columns in their order, with the field that each feeds.
+fn columns(upload: &Upload) -> Vec<Column> {
+    let mapping = upload.mapping.as_ref().and_then(|mapping| mapping.as_object());
+    let field_of = |index: usize| {
+        mapping?
+            .iter()
+            .find(|(_, column)| column.as_u64() == Some(index as u64))
+            .map(|(field, _)| fmt::words(field))
+    };
+    let header = upload.header.as_deref().unwrap_or_default();
+    header
+        .iter()
+        .enumerate()
+        .take(100)
+        .map(|(index, name)| Column { name: fmt::cut(name, 80), field: field_of(index) })
+        .collect()
+}
+
+fn step_chips(upload: &Upload, states: &[(RunState, i64)]) -> Vec<Chip> {
+    RunState::ALL
+        .iter()
+        .filter_map(|state| {
+            let count = states.iter().find(|(other, _)| other == state)?.1;
+            let href = Address::new("/ui/runs")
+                .with("q", &format!("flow:{}", upload.run_id))
+                .with("state", state.as_str())
+                .to_string();
+            Some(Chip {
+                href,
+                word: state.to_string(),
+                class: state.as_str(),
+                icon: Some(icon(state.as_str())),
+                count: Some(count),
+                on: false,
+            })
+        })
+        .collect()
+}
+
+fn actions(shell: &Shell, upload: &Upload, root: &Run) -> (Action, Action) {
+    let path = format!("/ui/uploads/{}", upload.id);
+    let retry = shell.action("Retry what failed", format!("{path}/retry"), retry_refusal(root));
+    let cancel = shell.action("Cancel", format!("{path}/cancel"), cancel_refusal(root));
+    let confirm = cancel_question(shell, upload);
+    (retry, shell.dangerous(cancel, confirm))
+}
+
+fn cancel_question(shell: &Shell, upload: &Upload) -> Confirm {
+    let path = format!("/ui/uploads/{}", upload.id);
+    Confirm {
+        id: "cancel-upload",
+        title: format!("Cancel the upload of {}?", filename(upload)),
+        consequence:
+            "Chunks that are loaded stay loaded, and their summaries stay exact. The rest is not loaded; \
+                      a retry later goes on from there."
+                .to_owned(),
+        label: "Cancel the upload".to_owned(),
+        href: format!("{path}/cancel"),
+        back: path,
+        csrf: shell.csrf().to_owned(),
+    }
+}
+
+/// `GET /ui/uploads/{id}/rejects`: a file to mend and hand in again.
+pub(super) async fn rejects(
+    _session: PageSession,
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> ApiResult<Response> {
+    let upload = find(&mut *state.env.pool.get().await?, &id).await?;
+    Ok(download(state, upload))
+}
+
+/// An upload and the root of its flow.
+async fn find_with_flow(state: &AppState, id: &str) -> ApiResult<(Upload, Run)> {
+    let mut conn = state.env.pool.get().await?;
+    let upload = find(&mut conn, id).await?;
+    let root = run_parts::find(&mut conn, &upload.run_id.to_string()).await?;
+    Ok((upload, root))
+}
+
+/// `POST /ui/uploads/{id}/retry`.
+pub(super) async fn retry(
+    session: PageSession,
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    Form(form): Form<ActionForm>,
+) -> ApiResult<Response> {
+    form.verify(&session)?;
+    let (upload, root) = find_with_flow(&state, &id).await?;
+    let notice = perform(&state, &session, &root, Deed::Retry).await?;
+    Ok(super::shell::done(&format!("/ui/uploads/{}", upload.id), notice))
+}
+
+#[derive(Template)]
+#[template(path = "pages/errors/confirm.html")]
+pub(super) struct ConfirmPage {
+    pub(super) shell: Shell,
+    pub(super) title: &'static str,
+    pub(super) confirm: Confirm,
+}
+
+/// `POST /ui/uploads/{id}/cancel`; asks first.
+pub(super) async fn cancel(
+    session: PageSession,
+    shell: Shell,
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    Form(form): Form<ActionForm>,
+) -> ApiResult<Response> {
+    form.verify(&session)?;
+    let (upload, root) = find_with_flow(&state, &id).await?;
+    if !form.is_confirmed() {
+        let confirm = cancel_question(&shell, &upload);
+        return page(&ConfirmPage { shell, title: "Cancel the upload", confirm });
+    }
+    let notice = perform(&state, &session, &root, Deed::Cancel).await?;
+    Ok(super::shell::done(&format!("/ui/uploads/{}", upload.id), notice))
+}

@@ -1,0 +1,3 @@
+//! What reaches browsers by itself.
+
+pub mod sse;

@@ -1,0 +1,145 @@
+//! Totals by day, week and month, read from the kept summaries alone.
+
+use crate::{
+    app::AppState,
+    error::{ApiError, ApiResult},
+    list::Listing,
+    params::{FromParams, ListParams, ListQuery, PageParams, Params},
+    routes::transactions::currency,
+    views::{summaries::SummaryRow, words},
+};
+use axum::{extract::State, response::Response};
+use chrono::{Datelike, NaiveDate};
+use rust_decimal::Decimal;
+use shared::{
+    pagination::{Cursor, InvalidCursor},
+    summaries::{PeriodTotal, SummaryMode, SummaryQuery, queries},
+    transactions::{TransactionKind, TransactionStatus},
+};
+use utoipa::IntoParams;
+
+/// What `value` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// The amounts, added.
+    Amount,
+    /// How many.
+    Count,
+}
+
+impl std::str::FromStr for Measure {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "amount" => Ok(Self::Amount),
+            "count" => Ok(Self::Count),
+            _ => Err("it is amount or count".to_owned()),
+        }
+    }
+}
+
+/// What is summed.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SummaryParams {
+    /// How long the periods are; daily if absent. Weeks begin on Monday.
+    #[param(schema_with = words::summary_mode)]
+    mode: Option<SummaryMode>,
+    /// What `value` is: amount (the default) or count.
+    #[param(value_type = Option<String>, example = "amount")]
+    r#type: Measure,
+    /// Only this merchant.
+    merchant_id: Option<String>,
+    /// Only this currency; a row for each if absent.
+    #[param(example = "USD")]
+    currency: Option<String>,
+    /// Only this kind.
+    #[param(schema_with = words::transaction_kind)]
+    kind: Option<TransactionKind>,
+    /// Only this status; everything but what failed if absent. Not with `merchant_id`.
+    #[param(schema_with = words::transaction_status)]
+    status: Option<TransactionStatus>,
+    /// First day, in the reporting zone.
+    from: Option<NaiveDate>,
+    /// Last day, in the reporting zone.
+    to: Option<NaiveDate>,
+}
+
+impl FromParams for SummaryParams {
+    fn from_params(params: &Params) -> ApiResult<Self> {
+        Ok(Self {
+            mode: params.parsed("mode")?,
+            r#type: params.parsed("type")?.unwrap_or(Measure::Amount),
+            merchant_id: params.text("merchant_id")?,
+            currency: currency(params)?,
+            kind: params.parsed("kind")?,
+            status: params.parsed("status")?,
+            from: params.date("from")?,
+            to: params.date("to")?,
+        })
+    }
+}
+
+impl ListParams for SummaryParams {
+    fn check_cursor(cursor: &Cursor) -> Result<(), InvalidCursor> {
+        let (day, _) = queries::cursor_key(cursor)?;
+        if (0..=9999).contains(&day.year()) { Ok(()) } else { Err(InvalidCursor) }
+    }
+}
+
+impl SummaryParams {
+    fn query(self) -> ApiResult<SummaryQuery> {
+        if self.merchant_id.is_some() && self.status.is_some() {
+            let detail = "A merchant's totals hold all that did not fail; leave status or merchant_id out.";
+            return Err(ApiError::bad_parameter("status", detail));
+        }
+        if self.from.zip(self.to).is_some_and(|(from, to)| from > to) {
+            return Err(ApiError::bad_parameter("to", "The range ends before it begins."));
+        }
+        Ok(SummaryQuery {
+            mode: self.mode.unwrap_or(SummaryMode::Daily),
+            merchant_id: self.merchant_id,
+            currency: self.currency,
+            kind: self.kind,
+            status: self.status,
+            from: self.from,
+            to: self.to,
+        })
+    }
+}
+
+/// Sum transactions by day, week or month, the earliest period first.
+///
+/// Each currency has rows of its own; amounts of two are never added. Periods without transactions are
+/// left out, and so is what failed unless `status=failed` asks for it.
+#[utoipa::path(get, path = "/api/v1/summaries", tag = "summaries", params(SummaryParams, PageParams), responses(
+    (status = 200, description = "A page of periods", body = Listing<SummaryRow>),
+))]
+pub async fn list_summaries(
+    State(state): State<AppState>,
+    query: ListQuery<SummaryParams>,
+) -> ApiResult<Response> {
+    let measure = query.params.r#type;
+    let summary = query.params.query()?;
+    let mut conn = state.env.pool.get().await?;
+    let page = queries::list_period_totals(&mut conn, &summary, &query.page).await?;
+    Ok(Listing::of(page, |total| row(&summary, measure, total)).respond(&query.uri))
+}
+
+fn row(query: &SummaryQuery, measure: Measure, total: PeriodTotal) -> SummaryRow {
+    let last = query.mode.last_day(total.period);
+    SummaryRow {
+        key: query.mode.key(total.period),
+        from: query.from.map_or(total.period, |from| from.max(total.period)),
+        to: query.to.map_or(last, |to| to.min(last)),
+        value: match measure {
+            Measure::Amount => total.sum,
+            Measure::Count => Decimal::from(total.count),
+        },
+        currency: total.currency,
+        count: total.count,
+        sum: total.sum,
+        min: total.min,
+        max: total.max,
+    }
+}

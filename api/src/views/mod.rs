@@ -1,0 +1,10 @@
+//! JSON types, one file a domain. They are the API's contract: a column that is renamed in the database
+//! keeps its name here.
+
+pub mod accounts;
+pub mod clients;
+pub mod runs;
+pub mod summaries;
+pub mod transactions;
+pub mod uploads;
+pub mod words;

@@ -1,0 +1,181 @@
+//! Uploads and rejects as JSON.
+
+use super::{runs::ProgressView, words};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use shared::uploads::{Reject, Upload, UploadCounts, UploadKind, UploadState};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// What became of the records so far: read = inserted + updated + duplicates + conflicts + rejected.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct CountsView {
+    /// Records of the chunks that are loaded.
+    pub read: i64,
+    /// New rows.
+    pub inserted: i64,
+    /// Rows whose status (or a client's fields) moved.
+    pub updated: i64,
+    /// Rows that were there, the same.
+    pub duplicates: i64,
+    /// Rows that were there, different.
+    pub conflicts: i64,
+    /// Records that could not be read.
+    pub rejected: i64,
+    /// Chunks of the file.
+    pub chunks: i64,
+    /// Chunks that are loaded.
+    pub chunks_loaded: i64,
+}
+
+impl From<UploadCounts> for CountsView {
+    fn from(counts: UploadCounts) -> Self {
+        Self {
+            read: counts.read,
+            inserted: counts.inserted,
+            updated: counts.updated,
+            duplicates: counts.duplicates,
+            conflicts: counts.conflicts,
+            rejected: counts.rejected,
+            chunks: counts.chunks,
+            chunks_loaded: counts.chunks_loaded,
+        }
+    }
+}
+
+/// Where to go from an upload.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UploadLinks {
+    /// The upload.
+    #[serde(rename = "self")]
+    pub itself: String,
+    /// The root run of its flow, which can be cancelled and retried.
+    pub run: String,
+    /// The records that were not loaded.
+    pub rejects: String,
+    /// Its page.
+    pub page: String,
+}
+
+/// One upload.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UploadView {
+    /// Its id; ids sort by creation.
+    pub id: Uuid,
+    /// What its rows are.
+    #[schema(schema_with = words::upload_kind)]
+    pub kind: UploadKind,
+    /// The name it was sent under.
+    pub filename: String,
+    /// Its length.
+    pub size_bytes: i64,
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
+    /// How it is read.
+    pub options: serde_json::Value,
+    /// Taken in although the same file was there.
+    pub forced: bool,
+    /// Where it stands.
+    #[schema(schema_with = words::upload_state)]
+    pub state: UploadState,
+    /// The root of its flow.
+    pub run_id: Uuid,
+    /// The file's column names, once planned.
+    pub header: Option<Vec<String>>,
+    /// Field to zero-based column, once planned.
+    pub mapping: Option<serde_json::Value>,
+    /// Columns that no field takes.
+    pub ignored_columns: Vec<String>,
+    /// Records below the header, once planned.
+    pub records: Option<i64>,
+    /// What became of them so far.
+    pub counts: CountsView,
+    /// The same as a share of all.
+    pub progress: ProgressView,
+    /// Why it failed, if it did.
+    pub failure: Option<String>,
+    /// Who sent it.
+    pub created_by: String,
+    /// When.
+    pub created_at: DateTime<Utc>,
+    /// When its flow ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Where to go from here.
+    pub links: UploadLinks,
+}
+
+impl UploadView {
+    /// The view of an upload with its counts and the reason of its failure.
+    pub fn new(upload: Upload, counts: UploadCounts, failure: Option<String>) -> Self {
+        let path = format!("/api/v1/uploads/{}", upload.id);
+        Self {
+            id: upload.id.0,
+            kind: upload.kind,
+            filename: upload.filename,
+            size_bytes: upload.size_bytes,
+            sha256: hex::encode(upload.sha256),
+            options: upload.options,
+            forced: upload.forced,
+            state: upload.state,
+            run_id: upload.run_id.0,
+            header: upload.header,
+            mapping: upload.mapping,
+            ignored_columns: upload.ignored_columns,
+            records: upload.records,
+            counts: counts.into(),
+            progress: ProgressView {
+                done: counts.read,
+                total: upload.records,
+                unit: Some("records".to_owned()),
+                phase: Some(upload.state.to_string()),
+            },
+            failure,
+            created_by: upload.created_by,
+            created_at: upload.created_at,
+            finished_at: upload.finished_at,
+            links: UploadLinks {
+                run: format!("/api/v1/runs/{}", upload.run_id),
+                rejects: format!("{path}/rejects"),
+                page: format!("/ui/uploads/{}", upload.id),
+                itself: path,
+            },
+        }
+    }
+}
+
+/// What an upload request stands for.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AcceptedUpload {
+    /// True if the same file, or the same request, had been accepted before: this is that upload.
+    pub already_uploaded: bool,
+    /// The upload.
+    #[serde(flatten)]
+    pub upload: UploadView,
+}
+
+/// A record that was not loaded.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RejectView {
+    /// First line of the record, counted from 1.
+    pub line: i64,
+    /// The column at fault, if one is.
+    pub column: Option<String>,
+    /// What is wrong, for programs.
+    pub code: String,
+    /// What is wrong and how to mend it, for people.
+    pub message: String,
+    /// The record as it stood in the file; bytes that are no UTF-8 are replaced.
+    pub raw: String,
+}
+
+impl From<Reject> for RejectView {
+    fn from(reject: Reject) -> Self {
+        Self {
+            line: reject.line,
+            column: reject.column_name,
+            code: reject.code,
+            message: reject.message,
+            raw: String::from_utf8_lossy(&reject.raw).into_owned(),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Schemas of enums that are spoken as words: the document lists exactly the words that the code knows.
+
+use shared::{
+    auth::Role,
+    clients::{AccountType, RiskTolerance},
+    runs::RunState,
+    summaries::SummaryMode,
+    transactions::{TransactionKind, TransactionStatus},
+    uploads::{UploadKind, UploadState, model::UnknownClients},
+};
+use utoipa::openapi::{
+    Array,
+    schema::{ArrayBuilder, Object, ObjectBuilder, Type},
+};
+
+fn one_of(words: impl Iterator<Item = &'static str>) -> Object {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()
+}
+
+macro_rules! word_schemas {
+    ($($(#[$doc:meta])* $name:ident, $names:ident => $words:ty;)+) => {$(
+        /// Schema of one word.
+        pub fn $name() -> Object {
+            one_of(<$words>::ALL.iter().map(|word| word.as_str()))
+        }
+
+        /// Schema of several words.
+        pub fn $names() -> Array {
+            ArrayBuilder::new().items($name()).build()
+        }
+    )+};
+}
+
+word_schemas! {
+    role, roles => Role;
+    account_type, account_types => AccountType;
+    risk_tolerance, risk_tolerances => RiskTolerance;
+    run_state, run_states => RunState;
+    summary_mode, summary_modes => SummaryMode;
+    transaction_kind, transaction_kinds => TransactionKind;
+    transaction_status, transaction_statuses => TransactionStatus;
+    upload_kind, upload_kinds => UploadKind;
+    upload_state, upload_states => UploadState;
+    unknown_clients, unknown_clients_list => UnknownClients;
+}

@@ -1,0 +1,3 @@
+//! Benchmarks: `./run bench NAME`.
+
+fn main() {}

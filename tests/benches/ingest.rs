@@ -1,0 +1,113 @@
+//! `ingest`: from the POST of a file to the end of its flow, all summaries exact, against plain COPY.
+
+use crate::{
+    reference::{self, FORM_E, FORM_WIDE, Table},
+    report::Report,
+    server::Server,
+};
+use shared::synthetic::{TransactionForm, write_transactions};
+use std::{
+    fs::File,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+use tests::files::expect_everything_exact;
+
+const BENCH: &str = "ingest";
+/// Bytes of a row in service E's form.
+const ROW_BYTES: u64 = 78;
+const CHUNK_WORKERS: u32 = 2;
+
+/// Files that PostgreSQL's own user can read too.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new() -> anyhow::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))?;
+        Ok(Self(directory))
+    }
+
+    fn make(&self, rows: u64, form: TransactionForm) -> anyhow::Result<PathBuf> {
+        let path = self.0.path().join(format!("{form}-{rows}.csv"));
+        write_transactions(&mut File::create(&path)?, rows, 5, form)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644))?;
+        Ok(path)
+    }
+}
+
+/// Runs it all; `quick` proves in under a minute that it works.
+pub async fn run(report: &mut Report, quick: bool) -> anyhow::Result<()> {
+    let (rows, rounds) = if quick { (100_000, 1) } else { (1_000_000, 3) };
+    let files = Files::new()?;
+    let (narrow, wide) = (files.make(rows, TransactionForm::E)?, files.make(rows, TransactionForm::Wide)?);
+    for _ in 0..rounds {
+        narrow_round(report, &narrow, rows).await?;
+        wide_round(report, &wide, rows).await?;
+    }
+    if quick {
+        return Ok(());
+    }
+    for _ in 0..rounds {
+        rate(report, &files.make(100_000, TransactionForm::E)?, 100_000, "rows_per_s_1e5").await?;
+    }
+    rate(report, &files.make(10_000_000, TransactionForm::E)?, 10_000_000, "rows_per_s_1e7").await?;
+    large_upload(report, &files).await
+}
+
+/// Work and both references, one after the other.
+async fn narrow_round(report: &mut Report, file: &Path, rows: u64) -> anyhow::Result<()> {
+    let context = format!("{rows} rows of service E's form, {CHUNK_WORKERS} chunk workers");
+    let copy = reference::copy(file, rows, &FORM_E, Table::Indexed).await?;
+    let server = Server::start(CHUNK_WORKERS).await?;
+    let wal = wal_position(&server).await;
+    let work = server.load(file, rows).await?;
+    let wal = wal_position(&server).await - wal;
+    server.idle().await;
+    expect_everything_exact(&server.db).await;
+    let peak = (server.worker_peak_mib()?, server.api_peak_mib()?);
+    drop(server);
+    let bare = reference::copy(file, rows, &FORM_E, Table::Bare).await?;
+    report.add(BENCH, "ratio_to_copy", "ratio", "1.5", &context, copy / work);
+    report.add(BENCH, "ratio_to_bare_copy", "ratio", "–", &context, bare / work);
+    report.add(BENCH, "rows_per_s", "rows/s", "–", &context, rows as f64 / work);
+    report.add(BENCH, "wal_bytes_per_row", "bytes", "–", &context, wal / rows as f64);
+    report.add(BENCH, "worker_peak_mib", "MiB", "≤ 150", "whatever the file", peak.0);
+    report.add(BENCH, "api_peak_mib", "MiB", "≤ 100", "also while receiving 1 GB", peak.1);
+    Ok(())
+}
+
+async fn wide_round(report: &mut Report, file: &Path, rows: u64) -> anyhow::Result<()> {
+    let context = format!("{rows} rows, 13 columns, 50,000 clients, {CHUNK_WORKERS} chunk workers");
+    let copy = reference::copy(file, rows, &FORM_WIDE, Table::Indexed).await?;
+    let server = Server::start(CHUNK_WORKERS).await?;
+    let work = server.load(file, rows).await?;
+    server.idle().await;
+    expect_everything_exact(&server.db).await;
+    report.add(BENCH, "ratio_to_copy_wide", "ratio", "0.8", &context, copy / work);
+    report.add(BENCH, "worker_peak_mib", "MiB", "≤ 150", "whatever the file", server.worker_peak_mib()?);
+    Ok(())
+}
+
+async fn rate(report: &mut Report, file: &Path, rows: u64, figure: &str) -> anyhow::Result<()> {
+    let server = Server::start(CHUNK_WORKERS).await?;
+    let work = server.load(file, rows).await?;
+    let context = format!("{rows} rows of service E's form");
+    report.add(BENCH, figure, "rows/s", "flat", &context, rows as f64 / work);
+    report.add(BENCH, "worker_peak_mib", "MiB", "≤ 150", "whatever the file", server.worker_peak_mib()?);
+    Ok(())
+}
+
+/// The api's memory while it receives a gigabyte.
+async fn large_upload(report: &mut Report, files: &Files) -> anyhow::Result<()> {
+    let file = files.make((1 << 30) / ROW_BYTES, TransactionForm::E)?;
+    let server = Server::start(CHUNK_WORKERS).await?;
+    server.post(&file).await?;
+    report.add(BENCH, "api_peak_mib", "MiB", "≤ 100", "also while receiving 1 GB", server.api_peak_mib()?);
+    Ok(())
+}
+
+async fn wal_position(server: &Server) -> f64 {
+    let bytes: String = server.db.one("SELECT (pg_current_wal_lsn() - '0/0')::text", &[]).await;
+    bytes.parse().expect("a number")
+}

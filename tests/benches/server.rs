@@ -1,0 +1,134 @@
+//! Millrace as real processes, one api and one worker, on a database of its own.
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+use shared::{auth::Role, db};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+use tests::{TestDatabase, processes::Process};
+
+/// What the bench speaks to.
+pub struct Server {
+    /// The record.
+    pub db: TestDatabase,
+    api: Process,
+    worker: Process,
+    url: String,
+    token: String,
+    http: reqwest::Client,
+    // Removed last: the processes write there.
+    _data: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts both processes and waits until they are ready. `chunk_workers` chunks load at once.
+    pub async fn start(chunk_workers: u32) -> anyhow::Result<Self> {
+        let db = TestDatabase::create().await;
+        let data = tempfile::tempdir()?;
+        let listen = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let slots = chunk_workers.to_string();
+        let redis = std::env::var("REDIS_URL").context("REDIS_URL is not set: use ./run bench")?;
+        let prefix = format!("bench-{}", uuid::Uuid::new_v4().simple());
+        let environment = [
+            ("DATABASE_URL", db.url.as_str()),
+            ("REDIS_URL", &redis),
+            ("MILLRACE_REDIS_PREFIX", &prefix),
+            ("MILLRACE_DATA_DIR", data.path().to_str().context("a path")?),
+            ("MILLRACE_LISTEN", &listen),
+            ("MILLRACE_INGEST_SLOTS", &slots),
+            ("MILLRACE_LOG", "warn"),
+        ];
+        let pool = db::pool(&db.config(), "bench")?;
+        let mut conn = pool.get().await?;
+        shared::auth::create_user(&mut conn, "bench", None, tests::app::PASSWORD, Role::Admin).await?;
+        let server = Self {
+            api: Process::millrace(&["api"], &environment),
+            worker: Process::millrace(&["worker"], &environment),
+            url: format!("http://{listen}"),
+            token: String::new(),
+            http: reqwest::Client::new(),
+            db,
+            _data: data,
+        };
+        server.ready().await
+    }
+
+    async fn ready(mut self) -> anyhow::Result<Self> {
+        let body = serde_json::json!({ "username": "bench", "password": tests::app::PASSWORD });
+        let (http, url) = (&self.http, &self.url);
+        self.token = tests::eventually("the api", || async {
+            let response = http.post(format!("{url}/api/v1/token")).json(&body).send().await.ok()?;
+            response.json::<Value>().await.ok()?["access_token"].as_str().map(str::to_owned)
+        })
+        .await;
+        tests::eventually("the worker", || async {
+            let workers: i64 = self.db.one("SELECT count(*) FROM workers WHERE state = 'alive'", &[]).await;
+            (workers > 0).then_some(())
+        })
+        .await;
+        Ok(self)
+    }
+
+    /// POSTs a file, streaming; the upload.
+    pub async fn post(&self, file: &Path) -> anyhow::Result<Value> {
+        let part = reqwest::multipart::Part::file(file).await?;
+        let form = reqwest::multipart::Form::new().part("file", part);
+        let url = format!("{}/api/v1/uploads", self.url);
+        let response = self.http.post(url).bearer_auth(&self.token).multipart(form).send().await?;
+        let status = response.status();
+        let upload: Value = response.json().await?;
+        ensure!(status.as_u16() == 202, "{status}: {upload}");
+        Ok(upload)
+    }
+
+    /// Seconds from the first byte of the POST to the end of the upload's flow, checked: every row is
+    /// in, every summary exact.
+    pub async fn load(&self, file: &Path, rows: u64) -> anyhow::Result<f64> {
+        self.db.client.batch_execute("CHECKPOINT").await?;
+        let started = Instant::now();
+        let upload = self.post(file).await?;
+        let id = upload["id"].as_str().context("an id")?;
+        let url = format!("{}/api/v1/uploads/{id}", self.url);
+        let mut looks = tokio::time::interval(Duration::from_millis(20));
+        let upload = loop {
+            looks.tick().await;
+            let upload: Value = self.http.get(&url).bearer_auth(&self.token).send().await?.json().await?;
+            match upload["state"].as_str() {
+                Some("finished") => break upload,
+                Some("failed" | "cancelled") => bail!("the upload failed: {upload}"),
+                _ => {}
+            }
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        ensure!(upload["counts"]["inserted"] == rows, "not every row is in: {upload}");
+        Ok(seconds)
+    }
+
+    /// Waits until nothing runs or waits any more.
+    pub async fn idle(&self) {
+        tests::eventually("idleness", || async {
+            let busy: i64 = self.db.one("SELECT count(*) FROM runs WHERE finished_at IS NULL", &[]).await;
+            (busy == 0).then_some(())
+        })
+        .await;
+    }
+
+    /// Peak resident memory of the worker, in MiB.
+    pub fn worker_peak_mib(&self) -> anyhow::Result<f64> {
+        peak_mib(self.worker.id())
+    }
+
+    /// Peak resident memory of the api, in MiB.
+    pub fn api_peak_mib(&self) -> anyhow::Result<f64> {
+        peak_mib(self.api.id())
+    }
+}
+
+fn peak_mib(pid: u32) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).context("VmHWM")?;
+    let kib: f64 = line.split_whitespace().nth(1).context("a number")?.parse()?;
+    Ok(kib / 1024.0)
+}

@@ -3,5 +3,6 @@
 mod clients;
 mod engine;
 mod malformed;
+mod schedules;
 mod statuses;
 mod uploads;

@@ -30,6 +30,8 @@ use std::time::Duration;
 
 /// A sender that is silent for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What an upload has left when the shutdown begins.
+const STOPPING: Duration = Duration::from_secs(5);
 /// Longest text field of the form.
 const MAX_FIELD_BYTES: usize = 1024;
 /// Longest kept filename, in characters.
@@ -92,8 +94,25 @@ pub fn multipart(headers: &HeaderMap, body: Result<Multipart, MultipartRejection
     body.map_err(|error| ApiError::bad_request(format!("The form cannot be read: {}.", error.body_text())))
 }
 
-/// Receives the form and takes its file in.
+/// Receives the form and takes its file in. A sender that is not done five seconds after the shutdown
+/// began is told to come back: the process would end without removing what was written.
 pub async fn receive(
+    state: &AppState,
+    principal: &Principal,
+    form: Multipart,
+    envelope: Envelope,
+) -> ApiResult<Accepted> {
+    let stopping = async {
+        state.shutdown.cancelled().await;
+        tokio::time::sleep(STOPPING).await;
+    };
+    tokio::select! {
+        accepted = receive_form(state, principal, form, envelope) => accepted,
+        () = stopping => Err(ApiError::unavailable("server", "an upload was still arriving at the shutdown")),
+    }
+}
+
+async fn receive_form(
     state: &AppState,
     principal: &Principal,
     mut form: Multipart,

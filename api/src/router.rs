@@ -183,10 +183,138 @@ pub fn build(state: AppState) -> Router {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
+    use axum::{
+        body::Body,
+        http::{HeaderMap, Request},
+    };
+    use shared::{
+        clock::SystemClock,
+        config::{ApiConfig, DatabaseConfig},
+        db,
+        runs::{Doorbells, Environment},
+        settings::Settings,
+        storage::Storage,
+    };
+    use std::{collections::BTreeSet, sync::Arc, time::Duration};
+    use tokio_util::sync::CancellationToken;
+    use tower::Service;
 
     fn listed() -> BTreeSet<(String, String)> {
         ACCESS.iter().map(|rule| (rule.method.to_string(), rule.path.to_owned())).collect()
+    }
+
+    /// A state whose database nobody can reach.
+    fn state(directory: &std::path::Path) -> AppState {
+        let database = DatabaseConfig { url: "postgres://nobody@127.0.0.1:1/none".to_owned(), pool_size: 1 };
+        let config = ApiConfig {
+            listen: ([127, 0, 0, 1], 0).into(),
+            max_upload_bytes: 1000,
+            secure_cookies: false,
+            token_life: Duration::from_secs(60),
+        };
+        let env = Environment {
+            pool: db::pool(&database, "test").unwrap(),
+            database_url: database.url.clone(),
+            storage: Storage::directory(directory).unwrap(),
+            clock: Arc::new(SystemClock),
+            settings: Settings { zone: chrono_tz::UTC, currency: "USD".to_owned(), signing_key: vec![7; 48] },
+            doorbells: Doorbells::new(None),
+            chunk_records: 1000,
+        };
+        AppState { env: Arc::new(env), config: Arc::new(config), shutdown: CancellationToken::new() }
+    }
+
+    /// Status, headers and JSON body (null if it is none).
+    async fn ask(app: Router, request: Request<Body>) -> (StatusCode, HeaderMap, serde_json::Value) {
+        let response = app.into_service().call(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+        (parts.status, parts.headers, serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+
+    fn request(method: &str, path: &str) -> Request<Body> {
+        Request::builder().method(method).uri(path).body(Body::empty()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_error_is_a_problem_that_names_the_request() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = state(directory.path());
+        for (method, path, status) in [
+            ("GET", "/nothing/here", 404),
+            ("GET", "/api/v1/token", 405),
+            ("GET", "/api/v1/runs", 401),
+            ("POST", "/api/v1/uploads", 401),
+            ("POST", "/api/v1/token", 415),
+            ("GET", "/livez?x=1", 200),
+            ("GET", "/readyz", 503),
+        ] {
+            let (got, headers, body) = ask(build(state.clone()), request(method, path)).await;
+            assert_eq!(got.as_u16(), status, "{method} {path}");
+            if status >= 400 && path != "/readyz" {
+                assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json", "{method} {path}");
+                assert_eq!(body["status"], status, "{method} {path}");
+                assert_eq!(body["instance"], path, "{method} {path}");
+                assert_eq!(headers["x-request-id"], body["request_id"].as_str().unwrap(), "{method} {path}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn everything_in_the_access_table_is_mounted() {
+        let directory = tempfile::tempdir().unwrap();
+        let app = build(state(directory.path()));
+        for rule in ACCESS.iter().filter(|rule| !rule.path.contains("{*")) {
+            let path = rule.path.replace("{id}", "01a1f828-3a35-74a3-8cf5-57ada783babe");
+            let (status, ..) = ask(app.clone(), request(rule.method.as_str(), &path)).await;
+            assert!(status != StatusCode::NOT_FOUND, "{} {} is not mounted", rule.method, rule.path);
+            assert!(status != StatusCode::METHOD_NOT_ALLOWED, "{} {} is not mounted", rule.method, rule.path);
+            let open = status != StatusCode::UNAUTHORIZED && status != StatusCode::SEE_OTHER;
+            // `/docs` and `/` may redirect, the login needs no login.
+            assert!(rule.is_public() || !open, "{} {} answers {status} to anybody", rule.method, rule.path);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_route_that_the_table_does_not_list_cannot_be_reached() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = state(directory.path());
+        let app = Router::new()
+            .route("/secret", axum::routing::get(async || "reached"))
+            .layer(from_fn_with_state(state.clone(), auth::guard))
+            .layer(from_fn(middleware::finish))
+            .with_state(state);
+        let (status, _, body) = ask(app, request("GET", "/secret")).await;
+        assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(body["type"], "urn:millrace:problem:method-not-allowed");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_that_says_nothing_of_its_cause() {
+        async fn panics() -> &'static str {
+            panic!("secret cause")
+        }
+        let app = Router::new()
+            .route("/panics", axum::routing::get(panics))
+            .layer(CatchPanicLayer::custom(middleware::panicked))
+            .layer(from_fn(middleware::finish));
+        let (status, _, body) = ask(app, request("GET", "/panics")).await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(body["type"], "urn:millrace:problem:internal");
+        assert!(!body.to_string().contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn a_browser_without_a_session_is_sent_to_the_login() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = state(directory.path());
+        let app = Router::new()
+            .route("/ui/runs", axum::routing::get(async || "reached"))
+            .layer(from_fn_with_state(state.clone(), auth::guard))
+            .with_state(state);
+        let (status, headers, _) = ask(app, request("GET", "/ui/runs?state=failed")).await;
+        assert_eq!(status, StatusCode::SEE_OTHER);
+        assert_eq!(headers[header::LOCATION], "/ui/login?next=%2Fui%2Fruns%3Fstate%3Dfailed");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Tests through the front door, one module an area.
 
 mod clients;
+mod embedded;
 mod engine;
 mod malformed;
 mod schedules;

@@ -214,7 +214,7 @@ mod tests {
         };
         let env = Environment {
             pool: db::pool(&database, "test").unwrap(),
-            database_url: database.url.clone(),
+            load_connections: db::LoadConnections::new(database.url.clone()),
             storage: Storage::directory(directory).unwrap(),
             clock: Arc::new(SystemClock),
             settings: Settings { zone: chrono_tz::UTC, currency: "USD".to_owned(), signing_key: vec![7; 48] },

@@ -58,20 +58,25 @@ fn line(name: &str, upload: &RemoteUpload, planned: Option<(Instant, i64)>) -> S
 
 fn conclude(name: &str, upload: &RemoteUpload, took: Duration) -> anyhow::Result<Counts> {
     let counts = upload.counts;
-    say(format!(
-        "{name}: {} read = {} inserted + {} updated + {} duplicates + {} conflicts + {} rejected ({}.{} s)",
-        thousands(counts.read),
-        thousands(counts.inserted),
-        thousands(counts.updated),
-        thousands(counts.duplicates),
-        thousands(counts.conflicts),
-        thousands(counts.rejected),
-        took.as_secs(),
-        took.subsec_millis() / 100,
-    ));
-    if upload.state != UploadState::Finished {
-        let why = upload.failure.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
-        bail!("{name} is {}{why}", upload.state);
+    if counts.read > 0 || upload.state == UploadState::Finished {
+        say(format!(
+            "{name}: {} read = {} inserted + {} updated + {} duplicates + {} conflicts + {} rejected ({}.{} s)",
+            thousands(counts.read),
+            thousands(counts.inserted),
+            thousands(counts.updated),
+            thousands(counts.duplicates),
+            thousands(counts.conflicts),
+            thousands(counts.rejected),
+            took.as_secs(),
+            took.subsec_millis() / 100,
+        ));
     }
-    Ok(counts)
+    match upload.state {
+        UploadState::Finished => Ok(counts),
+        UploadState::Failed => match &upload.failure {
+            Some(why) => bail!("{name} failed: {why}"),
+            None => bail!("{name} failed; its page says why"),
+        },
+        ended => bail!("{name} was {ended}"),
+    }
 }

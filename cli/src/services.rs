@@ -71,7 +71,7 @@ impl Services {
         };
         Ok(Arc::new(Environment {
             pool,
-            database_url: db::named_url(&self.database.url, application_name),
+            load_connections: db::LoadConnections::new(db::named_url(&self.database.url, application_name)),
             storage: self.files()?,
             clock: Arc::new(SystemClock),
             settings,

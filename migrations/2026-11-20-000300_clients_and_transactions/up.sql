@@ -36,14 +36,13 @@ END $$;
 CREATE TRIGGER clients_are_kept BEFORE DELETE ON clients FOR EACH ROW EXECUTE FUNCTION clients_are_kept();
 
 -- One row for every transaction ever accepted: the id is unique across all months, which no index of
--- a partitioned table could promise. First committed wins. `pending` tells whether the status may
--- still move, and spares a look at the row when it may not.
+-- a partitioned table could promise. First committed wins. Where the transaction came from stands in
+-- its row, which client and time find. `pending` tells whether the status may still move, and spares a
+-- look at the row when it may not.
 CREATE TABLE transaction_keys (
     occurred_at     timestamptz NOT NULL,
     content_hash    bigint NOT NULL,
-    source_id       uuid,
     pending         boolean NOT NULL,
-    source          text NOT NULL,
     client_id       text COLLATE "C" NOT NULL,
     transaction_id  text COLLATE "C" NOT NULL,
     CONSTRAINT transaction_keys_pkey PRIMARY KEY (transaction_id)
@@ -54,12 +53,12 @@ CREATE TABLE transaction_keys (
 -- index covers a client's range queries; uniqueness is transaction_keys'.
 CREATE TABLE transactions (
     occurred_at     timestamptz NOT NULL,
+    source_line     integer,
     amount          numeric(20,4) NOT NULL CHECK (amount >= 0),
     account_amount  numeric(20,4),
     shares          numeric(20,4),
     price           numeric(20,4),
     source_id       uuid,
-    source_line     bigint,
     transaction_id  text COLLATE "C" NOT NULL,
     client_id       text COLLATE "C" NOT NULL,
     merchant_id     text COLLATE "C",

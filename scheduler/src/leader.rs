@@ -8,7 +8,7 @@ use shared::{config::DatabaseConfig, db};
 use std::time::Duration;
 
 /// The lock's key; the migrations' is 7241001.
-const LOCK: i64 = 7_241_002;
+const LOCK: i64 = 7_241_003;
 const BETWEEN_CHECKS: Duration = Duration::from_secs(1);
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -6,6 +6,8 @@ mod built_in;
 mod leader;
 mod tick;
 
+pub use tick::fire;
+
 use shared::{config::DatabaseConfig, db, runs::Doorbells};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;

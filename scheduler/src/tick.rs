@@ -65,7 +65,7 @@ async fn fire_until_written(
     nominal: DateTime<Utc>,
 ) {
     loop {
-        match fire(pool, schedule, nominal).await {
+        match fire_schedule(pool, schedule, nominal).await {
             Ok(fired) => {
                 if fired {
                     tracing::info!(schedule = schedule.name, %nominal, "tick");
@@ -81,9 +81,15 @@ async fn fire_until_written(
     }
 }
 
+/// Fires a built-in schedule's tick, as its leader does; false if it had been fired.
+pub async fn fire(pool: &DbPool, schedule: &str, nominal: DateTime<Utc>) -> anyhow::Result<bool> {
+    let schedule = SCHEDULES.iter().find(|known| known.name == schedule).context("no such schedule")?;
+    fire_schedule(pool, schedule, nominal).await
+}
+
 /// Writes the tick and its run in one transaction; false if it had been fired. A crash before the
 /// commit leaves neither, after it both.
-async fn fire(pool: &DbPool, schedule: &Schedule, nominal: DateTime<Utc>) -> anyhow::Result<bool> {
+async fn fire_schedule(pool: &DbPool, schedule: &Schedule, nominal: DateTime<Utc>) -> anyhow::Result<bool> {
     let mut conn = pool.get().await.context("the database does not answer")?;
     let conn: &mut AsyncPgConnection = &mut conn;
     conn.transaction(async |conn| {

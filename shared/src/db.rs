@@ -7,7 +7,10 @@ use diesel_async::{
     pooled_connection::{AsyncDieselConnectionManager, deadpool},
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-use std::time::Duration;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 /// The schema's history, compiled in.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations");
@@ -57,13 +60,48 @@ pub fn pool(config: &DatabaseConfig, application_name: &str) -> Result<DbPool, D
         .map_err(|error| DbError::Connect(error.to_string()))
 }
 
-/// A connection for a transaction with COPY, which diesel does not speak. The driver task ends with
-/// the client; dropping the client mid-transaction rolls back.
-pub async fn copy_client(url: &str) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+/// Connections for loading: diesel does not speak COPY. One that was returned after a commit is taken
+/// again; one that is dropped (an error, a cancellation) closes and rolls back.
+pub struct LoadConnections {
+    url: String,
+    idle: Mutex<Vec<tokio_postgres::Client>>,
+}
+
+impl LoadConnections {
+    /// None yet.
+    pub fn new(url: String) -> Self {
+        Self { url, idle: Mutex::default() }
+    }
+
+    /// An idle connection, or a new one that ran `session`.
+    pub async fn take(&self, session: &str) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+        let idle = self.idle().pop();
+        match idle {
+            Some(client) if !client.is_closed() => Ok(client),
+            _ => {
+                let client = connect(&self.url).await?;
+                client.batch_execute(session).await?;
+                Ok(client)
+            }
+        }
+    }
+
+    /// Takes back a connection without a transaction.
+    pub fn put_back(&self, client: tokio_postgres::Client) {
+        self.idle().push(client);
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<tokio_postgres::Client>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection outside every pool. Its driver task ends with the client.
+pub async fn connect(url: &str) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
-            tracing::debug!(%error, "a loading connection ended");
+            tracing::debug!(%error, "a connection outside the pool ended");
         }
     });
     Ok(client)

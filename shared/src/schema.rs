@@ -185,9 +185,7 @@ diesel::table! {
     transaction_keys (transaction_id) {
         occurred_at -> Timestamptz,
         content_hash -> BigInt,
-        source_id -> Nullable<Uuid>,
         pending -> Bool,
-        source -> Text,
         client_id -> Text,
         transaction_id -> Text,
     }
@@ -201,7 +199,7 @@ diesel::table! {
         shares -> Nullable<Numeric>,
         price -> Nullable<Numeric>,
         source_id -> Nullable<Uuid>,
-        source_line -> Nullable<BigInt>,
+        source_line -> Nullable<Integer>,
         transaction_id -> Text,
         client_id -> Text,
         merchant_id -> Nullable<Text>,
@@ -319,20 +317,20 @@ diesel::table! {
 }
 
 diesel::table! {
-    client_transaction_summary (client_id) {
-        client_id -> Text,
-        total_transactions -> BigInt,
-        total_spent -> Numeric,
-        total_gained -> Numeric,
-    }
-}
-
-diesel::table! {
     ticks (schedule, nominal_time) {
         schedule -> Text,
         nominal_time -> Timestamptz,
         run_id -> Nullable<Uuid>,
         fired_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    client_transaction_summary (client_id) {
+        client_id -> Text,
+        total_transactions -> BigInt,
+        total_spent -> Numeric,
+        total_gained -> Numeric,
     }
 }
 
@@ -359,6 +357,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     merchant_days,
     client_totals,
     client_failures,
-    client_transaction_summary,
     ticks,
+    client_transaction_summary,
 );

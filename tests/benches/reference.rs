@@ -80,7 +80,8 @@ pub async fn copy(file: &Path, rows: u64, columns: &Columns, table: Table) -> an
             ))
             .await?;
     }
-    client.batch_execute("VACUUM ANALYZE known_clients; CHECKPOINT").await?;
+    client.batch_execute("VACUUM ANALYZE known_clients").await?;
+    client.batch_execute("CHECKPOINT").await?;
     let started = Instant::now();
     client.batch_execute(&copy).await?;
     let seconds = started.elapsed().as_secs_f64();

@@ -397,7 +397,7 @@ async fn a_silent_workers_runs_are_taken_over_and_its_connections_ended() {
     // A worker that claims and then says nothing any more; it even holds a lock.
     let silent = WorkerId::generate();
     let url = shared::db::named_url(&app.db.url, &silent.to_string());
-    let zombie = shared::db::copy_client(&url).await.unwrap();
+    let zombie = shared::db::connect(&url).await.unwrap();
     let id = RunId::generate();
     zombie
         .batch_execute(&format!(

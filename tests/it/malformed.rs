@@ -78,7 +78,7 @@ async fn line_ends_byte_order_marks_blank_lines_and_quotes_do_not_matter() {
     let line: i64 = app.db.one("SELECT line FROM upload_rejects WHERE upload_id = $1", &[&id]).await;
     assert_eq!(line, 4);
     assert_eq!(
-        app.db.one::<i64>("SELECT source_line FROM transactions WHERE transaction_id = 'q3'", &[]).await,
+        app.db.one::<i32>("SELECT source_line FROM transactions WHERE transaction_id = 'q3'", &[]).await,
         7
     );
 }

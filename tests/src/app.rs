@@ -95,7 +95,7 @@ impl App {
         let settings = Settings::load(&mut *pool.get().await.expect("a connection")).await.expect("settings");
         let env = Arc::new(Environment {
             pool,
-            database_url: db.url.clone(),
+            load_connections: db::LoadConnections::new(db.url.clone()),
             storage: Storage::directory(&directory.path().join("files")).expect("storage"),
             clock: Arc::new(SystemClock),
             settings,

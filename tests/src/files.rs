@@ -55,8 +55,8 @@ pub const SUMMARIES_AGREE: &[&str] = &[
      (TABLE kept EXCEPT TABLE raw) UNION ALL (TABLE raw EXCEPT TABLE kept)",
     "SELECT k.transaction_id FROM transaction_keys k FULL JOIN transactions t USING (transaction_id)
      WHERE k.transaction_id IS NULL OR t.transaction_id IS NULL
-        OR (k.occurred_at, k.client_id, k.source, k.source_id, k.pending)
-           IS DISTINCT FROM (t.occurred_at, t.client_id, t.source, t.source_id, t.status = 'pending')",
+        OR (k.occurred_at, k.client_id, k.pending)
+           IS DISTINCT FROM (t.occurred_at, t.client_id, t.status = 'pending')",
     "SELECT transaction_id FROM transactions GROUP BY 1 HAVING count(*) > 1",
     "SELECT t.transaction_id FROM transactions t LEFT JOIN clients c USING (client_id) WHERE c.client_id IS NULL",
     "SELECT upload_id FROM upload_chunks WHERE loaded_at IS NOT NULL

@@ -48,6 +48,11 @@ impl Process {
         rustix::process::kill_process(pid, signal).expect("the signal is sent");
     }
 
+    /// Whether it ended well; `None` while it runs.
+    pub fn ended(&mut self) -> Option<bool> {
+        self.0.try_wait().expect("its state").map(|status| status.success())
+    }
+
     /// SIGTERM, and waits for its end; whether it ended well.
     pub fn stop(&mut self) -> bool {
         self.signal(rustix::process::Signal::TERM);

@@ -3,7 +3,7 @@
 use crate::{WorkerSetup, doorbell, liveness, slots};
 use shared::{
     config::DatabaseConfig,
-    db,
+    db::{self, LoadConnections},
     ids::{ClaimToken, RunId, WorkerId},
     runs::{Doorbells, Environment, Queue, queries, registry::Kind},
     settings::Settings,
@@ -115,7 +115,7 @@ async fn begin(setup: &WorkerSetup, shutdown: &CancellationToken) -> anyhow::Res
     };
     let env = Environment {
         pool,
-        database_url: db::named_url(&setup.database.url, &id.to_string()),
+        load_connections: LoadConnections::new(db::named_url(&setup.database.url, &id.to_string())),
         storage: setup.storage.clone(),
         clock: setup.clock.clone(),
         settings,

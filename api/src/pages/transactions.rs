@@ -61,7 +61,7 @@ impl TransactionLine {
             amount: Money::new(row.amount, &row.currency),
             badge: row.status.into(),
             source: match row.source_line {
-                Some(line) if upload.is_some() => format!("line {}", fmt::count(line)),
+                Some(line) if upload.is_some() => format!("line {}", fmt::count(i64::from(line))),
                 _ => row.source.clone(),
             },
             source_href: upload.map(|upload| format!("/ui/uploads/{upload}")),

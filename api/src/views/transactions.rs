@@ -46,7 +46,7 @@ pub struct TransactionView {
     /// The upload or trade.
     pub source_id: Option<Uuid>,
     /// Line in the upload's file.
-    pub source_line: Option<i64>,
+    pub source_line: Option<i32>,
 }
 
 impl From<Transaction> for TransactionView {

@@ -58,6 +58,8 @@ async fn load_sample(args: &Demo, running: &Running) -> anyhow::Result<()> {
         path.file_name().map_or_else(|| "sample".to_owned(), |name| name.to_string_lossy().into_owned());
     let client = client(running).await?;
     let accepted = client.upload(&path, UploadKind::Transactions).await?;
+    // The server has a copy of its own; one that stays is overwritten by the next demo.
+    let _ = std::fs::remove_file(&path);
     if accepted.already_uploaded {
         say(format!("{name} was loaded by an earlier demo, so nothing is added; these are its counts:"));
     }

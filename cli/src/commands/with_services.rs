@@ -16,7 +16,8 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 /// Runs a command with DATABASE_URL and REDIS_URL of private, throw-away servers. The command also
-/// finds MILLRACE_POSTGRES_PID and MILLRACE_REDIS_PID, for tests that stop a server.
+/// finds MILLRACE_BIN (this executable), MILLRACE_DATA_DIR (a fresh directory), and, for tests that stop
+/// a server, MILLRACE_POSTGRES_PID and MILLRACE_REDIS_PID.
 #[derive(Debug, Args)]
 pub struct WithServices {
     /// Servers as the embedded default has them: everything synced to disk.
@@ -80,7 +81,7 @@ async fn run(
     let program = &command[0];
     let mut process = tokio::process::Command::new(program);
     process.args(&command[1..]).env("DATABASE_URL", database).env("REDIS_URL", redis);
-    process.env("MILLRACE_DATA_DIR", directory);
+    process.env("MILLRACE_DATA_DIR", directory.join("data")).env("MILLRACE_BIN", std::env::current_exe()?);
     let (postgres_pid, redis_pid) = servers.pids();
     for (name, pid) in [("MILLRACE_POSTGRES_PID", postgres_pid), ("MILLRACE_REDIS_PID", redis_pid)] {
         process.env(name, pid.unwrap_or_default().to_string());

@@ -152,7 +152,13 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
         .read(true)
         .mode(0o600)
         .open(&path)
-        .with_context(|| format!("cannot open the lock file {}", path.display()))?;
+        .with_context(|| {
+            format!(
+                "cannot open the lock file {}; run as its owner, or choose another directory with \
+                 MILLRACE_DATA_DIR",
+                path.display()
+            )
+        })?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => {

@@ -75,7 +75,7 @@ impl Postgres {
         let started = Instant::now();
         let mut told = false;
         loop {
-            let client = match shared::db::copy_client(&url(&place.socket_dir, "postgres")).await {
+            let client = match shared::db::connect(&url(&place.socket_dir, "postgres")).await {
                 Ok(client) => client,
                 Err(error) => {
                     if let Some(status) = self.child.try_wait()? {

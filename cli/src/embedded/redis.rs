@@ -35,8 +35,10 @@ impl Redis {
         let data = place.servers_dir.join("redis");
         if let Err(error) = Self::start_on(place, binary, &data, slot).await {
             let aside = place.servers_dir.join("redis.unreadable");
-            *slot = None;
-            tracing::warn!(%error, "Redis did not start");
+            if let Some(mut server) = slot.take() {
+                server.stop().await;
+            }
+            tracing::debug!(%error, "Redis did not start");
             remark(format!(
                 "Redis could not use its files; they are now in {} and it starts afresh (nothing is lost: the \
                  record is in PostgreSQL).",

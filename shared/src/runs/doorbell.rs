@@ -41,7 +41,7 @@ pub async fn connect(config: &RedisConfig) -> Result<ConnectionManager, redis::R
 /// something that kills healthy workers.
 pub fn apalis_config(config: &RedisConfig, queue: Queue) -> Config {
     Config::default()
-        .queue(&queue_name(config, queue))
+        .queue(queue_name(config, queue))
         .batch_size(1)
         .lock_tasks(false)
         .emit_events(false)

@@ -8,7 +8,7 @@
 use super::{doorbell::Doorbells, error::RunError};
 use crate::{
     clock::Clock,
-    db::{DbConnection, DbPool},
+    db::{DbConnection, DbPool, LoadConnections},
     ids::{ClaimToken, RunId},
     settings::Settings,
     storage::Storage,
@@ -168,8 +168,8 @@ impl From<RunError> for JobError {
 pub struct Environment {
     /// Pooled connections.
     pub pool: DbPool,
-    /// For connections outside the pool (COPY); carries the worker's id as application_name.
-    pub database_url: String,
+    /// Connections for COPY.
+    pub load_connections: LoadConnections,
     /// Uploaded files.
     pub storage: Storage,
     /// The time.

@@ -3,10 +3,13 @@
 
 use crate::money::UNITS;
 use bytes::{BufMut, Bytes, BytesMut};
+use ethnum::U256;
 use futures::SinkExt;
 use std::pin::Pin;
 use tokio_postgres::{CopyInSink, Error, Transaction};
 
+/// The same, in days.
+const POSTGRES_EPOCH_DAYS: i32 = 10_957;
 /// Bytes collected before they are sent.
 const FLUSH_BYTES: usize = 128 << 10;
 /// 1970-01-01 as PostgreSQL counts, from 2000-01-01.
@@ -93,27 +96,45 @@ impl CopyWriter {
         self.bigint(micros - POSTGRES_EPOCH_US);
     }
 
-    /// numeric with four decimals, from units that are not negative.
+    /// date, from days since 1970.
+    pub fn day(&mut self, day: i32) {
+        self.integer(day - POSTGRES_EPOCH_DAYS);
+    }
+
+    /// numeric with four decimals.
     pub fn units(&mut self, units: i128) {
-        // Base 10,000, most significant first: the last digit is just the four decimals.
-        let mut digits = [0u16; 10];
-        let (mut first, mut rest) = (digits.len(), units.unsigned_abs());
+        // Base 10,000, least significant first: the first digit is just the four decimals.
+        let mut digits = [0u16; 20];
+        let (mut count, mut rest) = (0, units.unsigned_abs());
         while rest > 0 {
-            first -= 1;
-            digits[first] = (rest % UNITS.unsigned_abs()) as u16;
+            digits[count] = (rest % UNITS.unsigned_abs()) as u16;
             rest /= UNITS.unsigned_abs();
+            count += 1;
         }
-        let mut last = digits.len();
-        while last > first && digits[last - 1] == 0 {
-            last -= 1;
+        self.numeric(&digits[..count], 1, units < 0);
+    }
+
+    /// numeric with eight decimals, from a sum of squared units.
+    pub fn squared_units(&mut self, mut rest: U256) {
+        let (base, mut digits, mut count) = (U256::from(UNITS.unsigned_abs()), [0u16; 20], 0);
+        while rest > 0 {
+            digits[count] = (rest % base).as_u16();
+            rest /= base;
+            count += 1;
         }
-        let count = last - first;
+        self.numeric(&digits[..count], 2, false);
+    }
+
+    /// numeric, from digits of base 10,000, least significant first, `decimals` of them after the point.
+    fn numeric(&mut self, digits: &[u16], decimals: i16, negative: bool) {
+        let zeros = digits.iter().take_while(|&&digit| digit == 0).count();
+        let count = digits.len() - zeros;
         self.buffer.put_i32(8 + 2 * count as i32);
         self.buffer.put_i16(count as i16);
-        self.buffer.put_i16(digits.len() as i16 - 2 - first as i16);
-        self.buffer.put_u16(if units < 0 { 0x4000 } else { 0 });
-        self.buffer.put_u16(4);
-        digits[first..last].iter().for_each(|&digit| self.buffer.put_u16(digit));
+        self.buffer.put_i16(digits.len() as i16 - 1 - decimals);
+        self.buffer.put_u16(if negative { 0x4000 } else { 0 });
+        self.buffer.put_u16(4 * decimals.unsigned_abs());
+        digits[zeros..].iter().rev().for_each(|&digit| self.buffer.put_u16(digit));
     }
 
     /// numeric with four decimals, or NULL.

@@ -13,7 +13,7 @@ use crate::money::units_to_text;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use std::sync::Arc;
-use tokio_postgres::Transaction;
+use tokio_postgres::{Transaction, error::SqlState};
 
 /// Where rows come from.
 #[derive(Debug, Clone, Copy)]
@@ -107,6 +107,14 @@ impl Prepared {
         clients
     }
 
+    /// The row with an id.
+    fn find(&self, id: &str) -> Option<u32> {
+        let found = self
+            .by_id
+            .binary_search_by(|&row| self.row(row).transaction_id.of(&self.batch.text).cmp(id.as_bytes()));
+        found.ok().map(|at| self.by_id[at])
+    }
+
     pub(super) fn row(&self, row: u32) -> &Row {
         &self.batch.rows[row as usize]
     }
@@ -171,10 +179,10 @@ pub async fn load(
     if prepared.by_id.is_empty() {
         return Ok(loaded);
     }
-    let registered = register_keys(transaction, prepared, source).await?;
     let mut new = vec![true; prepared.batch.rows.len()];
     let mut moved = Vec::new();
-    if registered < prepared.by_id.len() as u64 {
+    if !register_new_keys(transaction, prepared).await? {
+        register_keys(transaction, prepared).await?;
         moved = classify(transaction, prepared, &mut new, &mut loaded).await?;
     }
     let fresh: Vec<u32> = prepared.by_place.iter().copied().filter(|&row| new[row as usize]).collect();
@@ -187,47 +195,59 @@ pub async fn load(
     Ok(loaded)
 }
 
-/// Registers the batch's ids; returns how many were new. A concurrent load of the same id waits here
-/// for the other's commit.
+/// Registers the batch's ids if all of them are new, which is usual, by copying them straight into the
+/// registry; else takes that back and returns false. A concurrent load of the same id is awaited here.
+async fn register_new_keys(
+    transaction: &Transaction<'_>,
+    prepared: &Prepared,
+) -> Result<bool, tokio_postgres::Error> {
+    transaction.batch_execute("SAVEPOINT keys").await?;
+    match copy_keys(transaction, prepared, "transaction_keys").await {
+        Ok(()) => transaction.batch_execute("RELEASE keys").await.map(|()| true),
+        Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+            transaction.batch_execute("ROLLBACK TO keys").await.map(|()| false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Registers those of the batch's ids that are new. A concurrent load of the same id is awaited here.
 async fn register_keys(
     transaction: &Transaction<'_>,
     prepared: &Prepared,
-    source: Source,
-) -> Result<u64, tokio_postgres::Error> {
-    transaction
-        .batch_execute(
-            "CREATE TEMP TABLE incoming (LIKE transaction_keys, row integer NOT NULL) ON COMMIT DROP",
-        )
-        .await?;
-    let mut copy = CopyWriter::begin(
-        transaction,
-        "COPY incoming (occurred_at, content_hash, source_id, pending, source, client_id, transaction_id, row)
-         FROM STDIN BINARY",
-    )
-    .await?;
-    let all = &prepared.batch.text;
-    for &index in &prepared.by_id {
-        let row = prepared.row(index);
-        copy.row(8).await?;
-        copy.instant(row.occurred_us);
-        copy.bigint(row.content_hash);
-        copy.uuid(source.id);
-        copy.boolean(row.status == TransactionStatus::Pending);
-        copy.bytes(source.name.as_bytes());
-        copy.bytes(row.client_id.of(all));
-        copy.bytes(row.transaction_id.of(all));
-        copy.integer(index as i32);
-    }
-    copy.finish().await?;
+) -> Result<(), tokio_postgres::Error> {
+    copy_keys(transaction, prepared, "incoming_keys").await?;
     // A temporary table is read in the order of writing, which is the order of the ids.
     transaction
         .execute(
-            "INSERT INTO transaction_keys
-             SELECT occurred_at, content_hash, source_id, pending, source, client_id, transaction_id
-             FROM incoming ON CONFLICT (transaction_id) DO NOTHING",
+            "INSERT INTO transaction_keys SELECT * FROM incoming_keys ON CONFLICT (transaction_id) DO NOTHING",
             &[],
         )
-        .await
+        .await?;
+    Ok(())
+}
+
+async fn copy_keys(
+    transaction: &Transaction<'_>,
+    prepared: &Prepared,
+    table: &str,
+) -> Result<(), tokio_postgres::Error> {
+    let statement = format!(
+        "COPY {table} (occurred_at, content_hash, pending, client_id, transaction_id) FROM STDIN BINARY"
+    );
+    let mut copy = CopyWriter::begin(transaction, &statement).await?;
+    let all = &prepared.batch.text;
+    for &index in &prepared.by_id {
+        let row = prepared.row(index);
+        copy.row(5).await?;
+        copy.instant(row.occurred_us);
+        copy.bigint(row.content_hash);
+        copy.boolean(row.status == TransactionStatus::Pending);
+        copy.bytes(row.client_id.of(all));
+        copy.bytes(row.transaction_id.of(all));
+    }
+    copy.finish().await?;
+    Ok(())
 }
 
 /// Tells the rows whose ids were registered before: duplicates, conflicts, and those whose status may
@@ -241,15 +261,15 @@ async fn classify(
     // What this transaction registered itself carries its own transaction id.
     let known = transaction
         .query(
-            "SELECT i.row, k.content_hash = i.content_hash AS same, k.pending AND NOT i.pending AS moves
-             FROM incoming i JOIN transaction_keys k USING (transaction_id)
+            "SELECT i.transaction_id, k.content_hash = i.content_hash, k.pending AND NOT i.pending
+             FROM incoming_keys i JOIN transaction_keys k USING (transaction_id)
              WHERE k.xmin <> pg_current_xact_id()::xid",
             &[],
         )
         .await?;
     let (mut moves, mut conflicts) = (Vec::new(), Vec::new());
     for row in known {
-        let index = row.get::<_, i32>(0) as u32;
+        let Some(index) = prepared.find(row.get(0)) else { continue };
         new[index as usize] = false;
         match (row.get(1), row.get(2)) {
             (false, _) => conflicts.push(index),
@@ -270,38 +290,24 @@ async fn name_conflicts(
 ) -> Result<Vec<Conflict>, tokio_postgres::Error> {
     let mut named = Vec::with_capacity(conflicts.len());
     for part in conflicts.chunks(1000) {
-        let rows: Vec<i32> = part.iter().map(|&row| row as i32).collect();
-        // Bounds let the planner see which months can be meant.
-        let versions = transaction
-            .query(
-                "WITH keys AS (
-                     SELECT i.row, k.* FROM incoming i JOIN transaction_keys k USING (transaction_id)
-                     WHERE i.row = ANY ($1))
-                 SELECT k.row, k.transaction_id, t.amount::text, t.currency, t.kind, k.client_id, k.occurred_at,
-                        k.source, t.source_line, u.filename
-                 FROM keys k
-                 LEFT JOIN LATERAL (SELECT * FROM transactions t WHERE t.client_id = k.client_id
-                     AND t.occurred_at = k.occurred_at AND t.transaction_id = k.transaction_id) t ON true
-                 LEFT JOIN uploads u ON u.id = k.source_id",
-                &[&rows],
-            )
-            .await?;
+        let ids: Vec<&str> =
+            part.iter().map(|&row| text(prepared.row(row).transaction_id.of(&prepared.batch.text))).collect();
+        let versions = transaction.query(include_str!("versions.sql"), &[&ids]).await?;
         for version_row in versions {
-            let row = version_row.get::<_, i32>(0) as usize;
-            let place = match (version_row.get::<_, Option<String>>(9), version_row.get::<_, Option<i64>>(8))
-            {
+            let id: &str = version_row.get(0);
+            let Some(row) = prepared.find(id).map(|row| row as usize) else { continue };
+            let place = match (version_row.get::<_, Option<&str>>(8), version_row.get::<_, Option<i32>>(7)) {
                 (Some(file), Some(line)) => format!("{file:?}, line {line}"),
-                _ => version_row.get::<_, String>(7),
+                _ => version_row.get::<_, Option<&str>>(6).unwrap_or("?").to_owned(),
             };
             let there = version(
+                version_row.get::<_, Option<&str>>(1).unwrap_or("?"),
                 version_row.get::<_, Option<&str>>(2).unwrap_or("?"),
                 version_row.get::<_, Option<&str>>(3).unwrap_or("?"),
-                version_row.get::<_, Option<&str>>(4).unwrap_or("?"),
+                version_row.get(4),
                 version_row.get(5),
-                version_row.get(6),
             );
             let here = described(&prepared.batch, &prepared.batch.rows[row]);
-            let id: &str = version_row.get(1);
             let message = format!(
                 "transaction {id} is already recorded with another content: recorded {there} (from {place}); here {here}"
             );
@@ -337,7 +343,7 @@ async fn copy_rows(
         copy.optional_units(row.shares);
         copy.optional_units(row.price);
         copy.uuid(source.id);
-        copy.bigint(row.line);
+        copy.integer(i32::try_from(row.line).unwrap_or(i32::MAX));
         copy.bytes(row.transaction_id.of(all));
         copy.bytes(row.client_id.of(all));
         copy.optional_bytes(optional(row.merchant_id));

@@ -68,5 +68,5 @@ pub struct Transaction {
     /// The upload or trade.
     pub source_id: Option<uuid::Uuid>,
     /// Line in the upload's file.
-    pub source_line: Option<i64>,
+    pub source_line: Option<i32>,
 }

@@ -4,6 +4,9 @@
 use chrono::NaiveDate;
 use tokio_postgres::{Client, Error};
 
+/// How a loading connection begins.
+pub const SESSION: &str = include_str!("session.sql");
+
 /// Makes the partitions that are missing. Attaching one blocks nobody.
 pub async fn ensure_months(client: &Client, months: &[NaiveDate]) -> Result<(), Error> {
     let missing = client

@@ -3,6 +3,7 @@
 //! computed again from the rows: minima and maxima cannot be subtracted.
 
 use super::{
+    copy::CopyWriter,
     instant::{date_of, day_of},
     load::{Prepared, text},
     model::{TransactionKind, TransactionStatus},
@@ -168,7 +169,7 @@ fn add_to_client<'a>(clients: &mut Vec<(ClientKey<'a>, ClientSums)>, key: Client
 }
 
 fn merged<'a>(mut clients: Vec<(ClientKey<'a>, ClientSums)>) -> Vec<(ClientKey<'a>, ClientSums)> {
-    clients.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    clients.sort_unstable_by_key(|(key, _)| *key);
     clients.dedup_by(|(later, more), (earlier, totals)| {
         if later != earlier {
             return false;
@@ -212,6 +213,14 @@ fn instant(micros: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(micros).unwrap_or_default()
 }
 
+/// Writes count, sum, min and max.
+fn write_sums(copy: &mut CopyWriter, sums: &Sums) {
+    copy.bigint(sums.count);
+    copy.units(sums.sum);
+    copy.units(sums.min);
+    copy.units(sums.max);
+}
+
 async fn add_to_merchants(
     transaction: &Transaction<'_>,
     additions: &[(MerchantKey<'_>, Sums)],
@@ -219,23 +228,18 @@ async fn add_to_merchants(
     if additions.is_empty() {
         return Ok(());
     }
-    let merchants: Vec<&str> = additions.iter().map(|(key, _)| key.0).collect();
-    let days: Vec<NaiveDate> = additions.iter().map(|(key, _)| date_of(key.1)).collect();
-    let currencies: Vec<&str> = additions.iter().map(|(key, _)| text(&key.2)).collect();
-    let kinds: Vec<&str> = additions.iter().map(|(key, _)| key.3).collect();
-    let sums = SumColumns::of(additions.iter().map(|(_, sums)| sums));
-    transaction
-        .execute(
-            "INSERT INTO merchant_days AS t (merchant_id, day, currency, kind, count, sum, min, max)
-             SELECT m, d, c, k, n, s::numeric, lo::numeric, hi::numeric
-             FROM unnest($1::text[], $2::date[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[])
-                  AS a (m, d, c, k, n, s, lo, hi)
-             ON CONFLICT (merchant_id, day, currency, kind) DO UPDATE SET
-                 count = t.count + excluded.count, sum = t.sum + excluded.sum,
-                 min = least(t.min, excluded.min), max = greatest(t.max, excluded.max)",
-            &[&merchants, &days, &currencies, &kinds, &sums.count, &sums.sum, &sums.min, &sums.max],
-        )
-        .await?;
+    let statement = "COPY incoming_merchant_days (merchant_id, day, currency, kind, count, sum, min, max) FROM STDIN BINARY";
+    let mut copy = CopyWriter::begin(transaction, statement).await?;
+    for ((merchant, day, currency, kind), sums) in additions {
+        copy.row(8).await?;
+        copy.bytes(merchant.as_bytes());
+        copy.day(*day);
+        copy.bytes(currency);
+        copy.bytes(kind.as_bytes());
+        write_sums(&mut copy, sums);
+    }
+    copy.finish().await?;
+    transaction.execute(include_str!("add_merchant_days.sql"), &[]).await?;
     Ok(())
 }
 
@@ -246,44 +250,23 @@ async fn add_to_clients(
     if additions.is_empty() {
         return Ok(());
     }
-    let clients: Vec<&str> = additions.iter().map(|(key, _)| key.0).collect();
-    let currencies: Vec<&str> = additions.iter().map(|(key, _)| text(&key.1)).collect();
-    let sums = SumColumns::of(additions.iter().map(|(_, totals)| &totals.sums));
-    let spent: Vec<String> = additions.iter().map(|(_, totals)| units_to_text(totals.spent)).collect();
-    // Units squared are hundred-millionths.
-    let squares: Vec<String> = additions.iter().map(|(_, totals)| totals.squares.to_string()).collect();
-    let first: Vec<DateTime<Utc>> = additions.iter().map(|(_, totals)| instant(totals.first_us)).collect();
-    let last: Vec<DateTime<Utc>> = additions.iter().map(|(_, totals)| instant(totals.last_us)).collect();
-    transaction
-        .execute(
-            "INSERT INTO client_totals AS t
-                 (client_id, currency, count, sum, min, max, spent, gained, sum_squares, first_at, last_at)
-             SELECT id, c, n, s::numeric, lo::numeric, hi::numeric, sp::numeric, s::numeric - sp::numeric,
-                    sq::numeric * 0.00000001, f, l
-             FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[],
-                         $8::text[], $9::timestamptz[], $10::timestamptz[])
-                  AS a (id, c, n, s, lo, hi, sp, sq, f, l)
-             ON CONFLICT (client_id, currency) DO UPDATE SET
-                 count = t.count + excluded.count, sum = t.sum + excluded.sum,
-                 min = least(t.min, excluded.min), max = greatest(t.max, excluded.max),
-                 spent = t.spent + excluded.spent, gained = t.gained + excluded.gained,
-                 sum_squares = t.sum_squares + excluded.sum_squares,
-                 first_at = least(t.first_at, excluded.first_at),
-                 last_at = greatest(t.last_at, excluded.last_at)",
-            &[
-                &clients,
-                &currencies,
-                &sums.count,
-                &sums.sum,
-                &sums.min,
-                &sums.max,
-                &spent,
-                &squares,
-                &first,
-                &last,
-            ],
-        )
-        .await?;
+    let statement =
+        "COPY incoming_client_totals (client_id, currency, first_at, last_at, spent, gained, sum_squares,
+        count, sum, min, max) FROM STDIN BINARY";
+    let mut copy = CopyWriter::begin(transaction, statement).await?;
+    for ((client, currency), totals) in additions {
+        copy.row(11).await?;
+        copy.bytes(client.as_bytes());
+        copy.bytes(currency);
+        copy.instant(totals.first_us);
+        copy.instant(totals.last_us);
+        copy.units(totals.spent);
+        copy.units(totals.sums.sum - totals.spent);
+        copy.squared_units(totals.squares);
+        write_sums(&mut copy, &totals.sums);
+    }
+    copy.finish().await?;
+    transaction.execute(include_str!("add_client_totals.sql"), &[]).await?;
     Ok(())
 }
 

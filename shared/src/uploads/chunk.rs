@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     clients::{self, parse::ClientBatch},
-    db,
     runs::{Finished, JobError, RunContext},
     transactions::{
         copy::CopyWriter,
@@ -44,11 +43,9 @@ struct Counts {
     conflicts: Vec<BadRecord>,
 }
 
-/// A connection for COPY that carries the process's name.
+/// A connection for loading.
 pub(super) async fn connect(context: &RunContext) -> Result<Client, JobError> {
-    let client = db::copy_client(&context.env.database_url).await.map_err(JobError::retry)?;
-    client.batch_execute("SET lock_timeout = '60s'; SET jit = off").await.map_err(JobError::retry)?;
-    Ok(client)
+    context.env.load_connections.take(prerequisites::SESSION).await.map_err(JobError::retry)
 }
 
 /// The handler of [`IngestChunk`].
@@ -66,7 +63,10 @@ pub(super) async fn ingest(job: IngestChunk, context: RunContext) -> Result<Fini
             return Err(JobError::Cancelled);
         }
         match commit(&context, &mut client, &upload, &chunk, &rows, &rejects).await {
-            Ok(finished) => return Ok(finished),
+            Ok(finished) => {
+                context.env.load_connections.put_back(client);
+                return Ok(finished);
+            }
             Err(error) if attempt < CONTENTION_RETRIES && is_contention(&error) => {
                 tracing::info!(%error, attempt, "another load was in the way; trying again");
             }

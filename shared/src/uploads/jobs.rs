@@ -126,7 +126,9 @@ async fn make_months(context: &RunContext, upload: &Upload, plan: &Plan) -> Resu
              upload it again with allow_many_months; if not, check the column that holds the time."
         )));
     }
-    crate::transactions::prerequisites::ensure_months(&client, &months).await.map_err(JobError::retry)
+    crate::transactions::prerequisites::ensure_months(&client, &months).await.map_err(JobError::retry)?;
+    context.env.load_connections.put_back(client);
+    Ok(())
 }
 
 /// Writes the chunks and their runs and closes the planning, in one transaction.

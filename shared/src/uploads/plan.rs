@@ -259,10 +259,9 @@ impl Planner {
         }
         let [y1, y2, y3, y4, m1, m2] = digits;
         let (year, month) = (y1 * 1000 + y2 * 100 + y3 * 10 + y4, m1 * 10 + m2);
-        if (1970..=9998).contains(&year) && (1..=12).contains(&month) {
-            if let Some(plan) = &mut self.plan {
-                plan.months.insert(year * 12 + month - 1);
-            }
+        let in_calendar = (1970..=9998).contains(&year) && (1..=12).contains(&month);
+        if let (true, Some(plan)) = (in_calendar, &mut self.plan) {
+            plan.months.insert(year * 12 + month - 1);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! handler takes a [`Shell`] and hands it to its template as `shell`.
 
 use super::{
-    address, assets,
+    assets,
     pieces::{Action, Confirm, Icon, Id, Time, icon},
 };
 use crate::{
@@ -194,7 +194,7 @@ impl FromRequestParts<AppState> for Shell {
             }),
             theme: theme(&parts.headers),
             section: if section.is_empty() { "overview".to_owned() } else { section.to_owned() },
-            here: address::local(parts.uri.path_and_query().map(|here| here.as_str())),
+            here: parts.uri.to_string(),
             notice: notice(&parts.uri),
             now: state.env.clock.now(),
             zone: state.env.settings.zone,

@@ -40,6 +40,7 @@ impl Report {
         context: &str,
         value: f64,
     ) {
+        progress(&format!("{bench} {name}: {} {unit}", shown(value)));
         match self.0.iter_mut().find(|figure| figure.bench == bench && figure.name == name) {
             Some(figure) => figure.values.push(value),
             None => self.0.push(Figure {
@@ -103,6 +104,12 @@ impl Report {
         );
         std::fs::write(path, text)
     }
+}
+
+/// So that somebody who waits sees it go on.
+#[expect(clippy::print_stderr, reason = "figures go to stdout, progress beside them")]
+fn progress(line: &str) {
+    eprintln!("{line}");
 }
 
 fn rounded(value: f64) -> f64 {

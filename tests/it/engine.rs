@@ -103,7 +103,7 @@ async fn put(app: &App, orders: &[&str]) -> RunId {
 }
 
 async fn find(app: &App, id: RunId) -> shared::runs::Run {
-    queries::find_run(&mut *app.env.pool.get().await.unwrap(), id).await.unwrap().unwrap()
+    queries::find_run(&mut app.env.pool.get().await.unwrap(), id).await.unwrap().unwrap()
 }
 
 async fn until(app: &App, id: RunId, state: RunState) -> shared::runs::Run {
@@ -115,7 +115,7 @@ async fn until(app: &App, id: RunId, state: RunState) -> shared::runs::Run {
 }
 
 async fn outcomes(app: &App, id: RunId) -> Vec<String> {
-    let attempts = queries::attempts(&mut *app.env.pool.get().await.unwrap(), id).await.unwrap();
+    let attempts = queries::attempts(&mut app.env.pool.get().await.unwrap(), id).await.unwrap();
     attempts.into_iter().map(|attempt| attempt.outcome.unwrap_or_else(|| "open".to_owned())).collect()
 }
 
@@ -168,7 +168,7 @@ async fn every_attempt_is_kept_and_the_last_failure_discards() {
     assert_eq!(outcomes(&app, badly).await, ["error", "error", "error"]);
     assert_eq!(run.error.as_deref(), Some("not yet \u{fffd} 42"));
     assert_eq!(run.fingerprint.as_deref(), Some("obey: not yet #"));
-    let attempts = queries::attempts(&mut *app.env.pool.get().await.unwrap(), badly).await.unwrap();
+    let attempts = queries::attempts(&mut app.env.pool.get().await.unwrap(), badly).await.unwrap();
     assert_eq!(attempts[1].error.as_deref(), Some("panicked: out of \"order\" 1"));
     assert!(attempts[1].backtrace.as_ref().unwrap().contains("engine.rs"), "{:?}", attempts[1].backtrace);
 }

@@ -1,4 +1,5 @@
 //! Tests through the front door, one module an area.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod clients;
 mod embedded;

@@ -92,7 +92,7 @@ impl App {
             prefix: format!("test-{}", uuid::Uuid::new_v4().simple()),
         };
         let pool = db::pool(&db.config(), "test-api").expect("a pool");
-        let settings = Settings::load(&mut *pool.get().await.expect("a connection")).await.expect("settings");
+        let settings = Settings::load(&mut pool.get().await.expect("a connection")).await.expect("settings");
         let env = Arc::new(Environment {
             pool,
             load_connections: db::LoadConnections::new(db.url.clone()),

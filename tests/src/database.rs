@@ -117,7 +117,7 @@ async fn make_template(server: &Client, template: &str, zone: chrono_tz::Tz) {
     db::migrate(&config).await.expect("the migrations run");
     let pool = db::pool(&config, "template").expect("a pool");
     let settings = SettingsConfig { zone, currency: "USD".to_owned() };
-    Settings::fix(&mut *pool.get().await.expect("a connection"), &settings).await.expect("settings");
+    Settings::fix(&mut pool.get().await.expect("a connection"), &settings).await.expect("settings");
     pool.close();
     // A template must have no connections; renaming ends the race with those just closing.
     let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";

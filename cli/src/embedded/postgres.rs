@@ -173,7 +173,7 @@ fn settings(place: &Place, profile: Profile) -> Vec<(&'static str, String)> {
         ("unix_socket_permissions", "0700".to_owned()),
         // A client's query without bounds touches every month's partition and its index.
         ("max_locks_per_transaction", "1024".to_owned()),
-        ("shared_buffers", format!("{}MB", (memory / 4).clamp(32, 512))),
+        ("shared_buffers", format!("{}MB", (memory / 8).clamp(32, 2048))),
         ("effective_cache_size", format!("{}MB", (memory / 2).max(64))),
         ("maintenance_work_mem", format!("{}MB", (memory / 32).clamp(16, 256))),
         ("work_mem", "16MB".to_owned()),

@@ -340,8 +340,8 @@ async fn copy_rows(
         copy.row(17).await?;
         copy.instant(row.occurred_us);
         copy.units(row.amount);
-        copy.optional_units(row.shares);
-        copy.optional_units(row.price);
+        copy.optional_units(row.trade.as_ref().and_then(|trade| trade.shares));
+        copy.optional_units(row.trade.as_ref().and_then(|trade| trade.price));
         copy.uuid(source.id);
         copy.integer(i32::try_from(row.line).unwrap_or(i32::MAX));
         copy.bytes(row.transaction_id.of(all));

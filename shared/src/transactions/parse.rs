@@ -52,10 +52,8 @@ pub struct Row {
     pub ticker: Option<Span>,
     /// Stock's name, if any.
     pub stock_name: Option<Span>,
-    /// Shares in units, if any.
-    pub shares: Option<i128>,
-    /// Price of a share in units, if any.
-    pub price: Option<i128>,
+    /// Shares and the price of one, in units, where a row has any: most have none.
+    pub trade: Option<Box<Trade>>,
     /// Amount in units, never negative.
     pub amount: i128,
     /// Microseconds since 1970.
@@ -72,6 +70,15 @@ pub struct Row {
     pub kind: TransactionKind,
     /// Whether it took place.
     pub status: TransactionStatus,
+}
+
+/// What only trades have; amounts in units.
+#[derive(Debug, Default)]
+pub struct Trade {
+    /// How many.
+    pub shares: Option<i128>,
+    /// What one cost.
+    pub price: Option<i128>,
 }
 
 /// The rows of a chunk.
@@ -105,9 +112,9 @@ const SHARES: usize = 12;
 const PRICE: usize = 13;
 
 impl Batch {
-    /// Reads whole records; `text` begins at one, on line `line` of the file.
-    pub fn parse(text: Vec<u8>, line: i64, reading: &Reading) -> Self {
-        let mut batch = Self { text, rows: Vec::new(), rejects: Vec::new() };
+    /// Reads the `records` whole records of `text`, which begins at one, on line `line` of the file.
+    pub fn parse(text: Vec<u8>, line: i64, records: usize, reading: &Reading) -> Self {
+        let mut batch = Self { text, rows: Vec::with_capacity(records), rejects: Vec::new() };
         each_record(&mut batch.text, line, reading.delimiter, reading.columns, |text, record, fields| {
             let fields = match fields {
                 Ok(fields) => fields,
@@ -132,7 +139,7 @@ impl Batch {
 }
 
 fn row(text: &[u8], record: RecordPlace, fields: &[Span], reading: &Reading) -> Result<Row, Fault> {
-    let optional = |field: usize| reading.mapping.0[field].map(|at| fields[at]).filter(|span| span.len > 0);
+    let optional = |field: usize| reading.mapping.0[field].map(|at| fields[at]).filter(|span| !span.is_empty());
     let required =
         |field: usize| optional(field).ok_or_else(|| Fault(field, "missing_value", "is empty".to_owned()));
     let name = |field: usize, longest: u32| {
@@ -151,8 +158,7 @@ fn row(text: &[u8], record: RecordPlace, fields: &[Span], reading: &Reading) -> 
         channel: name(CHANNEL, 50)?,
         ticker: name(TICKER, 15)?,
         stock_name: name(STOCK_NAME, 200)?,
-        shares: units(SHARES)?,
-        price: units(PRICE)?,
+        trade: None,
         amount: signed.abs(),
         occurred_us,
         content_hash: 0,
@@ -162,10 +168,14 @@ fn row(text: &[u8], record: RecordPlace, fields: &[Span], reading: &Reading) -> 
         kind,
         status: optional(STATUS).map_or(Ok(TransactionStatus::Success), |span| status(span.of(text)))?,
     };
-    for (field, value) in [(SHARES, row.shares), (PRICE, row.price)] {
+    let trade = Trade { shares: units(SHARES)?, price: units(PRICE)? };
+    for (field, value) in [(SHARES, trade.shares), (PRICE, trade.price)] {
         if value.is_some_and(|value| value < 0) {
             return Err(Fault(field, "negative", "is negative; the kind carries the direction".to_owned()));
         }
+    }
+    if trade.shares.or(trade.price).is_some() {
+        row.trade = Some(Box::new(trade));
     }
     row.content_hash = content_hash(text, &row);
     Ok(row)
@@ -262,8 +272,9 @@ fn content_hash(text: &[u8], row: &Row) -> i64 {
     part(&row.currency);
     let optional = |span: Option<Span>| span.map_or(&[][..], |span| span.of(text));
     part(optional(row.ticker));
-    part(&row.shares.unwrap_or(-1).to_le_bytes());
-    part(&row.price.unwrap_or(-1).to_le_bytes());
+    let (shares, price) = row.trade.as_ref().map_or((None, None), |trade| (trade.shares, trade.price));
+    part(&shares.unwrap_or(-1).to_le_bytes());
+    part(&price.unwrap_or(-1).to_le_bytes());
     part(optional(row.merchant_id));
     part(optional(row.product_id));
     hash.digest().cast_signed()

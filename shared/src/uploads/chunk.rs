@@ -112,7 +112,7 @@ async fn read(
         currency: settings.currency.as_bytes().try_into().map_err(JobError::fail)?,
         until_us: end_of_next_year.map_or(i64::MAX, |end| end.timestamp_micros()),
     };
-    let (kind, line) = (upload.kind, chunk.first_line);
+    let (kind, line, records) = (upload.kind, chunk.first_line, usize::try_from(chunk.records).unwrap_or(0));
     tokio::task::spawn_blocking(move || {
         let text = Vec::from(bytes);
         if oversized {
@@ -120,7 +120,7 @@ async fn read(
         }
         match kind {
             UploadKind::Transactions => {
-                let mut batch = Batch::parse(text, line, &reading);
+                let mut batch = Batch::parse(text, line, records, &reading);
                 let rejects = std::mem::take(&mut batch.rejects);
                 (Rows::Transactions(Arc::new(Prepared::new(batch))), rejects)
             }

@@ -88,7 +88,7 @@ pub fn each_record(
 
 fn trimmed(text: &[u8], field: Span) -> Span {
     let bytes = field.of(text);
-    let start = field.start as usize + (bytes.len() - bytes.trim_ascii_start().len());
+    let start = field.start() + (bytes.len() - bytes.trim_ascii_start().len());
     Span::new(start, start + bytes.trim_ascii().len())
 }
 

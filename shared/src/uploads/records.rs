@@ -7,29 +7,40 @@
 //! with the `csv` crate on every well-formed file.
 
 use memchr::{memchr, memchr2};
+use std::num::NonZeroU32;
 
 /// A longer record is not read into memory; it is one bad record.
 pub const MAX_RECORD_BYTES: usize = 4 << 20;
 
-/// A range of a chunk's text.
+/// A range of a chunk's text. It is kept small (a chunk has a million of them): an absent one costs
+/// nothing more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// First byte.
-    pub start: u32,
-    /// Bytes.
-    pub len: u32,
+    /// First byte, plus one.
+    start: NonZeroU32,
+    len: u32,
 }
 
 impl Span {
     /// The span of `start..end`.
     pub fn new(start: usize, end: usize) -> Self {
         let fit = |value: usize| u32::try_from(value).expect("chunks are far below 4 GiB");
-        Self { start: fit(start), len: fit(end - start) }
+        Self { start: NonZeroU32::MIN.saturating_add(fit(start)), len: fit(end - start) }
+    }
+
+    /// First byte.
+    pub fn start(self) -> usize {
+        self.start.get() as usize - 1
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(self) -> bool {
+        self.len == 0
     }
 
     /// Its bytes.
     pub fn of(self, text: &[u8]) -> &[u8] {
-        &text[self.start as usize..(self.start + self.len) as usize]
+        &text[self.start()..self.start() + self.len as usize]
     }
 }
 

@@ -16,11 +16,6 @@ use clap::{Parser, Subcommand};
 use shared::telemetry::{self, LogConfig};
 use std::process::ExitCode;
 
-/// Chunks are large and short-lived, on ever other threads: the C library's allocator keeps several
-/// times of what is in use (the bench's figure `worker_peak_mib`).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[derive(Parser)]
 #[command(
     name = "millrace",

@@ -117,11 +117,11 @@ impl ApiConfig {
     }
 }
 
-/// `MILLRACE_INGEST_SLOTS` (cores): chunks loaded at once; each takes up to 60 MiB and a database
+/// `MILLRACE_INGEST_SLOTS` (cores): chunks loaded at once; each takes up to 50 MiB and a database
 /// connection. `MILLRACE_DEFAULT_SLOTS` (4): other runs at once. `MILLRACE_HEARTBEAT_MS` (5000) and
 /// `MILLRACE_LEASE_MS` (20000): a worker silent for a lease is taken for dead and its runs go to others;
 /// a lease under three heartbeats declares healthy workers dead. `MILLRACE_SHUTDOWN_GRACE_MS` (10000):
-/// how long runs may finish after SIGTERM before they are put back. `MILLRACE_CHUNK_RECORDS` (100000):
+/// how long runs may finish after SIGTERM before they are put back. `MILLRACE_CHUNK_RECORDS` (50000):
 /// records of a chunk; small chunks cost transactions, large ones memory.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
@@ -149,7 +149,7 @@ impl WorkerConfig {
             heartbeat: Duration::from_millis(parsed("MILLRACE_HEARTBEAT_MS", 5_000)?),
             lease: Duration::from_millis(parsed("MILLRACE_LEASE_MS", 20_000)?),
             shutdown_grace: Duration::from_millis(parsed("MILLRACE_SHUTDOWN_GRACE_MS", 10_000)?),
-            chunk_records: parsed("MILLRACE_CHUNK_RECORDS", 100_000)?,
+            chunk_records: parsed("MILLRACE_CHUNK_RECORDS", 50_000)?,
         };
         if config.lease < config.heartbeat * 3 {
             return Err(ConfigError {

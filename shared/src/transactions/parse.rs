@@ -139,7 +139,8 @@ impl Batch {
 }
 
 fn row(text: &[u8], record: RecordPlace, fields: &[Span], reading: &Reading) -> Result<Row, Fault> {
-    let optional = |field: usize| reading.mapping.0[field].map(|at| fields[at]).filter(|span| !span.is_empty());
+    let optional =
+        |field: usize| reading.mapping.0[field].map(|at| fields[at]).filter(|span| !span.is_empty());
     let required =
         |field: usize| optional(field).ok_or_else(|| Fault(field, "missing_value", "is empty".to_owned()));
     let name = |field: usize, longest: u32| {

@@ -13,7 +13,7 @@ use crate::money::units_to_text;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use ethnum::U256;
-use std::{collections::BTreeMap, collections::HashMap, hash::Hash, sync::Arc};
+use std::{collections::BTreeMap, collections::HashMap, sync::Arc};
 use tokio_postgres::{Error, Transaction};
 
 /// Sums of some rows; amounts in units.
@@ -28,6 +28,12 @@ struct Sums {
 impl Sums {
     const NONE: Self = Self { count: 0, sum: 0, min: i128::MAX, max: i128::MIN };
 
+    fn of(prepared: &Prepared, rows: &[u32]) -> Self {
+        let mut sums = Self::NONE;
+        rows.iter().for_each(|&row| sums.add(prepared.row(row).amount));
+        sums
+    }
+
     fn add(&mut self, amount: i128) {
         self.count += 1;
         self.sum += amount;
@@ -36,14 +42,29 @@ impl Sums {
     }
 }
 
-/// Sums of a client's rows in one currency.
+/// What is kept of a client's rows in one currency besides [`Sums`].
 #[derive(Debug, Clone, Copy)]
 struct ClientSums {
-    sums: Sums,
     spent: i128,
     squares: U256,
     first_us: i64,
     last_us: i64,
+}
+
+impl ClientSums {
+    fn of(prepared: &Prepared, rows: &[u32]) -> Self {
+        let mut totals = Self { spent: 0, squares: U256::ZERO, first_us: i64::MAX, last_us: i64::MIN };
+        for row in rows.iter().map(|&row| prepared.row(row)) {
+            if matches!(row.kind, TransactionKind::Buy | TransactionKind::Payment) {
+                totals.spent += row.amount;
+            }
+            let amount = U256::from(row.amount.unsigned_abs());
+            totals.squares += amount * amount;
+            totals.first_us = totals.first_us.min(row.occurred_us);
+            totals.last_us = totals.last_us.max(row.occurred_us);
+        }
+        totals
+    }
 }
 
 /// What failed of a client's rows.
@@ -58,14 +79,6 @@ type DayKey = (i32, CurrencyCode, &'static str, &'static str);
 type MerchantKey<'a> = (&'a str, i32, CurrencyCode, &'static str);
 type ClientKey<'a> = (&'a str, CurrencyCode);
 
-/// What a batch adds, each list in key order.
-struct Additions<'a> {
-    merchants: Vec<(MerchantKey<'a>, Sums)>,
-    clients: Vec<(ClientKey<'a>, ClientSums)>,
-    failures: Vec<(&'a str, Failures)>,
-    days: Vec<(DayKey, Sums)>,
-}
-
 /// Adds `fresh` rows to every summary and moves those in `moved` (recorded as pending before, now
 /// with the batch's status) from one total to another. Lock order: merchant_days, client_totals,
 /// client_failures, day_totals, each ascending.
@@ -78,113 +91,46 @@ pub(super) async fn apply(
 ) -> Result<(), Error> {
     let failed: Vec<u32> =
         moved.iter().copied().filter(|&row| prepared.row(row).status == TransactionStatus::Failed).collect();
-    let additions = tokio::task::block_in_place(|| Additions::of(prepared, &fresh, &moved, &failed, zone));
-    add_to_merchants(transaction, &additions.merchants).await?;
+    let counting: Vec<u32> = fresh.iter().copied().filter(|&row| counts(prepared.row(row))).collect();
+    add_to_merchants(transaction, prepared, &counting, zone).await?;
     recompute_merchants(transaction, prepared, &failed, zone).await?;
-    add_to_clients(transaction, &additions.clients).await?;
+    add_to_clients(transaction, prepared, counting).await?;
     recompute_clients(transaction, prepared, &failed).await?;
-    add_to_failures(transaction, &additions.failures).await?;
-    add_to_days(transaction, &additions.days).await?;
+    let failures = fresh.iter().copied().filter(|&row| !counts(prepared.row(row))).chain(failed);
+    add_to_failures(transaction, &failures_of(prepared, failures)).await?;
+    add_to_days(transaction, &days_of(prepared, fresh.iter().chain(&moved), zone)).await?;
     recompute_pending_days(transaction, prepared, &moved, zone).await
 }
 
-impl<'a> Additions<'a> {
-    /// `fresh` rows count everywhere; `moved` ones newly only in their day's new status, `failed` ones
-    /// among the failures.
-    fn of(prepared: &'a Prepared, fresh: &[u32], moved: &[u32], failed: &[u32], zone: Tz) -> Self {
-        let all = &prepared.batch.text;
-        let mut merchants: HashMap<MerchantKey<'a>, Sums> = HashMap::new();
-        let mut days: HashMap<DayKey, Sums> = HashMap::new();
-        let mut clients: Vec<(ClientKey<'a>, ClientSums)> = Vec::new();
-        let mut failures: BTreeMap<&'a str, Failures> = BTreeMap::new();
-        for (index, &row) in fresh.iter().chain(moved).enumerate() {
-            let row = prepared.row(row);
-            let day = day_of(row.occurred_us, zone);
-            let key = (day, row.currency, row.kind.as_str(), row.status.as_str());
-            days.entry(key).or_insert(Sums::NONE).add(row.amount);
-            if index >= fresh.len() || row.status == TransactionStatus::Failed {
-                continue;
-            }
-            if let Some(merchant) = row.merchant_id {
-                let key = (text(merchant.of(all)), day, row.currency, row.kind.as_str());
-                merchants.entry(key).or_insert(Sums::NONE).add(row.amount);
-            }
-            add_to_client(&mut clients, (text(row.client_id.of(all)), row.currency), row);
-        }
-        for &row in
-            fresh.iter().filter(|&&row| prepared.row(row).status == TransactionStatus::Failed).chain(failed)
-        {
-            let row = prepared.row(row);
-            let entry = failures.entry(text(row.client_id.of(all))).or_insert(Failures {
-                count: 0,
-                first_us: i64::MAX,
-                last_us: i64::MIN,
-            });
-            entry.count += 1;
-            entry.first_us = entry.first_us.min(row.occurred_us);
-            entry.last_us = entry.last_us.max(row.occurred_us);
-        }
-        Self {
-            merchants: sorted(merchants),
-            clients: merged(clients),
-            failures: failures.into_iter().collect(),
-            days: sorted(days),
-        }
+/// What failed counts only in its day.
+fn counts(row: &Row) -> bool {
+    row.status != TransactionStatus::Failed
+}
+
+/// New rows, and moved ones in their new status, by day.
+fn days_of<'r>(prepared: &Prepared, rows: impl Iterator<Item = &'r u32>, zone: Tz) -> Vec<(DayKey, Sums)> {
+    let mut days: HashMap<DayKey, Sums> = HashMap::new();
+    for &row in rows {
+        let row = prepared.row(row);
+        let key = (day_of(row.occurred_us, zone), row.currency, row.kind.as_str(), row.status.as_str());
+        days.entry(key).or_insert(Sums::NONE).add(row.amount);
     }
+    let mut days: Vec<_> = days.into_iter().collect();
+    days.sort_unstable_by_key(|(key, _)| *key);
+    days
 }
 
-fn sorted<K: Ord + Hash + Eq, V>(map: HashMap<K, V>) -> Vec<(K, V)> {
-    let mut entries: Vec<_> = map.into_iter().collect();
-    entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-    entries
-}
-
-/// Rows come by month and client, so a client's rows of a month follow each other: look at the last
-/// few entries only, and let [`merged`] join what is left.
-fn add_to_client<'a>(clients: &mut Vec<(ClientKey<'a>, ClientSums)>, key: ClientKey<'a>, row: &Row) {
-    let recent = clients.len().saturating_sub(4);
-    let at = match clients[recent..].iter().position(|(other, _)| *other == key) {
-        Some(at) => recent + at,
-        None => {
-            let none = ClientSums {
-                sums: Sums::NONE,
-                spent: 0,
-                squares: U256::ZERO,
-                first_us: i64::MAX,
-                last_us: i64::MIN,
-            };
-            clients.push((key, none));
-            clients.len() - 1
-        }
-    };
-    let totals = &mut clients[at].1;
-    totals.sums.add(row.amount);
-    if matches!(row.kind, TransactionKind::Buy | TransactionKind::Payment) {
-        totals.spent += row.amount;
+fn failures_of(prepared: &Prepared, rows: impl Iterator<Item = u32>) -> Vec<(&str, Failures)> {
+    let mut failures: BTreeMap<&str, Failures> = BTreeMap::new();
+    for row in rows {
+        let row = prepared.row(row);
+        let none = Failures { count: 0, first_us: i64::MAX, last_us: i64::MIN };
+        let entry = failures.entry(text(row.client_id.of(&prepared.batch.text))).or_insert(none);
+        entry.count += 1;
+        entry.first_us = entry.first_us.min(row.occurred_us);
+        entry.last_us = entry.last_us.max(row.occurred_us);
     }
-    let amount = U256::from(row.amount.unsigned_abs());
-    totals.squares += amount * amount;
-    totals.first_us = totals.first_us.min(row.occurred_us);
-    totals.last_us = totals.last_us.max(row.occurred_us);
-}
-
-fn merged<'a>(mut clients: Vec<(ClientKey<'a>, ClientSums)>) -> Vec<(ClientKey<'a>, ClientSums)> {
-    clients.sort_unstable_by_key(|(key, _)| *key);
-    clients.dedup_by(|(later, more), (earlier, totals)| {
-        if later != earlier {
-            return false;
-        }
-        totals.sums.count += more.sums.count;
-        totals.sums.sum += more.sums.sum;
-        totals.sums.min = totals.sums.min.min(more.sums.min);
-        totals.sums.max = totals.sums.max.max(more.sums.max);
-        totals.spent += more.spent;
-        totals.squares += more.squares;
-        totals.first_us = totals.first_us.min(more.first_us);
-        totals.last_us = totals.last_us.max(more.last_us);
-        true
-    });
-    clients
+    failures.into_iter().collect()
 }
 
 /// Columns count, sum, min, max of many [`Sums`].
@@ -221,22 +167,35 @@ fn write_sums(copy: &mut CopyWriter, sums: &Sums) {
     copy.units(sums.max);
 }
 
+/// Totals are streamed: the rows are sorted by key, and each group is written as it ends. Nearly every
+/// row can be a group of its own, so collecting them would double the memory of a load.
 async fn add_to_merchants(
     transaction: &Transaction<'_>,
-    additions: &[(MerchantKey<'_>, Sums)],
+    prepared: &Prepared,
+    rows: &[u32],
+    zone: Tz,
 ) -> Result<(), Error> {
-    if additions.is_empty() {
+    let key = |row: u32| -> MerchantKey<'_> {
+        let row = prepared.row(row);
+        let merchant = row.merchant_id.map_or("", |merchant| text(merchant.of(&prepared.batch.text)));
+        (merchant, day_of(row.occurred_us, zone), row.currency, row.kind.as_str())
+    };
+    let mut rows: Vec<u32> =
+        rows.iter().copied().filter(|&row| prepared.row(row).merchant_id.is_some()).collect();
+    if rows.is_empty() {
         return Ok(());
     }
+    tokio::task::block_in_place(|| rows.sort_unstable_by(|&one, &other| key(one).cmp(&key(other))));
     let statement = "COPY incoming_merchant_days (merchant_id, day, currency, kind, count, sum, min, max) FROM STDIN BINARY";
     let mut copy = CopyWriter::begin(transaction, statement).await?;
-    for ((merchant, day, currency, kind), sums) in additions {
+    for group in rows.chunk_by(|&one, &other| key(one) == key(other)) {
+        let (merchant, day, currency, kind) = key(group[0]);
         copy.row(8).await?;
         copy.bytes(merchant.as_bytes());
-        copy.day(*day);
-        copy.bytes(currency);
+        copy.day(day);
+        copy.bytes(&currency);
         copy.bytes(kind.as_bytes());
-        write_sums(&mut copy, sums);
+        write_sums(&mut copy, &Sums::of(prepared, group));
     }
     copy.finish().await?;
     transaction.execute(include_str!("add_merchant_days.sql"), &[]).await?;
@@ -245,25 +204,33 @@ async fn add_to_merchants(
 
 async fn add_to_clients(
     transaction: &Transaction<'_>,
-    additions: &[(ClientKey<'_>, ClientSums)],
+    prepared: &Prepared,
+    mut rows: Vec<u32>,
 ) -> Result<(), Error> {
-    if additions.is_empty() {
+    if rows.is_empty() {
         return Ok(());
     }
+    let key = |row: u32| -> ClientKey<'_> {
+        let row = prepared.row(row);
+        (text(row.client_id.of(&prepared.batch.text)), row.currency)
+    };
+    tokio::task::block_in_place(|| rows.sort_unstable_by(|&one, &other| key(one).cmp(&key(other))));
     let statement =
         "COPY incoming_client_totals (client_id, currency, first_at, last_at, spent, gained, sum_squares,
         count, sum, min, max) FROM STDIN BINARY";
     let mut copy = CopyWriter::begin(transaction, statement).await?;
-    for ((client, currency), totals) in additions {
+    for group in rows.chunk_by(|&one, &other| key(one) == key(other)) {
+        let (client, currency) = key(group[0]);
+        let (sums, totals) = (Sums::of(prepared, group), ClientSums::of(prepared, group));
         copy.row(11).await?;
         copy.bytes(client.as_bytes());
-        copy.bytes(currency);
+        copy.bytes(&currency);
         copy.instant(totals.first_us);
         copy.instant(totals.last_us);
         copy.units(totals.spent);
-        copy.units(totals.sums.sum - totals.spent);
+        copy.units(sums.sum - totals.spent);
         copy.squared_units(totals.squares);
-        write_sums(&mut copy, &totals.sums);
+        write_sums(&mut copy, &sums);
     }
     copy.finish().await?;
     transaction.execute(include_str!("add_client_totals.sql"), &[]).await?;

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 /// Byte between fields.
 pub const DELIMITER: u8 = b',';
 /// A chunk is cut at this size even if it has few records.
-const MAX_CHUNK_BYTES: u64 = 16 << 20;
+const MAX_CHUNK_BYTES: u64 = 8 << 20;
 /// Bytes read at once.
 const BLOCK_BYTES: u64 = 4 << 20;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

@@ -181,9 +181,9 @@ pub async fn load(
     }
     let mut new = vec![true; prepared.batch.rows.len()];
     let mut moved = Vec::new();
-    if !register_new_keys(transaction, prepared).await? {
-        register_keys(transaction, prepared).await?;
-        moved = classify(transaction, prepared, &mut new, &mut loaded).await?;
+    if !register_all_keys(transaction, prepared).await? {
+        new = register_new_keys(transaction, prepared).await?;
+        moved = classify(transaction, prepared, &new, &mut loaded).await?;
     }
     let fresh: Vec<u32> = prepared.by_place.iter().copied().filter(|&row| new[row as usize]).collect();
     loaded.inserted = fresh.len() as i64;
@@ -197,7 +197,7 @@ pub async fn load(
 
 /// Registers the batch's ids if all of them are new, which is usual, by copying them straight into the
 /// registry; else takes that back and returns false. A concurrent load of the same id is awaited here.
-async fn register_new_keys(
+async fn register_all_keys(
     transaction: &Transaction<'_>,
     prepared: &Prepared,
 ) -> Result<bool, tokio_postgres::Error> {
@@ -205,26 +205,32 @@ async fn register_new_keys(
     match copy_keys(transaction, prepared, "transaction_keys").await {
         Ok(()) => transaction.batch_execute("RELEASE keys").await.map(|()| true),
         Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
-            transaction.batch_execute("ROLLBACK TO keys").await.map(|()| false)
+            transaction.batch_execute("ROLLBACK TO keys; RELEASE keys").await.map(|()| false)
         }
         Err(error) => Err(error),
     }
 }
 
-/// Registers those of the batch's ids that are new. A concurrent load of the same id is awaited here.
-async fn register_keys(
+/// Registers those of the batch's ids that are new; tells by row which are. A concurrent load of the
+/// same id is awaited here.
+async fn register_new_keys(
     transaction: &Transaction<'_>,
     prepared: &Prepared,
-) -> Result<(), tokio_postgres::Error> {
+) -> Result<Vec<bool>, tokio_postgres::Error> {
     copy_keys(transaction, prepared, "incoming_keys").await?;
     // A temporary table is read in the order of writing, which is the order of the ids.
-    transaction
-        .execute(
-            "INSERT INTO transaction_keys SELECT * FROM incoming_keys ON CONFLICT (transaction_id) DO NOTHING",
+    let registered = transaction
+        .query(
+            "INSERT INTO transaction_keys SELECT * FROM incoming_keys
+             ON CONFLICT (transaction_id) DO NOTHING RETURNING transaction_id",
             &[],
         )
         .await?;
-    Ok(())
+    let mut new = vec![false; prepared.batch.rows.len()];
+    for row in registered.iter().filter_map(|row| prepared.find(row.get(0))) {
+        new[row as usize] = true;
+    }
+    Ok(new)
 }
 
 async fn copy_keys(
@@ -250,27 +256,24 @@ async fn copy_keys(
     Ok(())
 }
 
-/// Tells the rows whose ids were registered before: duplicates, conflicts, and those whose status may
-/// move, which are returned. Those keys are locked.
+/// Tells apart the rows whose ids were registered before: duplicates, conflicts, and those whose status
+/// may move, which are returned.
 async fn classify(
     transaction: &Transaction<'_>,
     prepared: &Prepared,
-    new: &mut [bool],
+    new: &[bool],
     loaded: &mut Loaded,
 ) -> Result<Vec<u32>, tokio_postgres::Error> {
-    // What this transaction registered itself carries its own transaction id.
     let known = transaction
         .query(
             "SELECT i.transaction_id, k.content_hash = i.content_hash, k.pending AND NOT i.pending
-             FROM incoming_keys i JOIN transaction_keys k USING (transaction_id)
-             WHERE k.xmin <> pg_current_xact_id()::xid",
+             FROM incoming_keys i JOIN transaction_keys k USING (transaction_id)",
             &[],
         )
         .await?;
     let (mut moves, mut conflicts) = (Vec::new(), Vec::new());
     for row in known {
-        let Some(index) = prepared.find(row.get(0)) else { continue };
-        new[index as usize] = false;
+        let Some(index) = prepared.find(row.get(0)).filter(|&row| !new[row as usize]) else { continue };
         match (row.get(1), row.get(2)) {
             (false, _) => conflicts.push(index),
             (true, true) => moves.push(index),

@@ -423,10 +423,11 @@ async fn a_worker_that_was_declared_dead_begins_anew() {
     let id = put(&app, &["wait"]).await;
     let first = until(&app, id, RunState::Running).await.worker_id.unwrap();
     app.db.client.execute("UPDATE workers SET state = 'dead' WHERE id = $1", &[&first.0]).await.unwrap();
-    let again = eventually("the run to be taken over", || async {
-        find(&app, id).await.worker_id.filter(|&worker| worker != first)
-    })
-    .await;
+    until(&app, id, RunState::Completed).await;
+    assert_eq!(outcomes(&app, id).await, ["crashed", "completed"]);
+    let attempts = queries::attempts(&mut app.env.pool.get().await.unwrap(), id).await.unwrap();
+    let again = attempts[1].worker_id;
+    assert_ne!(again, first);
     let state: String = app.db.one("SELECT state FROM workers WHERE id = $1", &[&again.0]).await;
     assert_eq!(state, "alive");
 }

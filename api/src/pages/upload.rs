@@ -83,7 +83,6 @@ struct Reason {
 
 struct Example {
     line: i64,
-    column: Option<String>,
     message: String,
     raw: String,
 }
@@ -170,7 +169,6 @@ async fn reasons(conn: &mut AsyncPgConnection, id: UploadId) -> ApiResult<Vec<Re
 fn example(reject: &Reject) -> Example {
     Example {
         line: reject.line,
-        column: reject.column_name.as_deref().map(|name| fmt::cut(name, 60)),
         message: fmt::cut(&reject.message, 400),
         raw: fmt::raw(&reject.raw, RAW_BYTES),
     }

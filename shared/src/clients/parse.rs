@@ -5,7 +5,8 @@ use crate::{
     money::{parse_units, units_to_text},
     transactions::instant::{date_of, days_since_epoch},
     uploads::{
-        columns::{CLIENT_FIELDS, Mapping},
+        UploadKind,
+        columns::Mapping,
         reading::{BadRecord, RecordPlace, each_record, name_fault, shown},
         records::Span,
     },
@@ -70,9 +71,9 @@ const CURRENCY: usize = 11;
 
 impl ClientBatch {
     /// Reads whole records; `text` begins at one, on line `line` of the file.
-    pub fn parse(text: Vec<u8>, line: i64, delimiter: u8, columns: usize, mapping: &Mapping) -> Self {
+    pub fn parse(text: Vec<u8>, line: i64, delimiter: u8, header: &[String], mapping: &Mapping) -> Self {
         let mut batch = Self { text, ..Self::default() };
-        each_record(&mut batch.text, line, delimiter, columns, |text, place, fields| {
+        each_record(&mut batch.text, line, delimiter, header.len(), |text, place, fields| {
             let fields = match fields {
                 Ok(fields) => fields,
                 Err(bad) => return batch.rejects.push(bad),
@@ -83,12 +84,12 @@ impl ClientBatch {
             match client(value) {
                 Ok(row) => batch.rows.push((place, row)),
                 Err(Fault(field, code, message)) => {
-                    let name = CLIENT_FIELDS[field].name;
+                    let name = mapping.name_in_file(UploadKind::Clients, field, header);
                     batch.rejects.push(BadRecord {
                         line: place.line,
-                        column: Some(name.to_owned()),
-                        code,
                         message: format!("{name} {message}"),
+                        column: Some(name),
+                        code,
                         record: place.span,
                     });
                 }

@@ -7,7 +7,8 @@ use super::{
 use crate::{
     money::{AmountError, parse_units},
     uploads::{
-        columns::{Mapping, TRANSACTION_FIELDS},
+        UploadKind,
+        columns::Mapping,
         reading::{BadRecord, RecordPlace, each_record, name_fault, shown},
         records::Span,
     },
@@ -23,8 +24,8 @@ pub type CurrencyCode = [u8; 3];
 pub struct Reading {
     /// Byte between fields.
     pub delimiter: u8,
-    /// Columns of the file.
-    pub columns: usize,
+    /// The file's column names.
+    pub header: Vec<String>,
     /// Which column holds which field.
     pub mapping: Mapping,
     /// Zone of times that name none.
@@ -72,6 +73,13 @@ pub struct Row {
     pub status: TransactionStatus,
 }
 
+impl Reading {
+    /// What the file calls a field.
+    pub fn name_in_file(&self, field: usize) -> String {
+        self.mapping.name_in_file(UploadKind::Transactions, field, &self.header)
+    }
+}
+
 /// What only trades have; amounts in units.
 #[derive(Debug, Default)]
 pub struct Trade {
@@ -115,25 +123,31 @@ impl Batch {
     /// Reads the `records` whole records of `text`, which begins at one, on line `line` of the file.
     pub fn parse(text: Vec<u8>, line: i64, records: usize, reading: &Reading) -> Self {
         let mut batch = Self { text, rows: Vec::with_capacity(records), rejects: Vec::new() };
-        each_record(&mut batch.text, line, reading.delimiter, reading.columns, |text, record, fields| {
-            let fields = match fields {
-                Ok(fields) => fields,
-                Err(bad) => return batch.rejects.push(bad),
-            };
-            match row(text, record, fields, reading) {
-                Ok(row) => batch.rows.push(row),
-                Err(Fault(field, code, message)) => {
-                    let name = TRANSACTION_FIELDS[field].name;
-                    batch.rejects.push(BadRecord {
-                        line: record.line,
-                        column: Some(name.to_owned()),
-                        code,
-                        message: format!("{name} {message}"),
-                        record: record.span,
-                    });
+        each_record(
+            &mut batch.text,
+            line,
+            reading.delimiter,
+            reading.header.len(),
+            |text, record, fields| {
+                let fields = match fields {
+                    Ok(fields) => fields,
+                    Err(bad) => return batch.rejects.push(bad),
+                };
+                match row(text, record, fields, reading) {
+                    Ok(row) => batch.rows.push(row),
+                    Err(Fault(field, code, message)) => {
+                        let name = reading.name_in_file(field);
+                        batch.rejects.push(BadRecord {
+                            line: record.line,
+                            message: format!("{name} {message}"),
+                            column: Some(name),
+                            code,
+                            record: record.span,
+                        });
+                    }
                 }
-            }
-        });
+            },
+        );
         batch
     }
 }

@@ -2,7 +2,7 @@
 //! database transaction with the rows, the rejects, the chunk's counts and the run's "done".
 
 use super::{
-    columns::Mapping,
+    columns::{self, Mapping},
     jobs::{IngestChunk, upload},
     model::{Chunk, UnknownClients, Upload, UploadKind, UploadOptions},
     plan::DELIMITER,
@@ -84,6 +84,16 @@ fn is_contention(error: &Error) -> bool {
     })
 }
 
+fn mapping(upload: &Upload) -> Mapping {
+    Mapping::from_named(upload.kind, upload.mapping.as_ref().unwrap_or(&serde_json::Value::Null))
+}
+
+/// What the upload's file calls a field.
+fn name_in_file(upload: &Upload, field: &str) -> String {
+    let at = columns::fields(upload.kind).iter().position(|known| known.name == field).unwrap_or(0);
+    mapping(upload).name_in_file(upload.kind, at, upload.header.as_deref().unwrap_or_default())
+}
+
 async fn read(
     context: &RunContext,
     upload: &Upload,
@@ -99,14 +109,13 @@ async fn read(
         .await
         .map_err(JobError::retry)?;
     let header = upload.header.clone().unwrap_or_default();
-    let mapping =
-        Mapping::from_named(upload.kind, upload.mapping.as_ref().unwrap_or(&serde_json::Value::Null));
+    let mapping = mapping(upload);
     let options: UploadOptions = serde_json::from_value(upload.options.clone()).map_err(JobError::fail)?;
     let settings = &context.env.settings;
     let end_of_next_year = Utc.with_ymd_and_hms(context.env.clock.now().year() + 2, 1, 1, 0, 0, 0).single();
     let reading = Reading {
         delimiter: DELIMITER,
-        columns: header.len(),
+        header,
         mapping,
         zone: options.zone.unwrap_or(settings.zone),
         currency: settings.currency.as_bytes().try_into().map_err(JobError::fail)?,
@@ -126,7 +135,7 @@ async fn read(
             }
             UploadKind::Clients => {
                 let mut batch =
-                    ClientBatch::parse(text, line, reading.delimiter, reading.columns, &reading.mapping);
+                    ClientBatch::parse(text, line, reading.delimiter, &reading.header, &reading.mapping);
                 let rejects = std::mem::take(&mut batch.rejects);
                 (Rows::Clients(Arc::new(batch)), rejects)
             }
@@ -177,8 +186,9 @@ async fn prepare(
             prerequisites::unknown_clients(client, &prepared.clients()).await.map_err(JobError::retry)?;
         if !unknown.is_empty() {
             let unknown: HashSet<String> = unknown.into_iter().collect();
+            let column = name_in_file(upload, "client_id");
             let batch = Arc::try_unwrap(prepared).expect("nobody else has it yet").batch;
-            prepared = Arc::new(Prepared::new(without_clients(batch, &unknown, rejects)));
+            prepared = Arc::new(Prepared::new(without_clients(batch, &unknown, &column, rejects)));
         }
     }
     prerequisites::ensure_months(client, &prepared.months()).await.map_err(JobError::retry)?;
@@ -191,7 +201,12 @@ async fn prepare(
     Ok(Rows::Transactions(prepared))
 }
 
-fn without_clients(mut batch: Batch, unknown: &HashSet<String>, rejects: &mut Vec<BadRecord>) -> Batch {
+fn without_clients(
+    mut batch: Batch,
+    unknown: &HashSet<String>,
+    column: &str,
+    rejects: &mut Vec<BadRecord>,
+) -> Batch {
     let text = &batch.text;
     batch.rows.retain(|row| {
         let client = String::from_utf8_lossy(row.client_id.of(text));
@@ -200,7 +215,7 @@ fn without_clients(mut batch: Batch, unknown: &HashSet<String>, rejects: &mut Ve
         }
         rejects.push(BadRecord {
             line: row.line,
-            column: Some("client_id".to_owned()),
+            column: Some(column.to_owned()),
             code: "unknown_client",
             message: format!(
                 "client {client:?} is not known; load the clients first, or let unknown ones be created"
@@ -224,7 +239,7 @@ async fn commit(
     let transaction = client.transaction().await?;
     let counts = match rows {
         Rows::Transactions(prepared) => load_transactions(&transaction, context, upload, prepared).await?,
-        Rows::Clients(batch) => load_clients(&transaction, context, batch).await?,
+        Rows::Clients(batch) => load_clients(&transaction, context, upload, batch).await?,
     };
     write_rejects(&transaction, upload, chunk, rows.text(), rejects, &counts.conflicts).await?;
     let (rejected, conflicts) = (rejects.len() as i64, counts.conflicts.len() as i64);
@@ -274,7 +289,7 @@ async fn load_transactions(
         let row = &prepared.batch.rows[conflict.row];
         BadRecord {
             line: row.line,
-            column: Some("transaction_id".to_owned()),
+            column: Some(name_in_file(upload, "transaction_id")),
             code: "conflict",
             message: conflict.message,
             record: row.record,
@@ -291,6 +306,7 @@ async fn load_transactions(
 async fn load_clients(
     transaction: &Transaction<'_>,
     context: &RunContext,
+    upload: &Upload,
     batch: &Arc<ClientBatch>,
 ) -> Result<Counts, Error> {
     let loaded = clients::load::load(transaction, batch, &context.env.settings.currency).await?;
@@ -298,7 +314,7 @@ async fn load_clients(
         let place = batch.rows[conflict.row].0;
         BadRecord {
             line: place.line,
-            column: Some(conflict.column.to_owned()),
+            column: Some(name_in_file(upload, conflict.column)),
             code: "conflict",
             message: conflict.message,
             record: place.span,

@@ -135,6 +135,13 @@ impl Mapping {
             .into()
     }
 
+    /// What the file calls a field (by its number in the field table), for messages that people look up
+    /// in the file.
+    pub fn name_in_file(&self, kind: UploadKind, field: usize, header: &[String]) -> String {
+        let in_file = self.0.get(field).copied().flatten().and_then(|column| header.get(column));
+        in_file.cloned().unwrap_or_else(|| fields(kind)[field].name.to_owned())
+    }
+
     /// Reads what [`Mapping::named`] wrote.
     pub fn from_named(kind: UploadKind, named: &serde_json::Value) -> Self {
         let column = |field: &Field| named.get(field.name)?.as_u64().map(|at| at as usize);

@@ -51,8 +51,10 @@ pub struct UploadParams {
     #[param(value_type = Option<String>, example = "Europe/Berlin")]
     pub zone: Option<Tz>,
     /// Take the file in although the same one is there.
+    #[param(required = false)]
     pub force: bool,
     /// Let the file create more than 36 new months.
+    #[param(required = false)]
     pub allow_many_months: bool,
 }
 

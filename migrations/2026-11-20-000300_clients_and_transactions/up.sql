@@ -86,7 +86,9 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('millrace.transactions.partitions'));
-    IF to_regclass(partition) IS NOT NULL THEN
+    -- Asked of the table itself: an advisory lock does not refresh the cache that to_regclass reads.
+    IF EXISTS (SELECT 1 FROM pg_class WHERE relname = partition
+               AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'transactions'::regclass)) THEN
         RETURN false;
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE transactions INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)', partition);

@@ -55,6 +55,9 @@ impl Settings {
                 diesel::result::Error::NotFound => {
                     DbError::Migrate("the database has no settings yet: run `millrace migrate`".to_owned())
                 }
+                other if other.to_string().contains("relation \"settings\" does not exist") => {
+                    DbError::Migrate("the database has no schema yet: run `millrace migrate`".to_owned())
+                }
                 other => DbError::Query(other),
             })?;
         let zone = zone.parse().map_err(|_| DbError::Migrate(format!("unknown zone {zone} in settings")))?;

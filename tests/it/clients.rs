@@ -65,3 +65,11 @@ async fn stubs_are_completed_known_clients_updated_and_doubled_addresses_refused
         (&"Robert".into(), &"bob@example.org".into(), &"7.0000".into())
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transactions_file_is_no_clients_file() {
+    let app = App::start().await;
+    let upload = app.load("t.csv", files::rows(&["t1,c1,1,2025-01-15,1"]), "?kind=clients").await;
+    assert_eq!(upload["state"], "failed", "{upload}");
+    assert!(upload.to_string().contains("any field of a client but its id"), "{upload}");
+}

@@ -108,7 +108,11 @@ async fn files_without_rows_or_without_a_usable_header_say_so() {
         (&b""[..], "The file is empty"),
         (b"\n\r\n  \n", "The file is empty"),
         (b"transaction_id,when,amount\n1,2,3\n", "no column for client_id, occurred_at"),
-        (b"PK\x03\x04\xff\x00rest", "cannot be read as a header"),
+        (b"PK\x03\x04\xff\x00rest", "it is a ZIP or XLSX file"),
+        (b"\xff\xfet\0r\0a\0", "it is UTF-16"),
+        (b"transaction_id;user_id;timestamp;amount\n1;2;3;4\n", "separated by semicolons"),
+        (b"transaction_id\tuser_id\n", "separated by tabs"),
+        (b"transaction_id\xff,user_id\n", "it is not UTF-8 text"),
         (b"\"transaction_id,user_id\nrest", "its quotes do not pair"),
     ] {
         let upload = app.load("bad.csv", content, "").await;

@@ -92,6 +92,31 @@ async fn one_id_with_another_amount_is_a_conflict_that_names_both_versions() {
     files::expect_everything_exact(&app.db).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn new_and_known_ids_in_one_chunk_are_told_apart() {
+    let app = App::start().await;
+    app.load("one.csv", files::rows(&["b,1,1,2025-01-01,1", "c,1,1,2025-01-01,1"]), "").await;
+    let mixed = files::rows(&[
+        "a,1,1,2025-01-01,1",
+        "b,1,1,2025-01-01,1",
+        "c,1,2,2025-01-01,1",
+        "c,1,1,2025-01-01,1",
+        "c,2,1,2025-01-01,1",
+        "d,1,1,2025-01-01,1",
+    ]);
+    let upload = app.load("mixed.csv", mixed, "").await;
+    let counts = &upload["counts"];
+    assert_eq!(
+        (&counts["inserted"], &counts["duplicates"], &counts["conflicts"]),
+        (&2.into(), &2.into(), &2.into()),
+        "{upload}"
+    );
+    let said = rejects(&app, &upload).await;
+    assert!(said[0].contains("product 1 (from") && said[0].contains("product 2"), "{said:?}");
+    assert!(said[1].contains("by client 2"), "{said:?}");
+    files::expect_everything_exact(&app.db).await;
+}
+
 /// The messages of an upload's rejects, by line.
 pub async fn rejects(app: &App, upload: &serde_json::Value) -> Vec<String> {
     let id: uuid::Uuid = upload["id"].as_str().unwrap().parse().unwrap();

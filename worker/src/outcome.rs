@@ -82,17 +82,20 @@ impl Outcome {
             "token": run.claim_token,
             "outcome": outcome,
             "result": result,
-            "error": error.as_ref().map(|error| without_nul(error)),
-            "backtrace": backtrace.map(|backtrace| without_nul(backtrace)),
+            "error": error.as_ref().map(|error| storable(error)),
+            "backtrace": backtrace.map(|backtrace| storable(backtrace)),
             "fingerprint": error.map(|error| format!("{}: {}", run.kind, normalised(&error))),
             "delay_ms": u64::try_from(delay_ms).unwrap_or(u64::MAX),
         }))
     }
 }
 
-/// PostgreSQL's text holds no NUL.
-fn without_nul(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
+/// Longest error or backtrace that is kept.
+const KEPT_BYTES: usize = 16 << 10;
+
+/// PostgreSQL's text holds no NUL; and a record of a failure is for reading.
+fn storable(text: &str) -> String {
+    text[..text.floor_char_boundary(KEPT_BYTES)].replace('\0', "\u{fffd}")
 }
 
 fn backtrace(error: &anyhow::Error) -> Option<String> {

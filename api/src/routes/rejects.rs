@@ -19,7 +19,12 @@ use futures::{Stream, StreamExt};
 use shared::{
     ids::UploadId,
     pagination::{Cursor, Direction, InvalidCursor},
-    uploads::{Reject, Upload, queries},
+    uploads::{
+        Reject, Upload,
+        plan::DELIMITER,
+        queries,
+        records::{Record, next_record, split_fields},
+    },
 };
 use utoipa::IntoParams;
 
@@ -48,8 +53,8 @@ impl ListParams for RejectParams {
 
 /// Download the records that were not loaded.
 ///
-/// As CSV: the file's own columns, then `reject_code` and `reject_reason`; each record's bytes are as
-/// they stood in the file (cells that a spreadsheet would take for formulas are not disarmed), so that
+/// As CSV: the file's own columns, then `reject_code` and `reject_reason`. Each record's bytes are as
+/// they stood in the file; one that cannot be split into the file's columns stands whole in the first cell (cells that a spreadsheet would take for formulas are not disarmed), so that
 /// the file can be mended and handed in again. With `Accept: application/json` a list by line, to which
 /// alone `limit` and `cursor` apply.
 #[utoipa::path(get, path = "/api/v1/uploads/{id}/rejects", tag = "uploads",
@@ -101,8 +106,9 @@ pub fn download(state: AppState, upload: Upload) -> Response {
 fn csv_batches(state: AppState, upload: Upload) -> impl Stream<Item = anyhow::Result<Bytes>> {
     async_stream::try_stream! {
         let header = upload.header.clone().unwrap_or_default();
-        let columns = header.iter().map(String::as_str).chain(["reject_code", "reject_reason"]);
-        yield Bytes::from(csv_record(columns));
+        let columns = own_columns(&header);
+        let added = ["reject_code", "reject_reason"];
+        yield Bytes::from(csv_record(header[..columns].iter().map(String::as_str).chain(added)));
         let (mut after, mut batch) = (0, FIRST_BATCH);
         loop {
             let rejects = {
@@ -112,7 +118,7 @@ fn csv_batches(state: AppState, upload: Upload) -> impl Stream<Item = anyhow::Re
             let Some(last) = rejects.last() else { break };
             after = last.line;
             let lines = rejects.iter().fold(Vec::new(), |mut lines, reject| {
-                write_reject(&mut lines, reject);
+                write_reject(&mut lines, reject, header.len(), columns);
                 lines
             });
             let average = (lines.len() as i64 / rejects.len() as i64).max(1);
@@ -128,12 +134,44 @@ fn csv_record<'a>(cells: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
     writer.into_inner().expect("a vector can be flushed")
 }
 
-/// The record's own bytes without its line end, then the two columns.
-fn write_reject(lines: &mut Vec<u8>, reject: &Reject) {
+/// The header's columns without the two that an earlier download added.
+fn own_columns(header: &[String]) -> usize {
+    match header {
+        [own @ .., code, reason] if code == "reject_code" && reason == "reject_reason" => own.len(),
+        all => all.len(),
+    }
+}
+
+/// The record, then the two columns: always as many cells as the header has. A record that is whole
+/// keeps its own bytes; one with too few cells is filled up; one that cannot be split into the header's
+/// cells (too many, or quotes that do not pair) stands as it was in the first cell.
+fn write_reject(lines: &mut Vec<u8>, reject: &Reject, header: usize, columns: usize) {
     let raw = reject.raw.strip_suffix(b"\n").unwrap_or(&reject.raw);
-    lines.extend_from_slice(raw.strip_suffix(b"\r").unwrap_or(raw));
+    let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
+    let mut cells = cells(raw).filter(|cells| cells.len() <= header).unwrap_or_else(|| vec![raw.to_vec()]);
+    if cells.len() == header && header == columns {
+        lines.extend_from_slice(raw);
+    } else {
+        cells.resize(columns, Vec::new());
+        let mut writer =
+            csv::WriterBuilder::new().terminator(csv::Terminator::Any(b'\n')).from_writer(Vec::new());
+        writer.write_record(&cells).expect("a vector takes what is written");
+        let record = writer.into_inner().expect("a vector can be flushed");
+        lines.extend_from_slice(record.strip_suffix(b"\n").unwrap_or(&record));
+    }
     lines.push(b',');
     lines.extend_from_slice(&csv_record([reject.code.as_str(), reject.message.as_str()]));
+}
+
+/// A record's cells, if it is one record.
+fn cells(raw: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let Record::Whole { len, quoted, .. } = next_record(raw, DELIMITER, true) else { return None };
+    if len != raw.len() {
+        return None;
+    }
+    let (mut text, mut fields) = (raw.to_vec(), Vec::new());
+    split_fields(&mut text, 0, len, quoted, DELIMITER, &mut fields);
+    Some(fields.iter().map(|field| field.of(&text).to_vec()).collect())
 }
 
 #[cfg(test)]
@@ -150,10 +188,36 @@ mod tests {
             raw: b"7,\"two\nlines\",\xff\r\n".to_vec(),
         };
         let mut lines = Vec::new();
-        write_reject(&mut lines, &reject);
+        write_reject(&mut lines, &reject, 3, 3);
         assert_eq!(
             lines,
             b"7,\"two\nlines\",\xff,bad_number,\"amount is \"\"x\"\", not a number\"\n".as_slice()
         );
+    }
+
+    #[test]
+    fn every_record_of_a_download_has_as_many_cells_as_its_header() {
+        let raws = ["1,2,3", "1,2", "1,2,3,4", "\"1,2,3", "1,\"a\"b,3", "1,\"x,\"\"y\",3", ""];
+        for (header, columns) in [(3, 3), (3, 1)] {
+            let mut lines = Vec::new();
+            for raw in raws {
+                let reject = Reject {
+                    line: 2,
+                    column_name: None,
+                    code: "code".to_owned(),
+                    message: "a \"message\"".to_owned(),
+                    raw: raw.as_bytes().to_vec(),
+                };
+                write_reject(&mut lines, &reject, header, columns);
+            }
+            let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(lines.as_slice());
+            let records: Vec<_> = reader.records().map(Result::unwrap).collect();
+            assert_eq!(records.len(), raws.len());
+            for (record, raw) in records.iter().zip(raws) {
+                assert_eq!(record.len(), columns + 2, "{raw}");
+                assert_eq!(&record[columns], "code", "{raw}");
+            }
+            assert_eq!(&records[3][0], "\"1,2,3", "what cannot be split stands whole");
+        }
     }
 }

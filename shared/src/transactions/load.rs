@@ -9,10 +9,10 @@ use super::{
     parse::{Batch, Row},
     totals,
 };
-use crate::money::units_to_text;
+use crate::{money::units_to_text, uploads::records::Span};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 use tokio_postgres::{Transaction, error::SqlState};
 
 /// Where rows come from.
@@ -56,8 +56,17 @@ pub struct Prepared {
     by_id: Vec<u32>,
     /// The same rows by month, client and time.
     by_place: Vec<u32>,
-    /// Rows that repeat an earlier one of the batch.
-    settled: Loaded,
+    /// Rows that repeat the id of one of those.
+    repeats: Vec<Repeat>,
+}
+
+/// A row with the id of an earlier row of the batch.
+#[derive(Debug, Clone, Copy)]
+struct Repeat {
+    first: u32,
+    row: u32,
+    /// It moved the first row's status from pending.
+    moves: bool,
 }
 
 impl Prepared {
@@ -68,12 +77,13 @@ impl Prepared {
             batch.rows[row as usize].transaction_id.of(&batch.text)
         }
         by_id.sort_by(|&one, &other| id(&batch, one).cmp(id(&batch, other)));
-        let mut settled = Loaded::default();
+        let mut repeats = Vec::new();
         let mut unique: Vec<u32> = Vec::with_capacity(by_id.len());
         for row in by_id {
             match unique.last() {
                 Some(&first) if id(&batch, first) == id(&batch, row) => {
-                    settle(&mut batch, first as usize, row as usize, &mut settled);
+                    let moves = move_within(&mut batch, first as usize, row as usize);
+                    repeats.push(Repeat { first, row, moves });
                 }
                 _ => unique.push(row),
             }
@@ -86,7 +96,7 @@ impl Prepared {
             };
             key(one).cmp(&key(other))
         });
-        Self { batch, by_id: unique, by_place, settled }
+        Self { batch, by_id: unique, by_place, repeats }
     }
 
     /// The months of the rows, as their first days, ascending.
@@ -120,25 +130,43 @@ impl Prepared {
     }
 }
 
-/// Settles row `later`, which has the id of the earlier row `first`.
-fn settle(batch: &mut Batch, first: usize, later: usize, settled: &mut Loaded) {
+/// Moves the earlier row's status from pending to the later one's, if they are the same transaction.
+fn move_within(batch: &mut Batch, first: usize, later: usize) -> bool {
     let (earlier, row) = (&batch.rows[first], &batch.rows[later]);
-    if earlier.content_hash != row.content_hash {
-        let message = format!(
-            "transaction {} stands on line {} of this file with another content: there {}; here {}",
-            text(row.transaction_id.of(&batch.text)),
-            earlier.line,
-            described(batch, earlier),
-            described(batch, row)
-        );
-        settled.conflicts.push(Conflict { row: later, message });
-    } else if earlier.status == TransactionStatus::Pending && row.status != TransactionStatus::Pending {
-        let status = row.status;
-        batch.rows[first].status = status;
-        settled.updated += 1;
-    } else {
-        settled.duplicates += 1;
+    let moves = earlier.content_hash == row.content_hash
+        && earlier.status == TransactionStatus::Pending
+        && row.status != TransactionStatus::Pending;
+    if moves {
+        batch.rows[first].status = row.status;
     }
+    moves
+}
+
+/// Settles the rows that repeat an id of the batch: against what was recorded before, if the id was,
+/// else against the batch's first. Returns those in conflict with what was recorded.
+fn settle(prepared: &Prepared, recorded: &HashMap<u32, i64>, loaded: &mut Loaded) -> Vec<u32> {
+    let batch = &prepared.batch;
+    let mut conflicts = Vec::new();
+    for repeat in &prepared.repeats {
+        let (earlier, row) = (prepared.row(repeat.first), prepared.row(repeat.row));
+        match recorded.get(&repeat.first) {
+            Some(hash) if *hash == row.content_hash => loaded.duplicates += 1,
+            Some(_) => conflicts.push(repeat.row),
+            None if earlier.content_hash != row.content_hash => {
+                let message = format!(
+                    "transaction {} stands on line {} of this file with another content: there {}; here {}",
+                    text(row.transaction_id.of(&batch.text)),
+                    earlier.line,
+                    described(batch, earlier),
+                    described(batch, row)
+                );
+                loaded.conflicts.push(Conflict { row: repeat.row as usize, message });
+            }
+            None if repeat.moves => loaded.updated += 1,
+            None => loaded.duplicates += 1,
+        }
+    }
+    conflicts
 }
 
 /// The texts of good rows are UTF-8: parsing refuses others.
@@ -148,18 +176,41 @@ pub(super) fn text(bytes: &[u8]) -> &str {
 
 fn described(batch: &Batch, row: &Row) -> String {
     let at = DateTime::<Utc>::from_timestamp_micros(row.occurred_us).unwrap_or_default();
+    let optional = |span: Option<Span>| span.map(|span| text(span.of(&batch.text)).to_owned());
+    let (shares, price) = row.trade.as_ref().map_or((None, None), |trade| (trade.shares, trade.price));
     version(
         &units_to_text(row.amount),
         text(&row.currency),
         row.kind.as_str(),
         text(row.client_id.of(&batch.text)),
         at,
+        [
+            optional(row.merchant_id),
+            optional(row.product_id),
+            optional(row.ticker),
+            shares.map(units_to_text),
+            price.map(units_to_text),
+        ],
     )
 }
 
-fn version(amount: &str, currency: &str, kind: &str, client: &str, at: DateTime<Utc>) -> String {
+/// One version of a transaction, with all that its hash covers.
+fn version(
+    amount: &str,
+    currency: &str,
+    kind: &str,
+    client: &str,
+    at: DateTime<Utc>,
+    details: [Option<String>; 5],
+) -> String {
     let at = at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
-    format!("{kind} of {amount} {currency} by client {client} at {at}")
+    let mut said = format!("{kind} of {amount} {currency} by client {client} at {at}");
+    for (name, value) in ["merchant", "product", "ticker", "shares", "price"].into_iter().zip(details) {
+        if let Some(value) = value {
+            said.push_str(&format!(", {name} {value}"));
+        }
+    }
+    said
 }
 
 /// Loads a batch within the caller's transaction. Its months and clients must exist
@@ -170,21 +221,18 @@ pub async fn load(
     source: Source,
     zone: Tz,
 ) -> Result<Loaded, tokio_postgres::Error> {
-    let mut loaded = Loaded {
-        inserted: 0,
-        updated: prepared.settled.updated,
-        duplicates: prepared.settled.duplicates,
-        conflicts: prepared.settled.conflicts.clone(),
-    };
+    let mut loaded = Loaded::default();
     if prepared.by_id.is_empty() {
         return Ok(loaded);
     }
     let mut new = vec![true; prepared.batch.rows.len()];
-    let mut moved = Vec::new();
+    let (mut moved, mut recorded) = (Vec::new(), HashMap::new());
     if !register_all_keys(transaction, prepared).await? {
         new = register_new_keys(transaction, prepared).await?;
-        moved = classify(transaction, prepared, &new, &mut loaded).await?;
+        (moved, recorded) = classify(transaction, prepared, &new, &mut loaded).await?;
     }
+    let conflicts = settle(prepared, &recorded, &mut loaded);
+    loaded.conflicts.extend(name_conflicts(transaction, prepared, &conflicts).await?);
     let fresh: Vec<u32> = prepared.by_place.iter().copied().filter(|&row| new[row as usize]).collect();
     loaded.inserted = fresh.len() as i64;
     copy_rows(transaction, prepared, &fresh, source).await?;
@@ -257,24 +305,26 @@ async fn copy_keys(
 }
 
 /// Tells apart the rows whose ids were registered before: duplicates, conflicts, and those whose status
-/// may move, which are returned.
+/// may move, which are returned, with the recorded hash of every known id.
 async fn classify(
     transaction: &Transaction<'_>,
     prepared: &Prepared,
     new: &[bool],
     loaded: &mut Loaded,
-) -> Result<Vec<u32>, tokio_postgres::Error> {
+) -> Result<(Vec<u32>, HashMap<u32, i64>), tokio_postgres::Error> {
     let known = transaction
         .query(
-            "SELECT i.transaction_id, k.content_hash = i.content_hash, k.pending AND NOT i.pending
+            "SELECT i.transaction_id, k.content_hash, k.pending AND NOT i.pending
              FROM incoming_keys i JOIN transaction_keys k USING (transaction_id)",
             &[],
         )
         .await?;
-    let (mut moves, mut conflicts) = (Vec::new(), Vec::new());
+    let (mut moves, mut conflicts, mut recorded) = (Vec::new(), Vec::new(), HashMap::new());
     for row in known {
         let Some(index) = prepared.find(row.get(0)).filter(|&row| !new[row as usize]) else { continue };
-        match (row.get(1), row.get(2)) {
+        let hash: i64 = row.get(1);
+        recorded.insert(index, hash);
+        match (hash == prepared.row(index).content_hash, row.get(2)) {
             (false, _) => conflicts.push(index),
             (true, true) => moves.push(index),
             (true, false) => loaded.duplicates += 1,
@@ -282,7 +332,7 @@ async fn classify(
     }
     loaded.conflicts.extend(name_conflicts(transaction, prepared, &conflicts).await?);
     moves.sort_unstable_by_key(|&row| prepared.row(row).transaction_id.of(&prepared.batch.text));
-    Ok(moves)
+    Ok((moves, recorded))
 }
 
 /// Names both versions of each conflicting row.
@@ -309,6 +359,7 @@ async fn name_conflicts(
                 version_row.get::<_, Option<&str>>(3).unwrap_or("?"),
                 version_row.get(4),
                 version_row.get(5),
+                std::array::from_fn(|at| version_row.get(9 + at)),
             );
             let here = described(&prepared.batch, &prepared.batch.rows[row]);
             let message = format!(
@@ -339,7 +390,7 @@ async fn copy_rows(
     let all = &prepared.batch.text;
     for &index in rows {
         let row = prepared.row(index);
-        let optional = |span: Option<crate::uploads::records::Span>| span.map(|span| span.of(all));
+        let optional = |span: Option<Span>| span.map(|span| span.of(all));
         copy.row(17).await?;
         copy.instant(row.occurred_us);
         copy.units(row.amount);

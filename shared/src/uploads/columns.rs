@@ -72,7 +72,7 @@ pub struct Mapping(pub Vec<Option<usize>>);
 #[derive(Debug, thiserror::Error)]
 #[error(
     "The file has no column for {}. Found: {}. Expected (any spelling): {}.",
-    missing.join(", "), found.join(", "), expected.join(", ")
+    missing.join(", "), listed(found), expected.join(", ")
 )]
 pub struct UnusableHeader {
     /// Required fields without a column.
@@ -81,6 +81,15 @@ pub struct UnusableHeader {
     pub found: Vec<String>,
     /// The required fields, each with its aliases.
     pub expected: Vec<String>,
+}
+
+/// Names in a message: a header may have thousands of columns, each as long as it likes.
+fn listed(names: &[String]) -> String {
+    let mut shown: Vec<String> = names.iter().take(30).map(|name| name.chars().take(40).collect()).collect();
+    if names.len() > 30 {
+        shown.push(format!("and {} more", names.len() - 30));
+    }
+    shown.join(", ")
 }
 
 /// Maps a header. Returns the mapping and the columns that no field takes. Of two columns for one
@@ -105,8 +114,12 @@ pub fn map_header(kind: UploadKind, header: &[String]) -> Result<(Mapping, Vec<S
         .filter(|(field, column)| field.required && column.is_none())
         .map(|(field, _)| field.name)
         .collect();
+    // A header of which only the id is understood is another kind of file.
+    let only_id = kind == UploadKind::Clients && columns.iter().flatten().count() == 1;
+    let missing =
+        if only_id && missing.is_empty() { vec!["any field of a client but its id"] } else { missing };
     if !missing.is_empty() {
-        let expected = fields(kind).iter().filter(|field| field.required).map(spellings).collect();
+        let expected = fields(kind).iter().filter(|field| field.required || only_id).map(spellings).collect();
         return Err(UnusableHeader { missing, found: header.to_vec(), expected });
     }
     let ignored = header.iter().zip(&taken).filter(|(_, taken)| !**taken).map(|(name, _)| name.clone());

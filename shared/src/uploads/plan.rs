@@ -15,6 +15,9 @@ pub const DELIMITER: u8 = b',';
 const MAX_CHUNK_BYTES: u64 = 8 << 20;
 /// Bytes read at once.
 const BLOCK_BYTES: u64 = 4 << 20;
+/// Columns that a file may have, and bytes of one's name.
+const MAX_COLUMNS: usize = 1000;
+const MAX_NAME_BYTES: usize = 1000;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A file that cannot be taken in at all.
@@ -26,6 +29,9 @@ pub enum PlanError {
     /// The first line is no header.
     #[error("The first line cannot be read as a header: {0}")]
     BadHeader(&'static str),
+    /// Not a CSV file, or not one with commas.
+    #[error("The file cannot be read as CSV with commas: {0}")]
+    Foreign(&'static str),
     /// The header lacks a required column.
     #[error(transparent)]
     Columns(#[from] UnusableHeader),
@@ -141,6 +147,34 @@ impl<'s> Planning<'s> {
     }
 }
 
+/// What a file is that is no text, by its first bytes.
+fn foreign(text: &[u8]) -> Option<&'static str> {
+    match text {
+        [b'P', b'K', 3, 4, ..] => Some("it is a ZIP or XLSX file; save the sheet as CSV (UTF-8)."),
+        [0xd0, 0xcf, 0x11, 0xe0, ..] => Some("it is an old Excel file; save the sheet as CSV (UTF-8)."),
+        [0x1f, 0x8b, ..] => Some("it is compressed by gzip; unpack it first."),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("it is compressed by zstd; unpack it first."),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("it is UTF-16; save it as UTF-8."),
+        _ => None,
+    }
+}
+
+/// What else than commas seems to be between the names of a header that cannot be mapped.
+fn other_separator(header: &[String]) -> Option<&'static str> {
+    let [only] = header else { return None };
+    if only.contains('\r') {
+        return Some("its lines end with CR alone; save it with LF or CRLF line ends.");
+    }
+    [
+        (';', "its columns are separated by semicolons; save it with commas."),
+        ('\t', "its columns are separated by tabs; save it with commas."),
+        ('|', "its columns are separated by bars; save it with commas."),
+        ('=', "its first line names the separator (sep=); remove that line and separate by commas."),
+    ]
+    .into_iter()
+    .find_map(|(separator, said)| only.contains(separator).then_some(said))
+}
+
 /// The place after the next line end at or after `from`.
 async fn line_end(storage: &Storage, key: &str, mut from: u64, size: u64) -> Result<u64, StorageError> {
     while from < size {
@@ -159,6 +193,9 @@ impl Planner {
     fn feed(&mut self, text: &mut Vec<u8>, position: u64, last: bool) -> Result<usize, PlanError> {
         let end = text.len();
         let mut at = 0;
+        if let (0, Some(said)) = (position, foreign(text)) {
+            return Err(PlanError::Foreign(said));
+        }
         if position == 0 && text.starts_with(BYTE_ORDER_MARK) {
             at = BYTE_ORDER_MARK.len();
         }
@@ -238,7 +275,16 @@ impl Planner {
         if header.iter().any(|name| name.contains('\0')) {
             return Err(PlanError::BadHeader("it holds a NUL byte"));
         }
-        let (mapping, ignored) = map_header(self.kind, &header)?;
+        if header.len() > MAX_COLUMNS || header.iter().any(|name| name.len() > MAX_NAME_BYTES) {
+            return Err(PlanError::BadHeader(
+                "it has more than 1000 columns, or one with more than 1000 bytes",
+            ));
+        }
+        let (mapping, ignored) =
+            map_header(self.kind, &header).map_err(|error| match other_separator(&header) {
+                Some(said) => PlanError::Foreign(said),
+                None => PlanError::Columns(error),
+            })?;
         if self.kind == UploadKind::Transactions {
             self.time_column = mapping.0[2];
         }

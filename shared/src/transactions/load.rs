@@ -335,6 +335,17 @@ async fn classify(
     Ok((moves, recorded))
 }
 
+/// A row of `versions.sql`, for people.
+fn recorded(row: &tokio_postgres::Row) -> String {
+    let known = |column: usize| row.get::<_, Option<&str>>(column).unwrap_or("?");
+    let details = std::array::from_fn(|at| row.get(9 + at));
+    let version = version(known(1), known(2), known(3), row.get(4), row.get(5), details);
+    match (row.get::<_, Option<&str>>(8), row.get::<_, Option<i32>>(7)) {
+        (Some(file), Some(line)) => format!("{version} (from {file:?}, line {line})"),
+        _ => format!("{version} (from {})", known(6)),
+    }
+}
+
 /// Names both versions of each conflicting row.
 async fn name_conflicts(
     transaction: &Transaction<'_>,
@@ -346,26 +357,16 @@ async fn name_conflicts(
         let ids: Vec<&str> =
             part.iter().map(|&row| text(prepared.row(row).transaction_id.of(&prepared.batch.text))).collect();
         let versions = transaction.query(include_str!("versions.sql"), &[&ids]).await?;
-        for version_row in versions {
-            let id: &str = version_row.get(0);
-            let Some(row) = prepared.find(id).map(|row| row as usize) else { continue };
-            let place = match (version_row.get::<_, Option<&str>>(8), version_row.get::<_, Option<i32>>(7)) {
-                (Some(file), Some(line)) => format!("{file:?}, line {line}"),
-                _ => version_row.get::<_, Option<&str>>(6).unwrap_or("?").to_owned(),
-            };
-            let there = version(
-                version_row.get::<_, Option<&str>>(1).unwrap_or("?"),
-                version_row.get::<_, Option<&str>>(2).unwrap_or("?"),
-                version_row.get::<_, Option<&str>>(3).unwrap_or("?"),
-                version_row.get(4),
-                version_row.get(5),
-                std::array::from_fn(|at| version_row.get(9 + at)),
-            );
-            let here = described(&prepared.batch, &prepared.batch.rows[row]);
+        let recorded: HashMap<&str, String> =
+            versions.iter().map(|row| (row.get(0), recorded(row))).collect();
+        for &row in part {
+            let id = text(prepared.row(row).transaction_id.of(&prepared.batch.text));
+            let there = recorded.get(id).map_or("?", String::as_str);
+            let here = described(&prepared.batch, prepared.row(row));
             let message = format!(
-                "transaction {id} is already recorded with another content: recorded {there} (from {place}); here {here}"
+                "transaction {id} is already recorded with another content: recorded {there}; here {here}"
             );
-            named.push(Conflict { row, message });
+            named.push(Conflict { row: row as usize, message });
         }
     }
     Ok(named)

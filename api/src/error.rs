@@ -279,7 +279,7 @@ impl From<UploadError> for ApiError {
         let text = error.to_string();
         match error {
             UploadError::NotFound(_) => Self::not_found(text),
-            UploadError::KeyReused(_) => Self::key_reused(text),
+            UploadError::KeyReused => Self::key_reused(text),
             UploadError::Run(error) => error.into(),
             UploadError::Database(error) => error.into(),
         }

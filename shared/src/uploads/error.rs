@@ -9,10 +9,8 @@ pub enum UploadError {
     #[error("there is no upload {0}")]
     NotFound(UploadId),
     /// The Idempotency-Key stands for another request.
-    #[error(
-        "this Idempotency-Key was used for another upload ({0}); use a fresh key for a different request"
-    )]
-    KeyReused(String),
+    #[error("this Idempotency-Key was used for another upload; use a fresh key for a different request")]
+    KeyReused,
     /// Enqueueing failed.
     #[error(transparent)]
     Run(#[from] RunError),

@@ -8,9 +8,10 @@ use super::{
     queries,
 };
 use crate::{
+    idempotency::{self, Claim},
     ids::{RunId, UploadId},
     runs::{EnqueueOptions, enqueue_flow},
-    schema::{idempotency_keys, uploads},
+    schema::uploads,
     storage::StoredFile,
 };
 use diesel::prelude::*;
@@ -55,7 +56,7 @@ pub fn storage_key() -> String {
 /// doorbell after it, and delete the stored file if nothing was created.
 pub async fn accept_upload(conn: &mut AsyncPgConnection, new: &NewUpload) -> Result<Accepted, UploadError> {
     conn.transaction(async move |conn| {
-        if let Some(earlier) = claim_idempotency_key(conn, new).await? {
+        if let Some(earlier) = claim_key(conn, new).await? {
             return Ok(Accepted { upload: earlier, created: false });
         }
         let options = serde_json::to_value(&new.options).map_err(crate::runs::RunError::from)?;
@@ -99,7 +100,7 @@ pub async fn accept_upload(conn: &mut AsyncPgConnection, new: &NewUpload) -> Res
                 .await
                 .optional()?;
             if let Some(upload) = same {
-                point_idempotency_key(conn, new, upload.id).await?;
+                point_key(conn, new, upload.id).await?;
                 return Ok(Accepted { upload, created: false });
             }
             // The other upload ended between the two statements: try again.
@@ -112,7 +113,7 @@ pub async fn accept_upload(conn: &mut AsyncPgConnection, new: &NewUpload) -> Res
             &EnqueueOptions::by(&new.created_by),
         )
         .await?;
-        point_idempotency_key(conn, new, id).await?;
+        point_key(conn, new, id).await?;
         Ok(Accepted { upload, created: true })
     })
     .await
@@ -124,47 +125,20 @@ fn fingerprint(new: &NewUpload) -> String {
     format!("upload {} {} {} {options}", new.kind, new.forced, hex::encode(new.file.sha256))
 }
 
-/// Takes the caller's key for this request; the upload that it already stands for, if it does. A
-/// second request with the same key waits here for the first one's commit.
-async fn claim_idempotency_key(
-    conn: &mut AsyncPgConnection,
-    new: &NewUpload,
-) -> Result<Option<Upload>, UploadError> {
+/// Takes the caller's key for this request; the upload that it already stands for, if it does.
+async fn claim_key(conn: &mut AsyncPgConnection, new: &NewUpload) -> Result<Option<Upload>, UploadError> {
     let Some(key) = &new.idempotency_key else { return Ok(None) };
-    let taken = diesel::insert_into(idempotency_keys::table)
-        .values((
-            idempotency_keys::principal.eq(&new.created_by),
-            idempotency_keys::key.eq(key),
-            idempotency_keys::fingerprint.eq(fingerprint(new)),
-            idempotency_keys::location.eq(""),
-        ))
-        .on_conflict_do_nothing()
-        .execute(conn)
-        .await?;
-    if taken == 1 {
-        return Ok(None);
+    match idempotency::claim(conn, &new.created_by, key, &fingerprint(new)).await? {
+        Claim::Fresh => Ok(None),
+        Claim::Reused => Err(UploadError::KeyReused),
+        Claim::Repeated(location) => {
+            let id = location.parse().map_err(|_| UploadError::KeyReused)?;
+            queries::find_upload(conn, id).await?.ok_or(UploadError::NotFound(id)).map(Some)
+        }
     }
-    let (earlier, location): (String, String) = idempotency_keys::table
-        .find((&new.created_by, key))
-        .select((idempotency_keys::fingerprint, idempotency_keys::location))
-        .first(conn)
-        .await?;
-    if earlier != fingerprint(new) {
-        return Err(UploadError::KeyReused(location));
-    }
-    let id = location.parse().map_err(|_| UploadError::KeyReused(location))?;
-    queries::find_upload(conn, id).await?.ok_or(UploadError::NotFound(id)).map(Some)
 }
 
-async fn point_idempotency_key(
-    conn: &mut AsyncPgConnection,
-    new: &NewUpload,
-    id: UploadId,
-) -> QueryResult<()> {
+async fn point_key(conn: &mut AsyncPgConnection, new: &NewUpload, id: UploadId) -> QueryResult<()> {
     let Some(key) = &new.idempotency_key else { return Ok(()) };
-    diesel::update(idempotency_keys::table.find((&new.created_by, key)))
-        .set(idempotency_keys::location.eq(id.to_string()))
-        .execute(conn)
-        .await
-        .map(|_| ())
+    idempotency::point(conn, &new.created_by, key, &id.to_string()).await
 }

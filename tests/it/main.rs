@@ -4,6 +4,7 @@
 mod clients;
 mod embedded;
 mod engine;
+mod http;
 mod malformed;
 mod pages;
 mod schedules;

@@ -41,7 +41,8 @@ async fn every_refusal_is_a_problem_document() {
     refused(&app, app.request(Method::GET, "/api/v1/clients?search=%00"), 400).await;
     refused(&app, app.request(Method::GET, "/api/v1/runs?cursor=zz"), 400).await;
     refused(&app, app.request(Method::GET, "/api/v1/runs?limit=501"), 400).await;
-    let nameless = app.request(Method::POST, "/api/v1/uploads").multipart(reqwest::multipart::Form::new());
+    let form = reqwest::multipart::Form::new().text("kind", "transactions");
+    let nameless = app.request(Method::POST, "/api/v1/uploads").multipart(form);
     refused(&app, nameless, 422).await;
 }
 

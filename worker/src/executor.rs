@@ -68,7 +68,7 @@ async fn supervise(
     let task = handler.id();
     let ended = tokio::select! {
         biased;
-        ended = &mut handler => return Outcome::of(ended, panics::backtrace_of(task), in_flight.cancel.is_cancelled()),
+        ended = &mut handler => return Outcome::of(ended, panics::backtrace_of(task)),
         () = in_flight.lost.cancelled() => Outcome::Lost,
         () = in_flight.cancel.cancelled() => Outcome::Cancelled,
         () = life.deadline.cancelled() => Outcome::Interrupted,

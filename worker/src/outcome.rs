@@ -27,11 +27,7 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// From what the handler's task returned.
-    pub fn of(
-        ended: Result<Result<Finished, JobError>, JoinError>,
-        panic_backtrace: Option<String>,
-        cancel_requested: bool,
-    ) -> Self {
+    pub fn of(ended: Result<Result<Finished, JobError>, JoinError>, panic_backtrace: Option<String>) -> Self {
         match ended {
             Ok(Ok(Finished::Closed(_))) => Self::Done,
             Ok(Ok(finished)) => Self::Finished(finished),
@@ -41,8 +37,7 @@ impl Outcome {
             Ok(Err(JobError::Fail(error))) => {
                 Self::Failed { error: format!("{error:#}"), backtrace: backtrace(&error) }
             }
-            Ok(Err(JobError::Cancelled)) if cancel_requested => Self::Cancelled,
-            // The flow is being cancelled, although this run itself was not asked yet.
+            // Asked to, or its flow is being cancelled.
             Ok(Err(JobError::Cancelled)) => Self::Cancelled,
             Err(join) => Self::Error { error: panic_message(join), backtrace: panic_backtrace },
         }

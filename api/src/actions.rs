@@ -10,7 +10,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection};
 use shared::{
     audit,
     ids::RunId,
-    runs::{self, Queue, Run, RunError, queries, service::Cancelled},
+    runs::{self, Queue, Run, RunError, queries, registry::Kind, service::Cancelled},
 };
 
 /// Rings after a retry: enough to wake every slot of a machine; what is too much costs a look.
@@ -49,7 +49,7 @@ async fn act(state: &AppState, principal: &Principal, id: RunId, action: Action)
     let conn: &mut AsyncPgConnection = &mut pooled;
     let mut attempt = 1;
     let run = loop {
-        match in_transaction(conn, &principal.name, id, action).await {
+        match in_transaction(conn, &principal.name, id, action, state.env.kinds).await {
             Err(RunError::Database(error)) if attempt < ATTEMPTS && lost_a_deadlock(&error) => attempt += 1,
             other => break other?,
         }
@@ -67,12 +67,15 @@ async fn in_transaction(
     actor: &str,
     id: RunId,
     action: Action,
+    kinds: &[Kind],
 ) -> Result<Run, RunError> {
     conn.transaction(async move |conn| {
+        let mut shown = id;
         let details = match action {
             Action::Retry => {
-                runs::retry_run(conn, id).await?;
-                serde_json::json!({})
+                // Another run may stand for it: then that one is the answer.
+                shown = runs::retry_run(conn, id, kinds).await?;
+                serde_json::json!({ "retried": shown == id })
             }
             Action::Cancel => {
                 let cancelled = runs::cancel_run(conn, id).await?;
@@ -80,7 +83,7 @@ async fn in_transaction(
             }
         };
         audit::record(conn, actor, action.name(), &id.to_string(), &details).await?;
-        queries::find_run(conn, id).await?.ok_or(RunError::NotFound(id))
+        queries::find_run(conn, shown).await?.ok_or(RunError::NotFound(shown))
     })
     .await
 }

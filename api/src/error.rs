@@ -267,7 +267,15 @@ impl From<RunError> for ApiError {
         match error {
             RunError::NotFound(_) => Self::not_found(text),
             RunError::Transition(_) => Self::conflict("state-refuses", text),
-            RunError::FlowCancelled | RunError::Superseded(_) => Self::conflict("superseded", text),
+            RunError::FlowCancelled | RunError::Superseded(_) | RunError::KeyHeld => {
+                Self::conflict("superseded", text)
+            }
+            RunError::Unclonable(_) => Self::conflict("unclonable", text),
+            RunError::InvalidArguments(error) => {
+                let field =
+                    if error.path == "." { "args".to_owned() } else { format!("args.{}", error.path) };
+                Self::invalid(&field, text)
+            }
             RunError::FenceLost | RunError::Arguments(_) => Self::internal(text),
             RunError::Database(error) => error.into(),
         }

@@ -189,7 +189,7 @@ mod tests {
     };
     use shared::{
         clock::SystemClock,
-        config::{ApiConfig, DatabaseConfig},
+        config::{ApiConfig, DatabaseConfig, RetentionConfig},
         db,
         runs::{Doorbells, Environment},
         settings::Settings,
@@ -220,6 +220,8 @@ mod tests {
             settings: Settings { zone: chrono_tz::UTC, currency: "USD".to_owned(), signing_key: vec![7; 48] },
             doorbells: Doorbells::new(None),
             chunk_records: 1000,
+            kinds: shared::runs::registry::KINDS,
+            retention: RetentionConfig { completed_days: 7, failed_days: 30 },
         };
         AppState { env: Arc::new(env), config: Arc::new(config), shutdown: CancellationToken::new() }
     }

@@ -3,7 +3,7 @@
 
 use crate::services::Services;
 use anyhow::{Context, anyhow};
-use shared::config::{ApiConfig, WorkerConfig};
+use shared::config::{ApiConfig, RetentionConfig, WorkerConfig};
 use std::{
     future::Future,
     sync::{Arc, Mutex, PoisonError},
@@ -64,6 +64,7 @@ impl Roles {
             storage: services.files()?,
             clock: Arc::new(shared::clock::SystemClock),
             config,
+            retention: RetentionConfig::from_env()?,
             kinds: shared::runs::registry::KINDS,
             logs: RUN_LOGS.lock().unwrap_or_else(PoisonError::into_inner).take(),
         };

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use diesel_async::AsyncPgConnection;
 use shared::{
     clock::SystemClock,
-    config::{DatabaseConfig, RedisConfig, StorageConfig, WorkerConfig},
+    config::{DatabaseConfig, RedisConfig, RetentionConfig, StorageConfig, WorkerConfig},
     db::{self, DbPool},
     runs::{Doorbells, Environment},
     settings::Settings,
@@ -77,6 +77,8 @@ impl Services {
             settings,
             doorbells: Doorbells::new(self.redis.clone()),
             chunk_records: WorkerConfig::from_env()?.chunk_records,
+            kinds: shared::runs::registry::KINDS,
+            retention: RetentionConfig::from_env()?,
         }))
     }
 }

@@ -5,7 +5,8 @@ macro_rules! uuid_ids {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize,
-                 serde::Deserialize, diesel::expression::AsExpression, diesel::deserialize::FromSqlRow)]
+                 serde::Deserialize, schemars::JsonSchema, diesel::expression::AsExpression,
+                 diesel::deserialize::FromSqlRow)]
         #[diesel(sql_type = diesel::sql_types::Uuid)]
         #[serde(transparent)]
         pub struct $name(pub uuid::Uuid);

@@ -76,11 +76,25 @@ diesel::table! {
 }
 
 diesel::table! {
-    queues (name) {
+    pauses (target, name) {
+        target -> Text,
         name -> Text,
-        paused -> Bool,
-        paused_until -> Nullable<Timestamptz>,
+        until -> Nullable<Timestamptz>,
         reason -> Nullable<Text>,
+        paused_by -> Text,
+        paused_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    failures (fingerprint) {
+        fingerprint -> Text,
+        kind -> Text,
+        message -> Text,
+        occurrences -> BigInt,
+        first_seen -> Timestamptz,
+        last_seen -> Timestamptz,
+        last_run_id -> Uuid,
     }
 }
 
@@ -93,6 +107,9 @@ diesel::table! {
         state -> Text,
         started_at -> Timestamptz,
         last_seen -> Timestamptz,
+        slots -> Jsonb,
+        kinds -> Array<Text>,
+        lease_ms -> Integer,
     }
 }
 
@@ -109,6 +126,7 @@ diesel::table! {
         max_attempts -> Integer,
         crashes -> SmallInt,
         run_at -> Timestamptz,
+        start_by -> Nullable<Timestamptz>,
         claim_token -> Nullable<Uuid>,
         worker_id -> Nullable<Uuid>,
         cancel_requested -> Bool,
@@ -116,7 +134,7 @@ diesel::table! {
         flow_id -> Uuid,
         blocked_by -> Integer,
         unique_key -> Nullable<Text>,
-        unique_until -> Nullable<Text>,
+        unique_states -> Nullable<Array<Text>>,
         unique_held -> Bool,
         progress_done -> BigInt,
         progress_total -> Nullable<BigInt>,
@@ -150,6 +168,7 @@ diesel::table! {
         id -> BigInt,
         run_id -> Uuid,
         attempt -> Integer,
+        line -> Integer,
         at -> Timestamptz,
         level -> Text,
         message -> Text,
@@ -342,7 +361,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     login_failures,
     idempotency_keys,
     audit_log,
-    queues,
+    failures,
+    pauses,
     workers,
     runs,
     run_attempts,

@@ -1,28 +1,29 @@
 //! The run engine: transitions, attempts, retries, flows, cancellation, uniqueness, rescue.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::{
     ids::{ClaimToken, RunId, WorkerId},
     runs::{
         EnqueueOptions, Finished, Job, JobError, Queue, Retry, RunContext, RunEvent, RunState, Unique,
-        UniqueUntil, enqueue, enqueue_children, enqueue_flow, queries, service,
+        enqueue, enqueue_children, enqueue_flow, queries, service, workers,
     },
 };
 use std::time::Duration;
 use tests::{App, AppOptions, TestDatabase, eventually};
 
 /// Does what it is told, attempt by attempt.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 struct Obey {
     orders: Vec<String>,
 }
 
 /// A parent of `Obey`s.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 struct Gather {}
 
 /// One at a time for a key.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 struct Only {
     key: String,
 }
@@ -78,7 +79,7 @@ impl Job for Only {
     const TIMEOUT: Duration = Duration::from_secs(10);
 
     fn unique(&self) -> Option<Unique> {
-        Some(Unique { key: self.key.clone(), until: UniqueUntil::Started })
+        Some(Unique { key: self.key.clone(), states: Unique::UNTIL_STARTED })
     }
 
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {
@@ -218,6 +219,19 @@ async fn waiting_runs_are_cancelled_at_once_and_running_ones_asked() {
     assert_eq!(find(&app, waiting).await.state, RunState::Cancelled);
 }
 
+/// A worker of which there is only the record.
+async fn register(conn: &mut diesel_async::AsyncPgConnection, id: WorkerId) {
+    let introduction = workers::Introduction {
+        id,
+        host: "host",
+        version: "test",
+        slots: serde_json::json!({ "default": 4 }),
+        kinds: vec!["obey"],
+        lease: Duration::from_secs(60),
+    };
+    workers::register(conn, &introduction).await.unwrap();
+}
+
 /// A flow whose root waits for children with these orders.
 async fn flow(app: &App, orders: &[&[&str]]) -> (RunId, Vec<RunId>) {
     let mut conn = app.env.pool.get().await.unwrap();
@@ -285,9 +299,9 @@ async fn ten_thousand_children_are_fine() {
     // Closed in batches, as light kinds are.
     let worker = WorkerId::generate();
     let mut conn = app.env.pool.get().await.unwrap();
-    queries::register_worker(&mut conn, worker, "host", "test").await.unwrap();
+    register(&mut conn, worker).await;
     loop {
-        let claimed = queries::claim_runs(&mut conn, "default", worker, 500, &["obey"]).await.unwrap();
+        let claimed = queries::claim_runs(&mut conn, "default", worker, 500, &["obey"], &[]).await.unwrap();
         if claimed.is_empty() {
             break;
         }
@@ -308,8 +322,8 @@ async fn a_claim_that_no_longer_holds_closes_nothing_and_spoils_no_batch() {
     let (one, two) = (put(&app, &[]).await, put(&app, &[]).await);
     let worker = WorkerId::generate();
     let mut conn = app.env.pool.get().await.unwrap();
-    queries::register_worker(&mut conn, worker, "host", "test").await.unwrap();
-    let claimed = queries::claim_runs(&mut conn, "default", worker, 5, &["obey"]).await.unwrap();
+    register(&mut conn, worker).await;
+    let claimed = queries::claim_runs(&mut conn, "default", worker, 5, &["obey"], &[]).await.unwrap();
     assert_eq!(claimed.len(), 2);
     let token = |id: RunId| claimed.iter().find(|run| run.id == id).unwrap().claim_token;
     let stale = serde_json::json!([

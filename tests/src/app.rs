@@ -6,7 +6,7 @@ use serde_json::Value;
 use shared::{
     auth::Role,
     clock::SystemClock,
-    config::{ApiConfig, RedisConfig, WorkerConfig},
+    config::{ApiConfig, RedisConfig, RetentionConfig, WorkerConfig},
     db,
     runs::{Doorbells, Environment, registry::Kind},
     settings::Settings,
@@ -18,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 /// The password of every user that tests make.
 pub const PASSWORD: &str = "correct horse battery";
+
+/// How long tests keep what has ended.
+pub const RETENTION: RetentionConfig = RetentionConfig { completed_days: 7, failed_days: 30 };
 
 /// What differs between tests.
 pub struct AppOptions {
@@ -70,6 +73,7 @@ pub fn quick_worker(chunk_records: u64) -> WorkerConfig {
     WorkerConfig {
         ingest_slots: 2,
         default_slots: 2,
+        light_slots: 50,
         heartbeat: Duration::from_millis(500),
         lease: Duration::from_millis(3000),
         shutdown_grace: Duration::from_secs(1),
@@ -101,6 +105,8 @@ impl App {
             settings,
             doorbells: Doorbells::new(Some(redis.clone())),
             chunk_records: options.chunk_records,
+            kinds: options.kinds,
+            retention: RETENTION,
         });
         let shutdown = CancellationToken::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -145,6 +151,7 @@ impl App {
             storage: self.env.storage.clone(),
             clock: Arc::new(SystemClock),
             config: self.worker_config.clone(),
+            retention: RETENTION,
             kinds: self.kinds,
             logs: None,
         };

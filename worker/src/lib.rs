@@ -14,7 +14,7 @@ pub use logs::{RunLogs, run_logs};
 
 use shared::{
     clock::Clock,
-    config::{DatabaseConfig, RedisConfig, WorkerConfig},
+    config::{DatabaseConfig, RedisConfig, RetentionConfig, WorkerConfig},
     runs::registry::Kind,
     storage::Storage,
 };
@@ -33,6 +33,8 @@ pub struct WorkerSetup {
     pub clock: Arc<dyn Clock>,
     /// Slots, leases, sizes.
     pub config: WorkerConfig,
+    /// How long what has ended is kept.
+    pub retention: RetentionConfig,
     /// The kinds it runs.
     pub kinds: &'static [Kind],
     /// Lines to be written to the runs' logs, from [`run_logs`].

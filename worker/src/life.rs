@@ -5,7 +5,7 @@ use shared::{
     config::DatabaseConfig,
     db::{self, LoadConnections},
     ids::{ClaimToken, RunId, WorkerId},
-    runs::{Doorbells, Environment, Queue, queries, registry::Kind},
+    runs::{Doorbells, Environment, Queue, registry::Kind, workers},
     settings::Settings,
 };
 use std::{
@@ -63,6 +63,7 @@ impl Life {
         let slots = |queue| match queue {
             Queue::Ingest => config.ingest_slots,
             Queue::Default => config.default_slots,
+            Queue::Light => config.light_slots,
         };
         Queue::ALL.iter().map(|&queue| (queue, Arc::new(Semaphore::new(slots(queue))))).collect()
     }
@@ -102,7 +103,7 @@ async fn begin(setup: &WorkerSetup, shutdown: &CancellationToken) -> anyhow::Res
     let database = DatabaseConfig { pool_size, ..setup.database.clone() };
     let pool = db::pool(&database, &id.to_string())?;
     let settings = loop {
-        match register(&pool, id).await {
+        match register(&pool, id, setup).await {
             Ok(settings) => break settings,
             Err(error) => {
                 tracing::warn!("the worker cannot start yet: {error:#}");
@@ -121,6 +122,8 @@ async fn begin(setup: &WorkerSetup, shutdown: &CancellationToken) -> anyhow::Res
         settings,
         doorbells: Doorbells::new(setup.redis.clone()),
         chunk_records: setup.config.chunk_records,
+        kinds: setup.kinds,
+        retention: setup.retention,
     };
     Ok(Some(Arc::new(Life {
         id,
@@ -136,11 +139,23 @@ async fn begin(setup: &WorkerSetup, shutdown: &CancellationToken) -> anyhow::Res
     })))
 }
 
-async fn register(pool: &db::DbPool, id: WorkerId) -> anyhow::Result<Settings> {
+async fn register(pool: &db::DbPool, id: WorkerId, setup: &WorkerSetup) -> anyhow::Result<Settings> {
     let mut conn = pool.get().await?;
     let settings = Settings::load(&mut conn).await?;
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    queries::register_worker(&mut conn, id, &host, env!("CARGO_PKG_VERSION")).await?;
+    let introduction = workers::Introduction {
+        id,
+        host: &host,
+        version: env!("CARGO_PKG_VERSION"),
+        slots: serde_json::json!({
+            "ingest": setup.config.ingest_slots,
+            "default": setup.config.default_slots,
+            "light": setup.config.light_slots,
+        }),
+        kinds: setup.kinds.iter().map(|kind| kind.name).collect(),
+        lease: setup.config.lease,
+    };
+    workers::register(&mut conn, &introduction).await?;
     Ok(settings)
 }
 
@@ -160,7 +175,7 @@ async fn stop(life: &Life) {
     }
     let stopped = async {
         let mut conn = life.env.pool.get().await?;
-        anyhow::Ok(queries::stop_worker(&mut conn, life.id).await?)
+        anyhow::Ok(workers::stop(&mut conn, life.id).await?)
     };
     if let Err(error) = stopped.await {
         tracing::warn!("the worker's end could not be recorded: {error:#}");

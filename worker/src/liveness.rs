@@ -5,7 +5,7 @@ use crate::life::Life;
 use serde_json::json;
 use shared::{
     ids::ClaimToken,
-    runs::{Queue, queries, queries::HeldRun},
+    runs::{Queue, queries, workers, workers::HeldRun},
 };
 use std::{
     collections::HashSet,
@@ -24,7 +24,7 @@ pub(crate) async fn beat(life: Arc<Life>) {
         ticks.tick().await;
         let beaten = async {
             let mut conn = life.env.pool.get().await?;
-            anyhow::Ok(queries::heartbeat(&mut conn, life.id).await?)
+            anyhow::Ok(workers::heartbeat(&mut conn, life.id).await?)
         };
         match beaten.await {
             Ok(true) => {}
@@ -45,7 +45,7 @@ pub(crate) async fn watch(life: Arc<Life>) {
         let asked = Instant::now();
         let held = async {
             let mut conn = life.env.pool.get().await?;
-            anyhow::Ok(queries::held_by(&mut conn, life.id).await?)
+            anyhow::Ok(workers::held_by(&mut conn, life.id).await?)
         };
         match held.await {
             Ok(held) => compare(&life, &held, asked, &mut strangers).await,
@@ -119,12 +119,13 @@ pub(crate) async fn rescue(life: Arc<Life>) {
 async fn rescue_once(life: &Life, may_judge: bool) -> anyhow::Result<()> {
     let mut conn = life.env.pool.get().await?;
     if may_judge {
-        for dead in queries::bury_silent_workers(&mut conn, life.config.lease).await? {
+        for dead in workers::bury_silent(&mut conn).await? {
             tracing::warn!(worker = %dead, "worker {dead} has been silent for its lease and is declared dead");
         }
     }
+    workers::end_connections_of_dead(&mut conn).await?;
     loop {
-        let orphans = queries::orphaned(&mut conn).await?;
+        let orphans = workers::orphaned(&mut conn).await?;
         if orphans.is_empty() {
             return Ok(());
         }

@@ -164,6 +164,7 @@ impl RunLogs {
                     (
                         run_logs::run_id.eq(line.run_id),
                         run_logs::attempt.eq(line.attempt),
+                        run_logs::line.eq(0),
                         run_logs::at.eq(line.at),
                         run_logs::level.eq(line.level),
                         run_logs::message.eq(line.message),

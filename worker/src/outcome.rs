@@ -31,7 +31,7 @@ impl Outcome {
         match ended {
             Ok(Ok(Finished::Closed(_))) => Self::Done,
             Ok(Ok(finished)) => Self::Finished(finished),
-            Ok(Err(JobError::Retry(error))) => {
+            Ok(Err(JobError::Retry(error) | JobError::RetryAfter(error, _))) => {
                 Self::Error { error: format!("{error:#}"), backtrace: backtrace(&error) }
             }
             Ok(Err(JobError::Fail(error))) => {
@@ -63,6 +63,7 @@ impl Outcome {
     /// The element of `close_runs`' argument; `None` if there is nothing to close. `jitter` is 0 to 1.
     pub fn closing(&self, run: &ClaimedRun, kind: &Kind, jitter: f64) -> Option<Value> {
         let (outcome, result, error, backtrace) = match self {
+            Self::Finished(Finished::Snooze(_)) => ("snoozed", None, None, None),
             Self::Done | Self::Lost | Self::Finished(Finished::Closed(_)) => return None,
             Self::Finished(Finished::Result(result)) => ("completed", Some(result), None, None),
             Self::Error { error, backtrace } => ("error", None, Some(error.clone()), backtrace.as_ref()),

@@ -12,10 +12,11 @@ const POLL: Duration = Duration::from_secs(1);
 pub(crate) async fn drain(life: Arc<Life>, queue: Queue) {
     let Ok(_slot) = life.slots[&queue].clone().try_acquire_owned() else { return };
     let kinds: Vec<&str> = life.kinds.iter().map(|kind| kind.name).collect();
+    let external: Vec<&str> = life.kinds.iter().filter(|kind| kind.external).map(|kind| kind.name).collect();
     while !life.stopping.is_cancelled() {
         let claimed = async {
             let mut conn = life.env.pool.get().await?;
-            anyhow::Ok(queries::claim_runs(&mut conn, queue.as_str(), life.id, 1, &kinds).await?)
+            anyhow::Ok(queries::claim_runs(&mut conn, queue.as_str(), life.id, 1, &kinds, &external).await?)
         };
         match claimed.await {
             // A claim whose answer is lost is found by `liveness::watch` and given back.

@@ -99,7 +99,7 @@ pub(super) async fn show(
     let (uploads, latest) = uploads(&mut conn, &shell).await?;
     let totals = totals(&mut conn).await?;
     let failures = failures(&mut conn, &shell).await?;
-    let workers = run_queries::recent_workers(&mut conn).await?;
+    let workers = shared::runs::workers::recent(&mut conn).await?;
     shell.moving = pulse.running + pulse.waiting > 0;
     let empty = (totals.uploads == 0 && totals.transactions == 0).then(|| {
         Empty::nothing_yet(
@@ -145,13 +145,13 @@ fn verdicts(pulse: &Pulse) -> Vec<Verdict> {
     }
     if pulse.silent_workers > 0 {
         let text = format!(
-            "{} silent for 20 s or more; what it held goes to others.",
+            "{} silent for longer than a lease; what it held goes to others.",
             is_are(pulse.silent_workers, "worker")
         );
         wrong.push(Verdict { class: "warn", icon: "warn", text, link: None });
     }
-    if let Some(queues) = &pulse.paused_queues {
-        wrong.push(Verdict { class: "warn", icon: "warn", text: format!("Paused: {queues}."), link: None });
+    if let Some(paused) = &pulse.paused {
+        wrong.push(Verdict { class: "warn", icon: "warn", text: format!("Paused: {paused}."), link: None });
     }
     if pulse.retrying > 0 {
         let text = format!("{} for another attempt after an error.", wait_words(pulse.retrying));

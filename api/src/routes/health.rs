@@ -3,7 +3,7 @@
 use crate::{app::AppState, error::ApiResult, params::NoQuery};
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
-use shared::{db, runs::queries};
+use shared::{db, runs::workers};
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -91,7 +91,7 @@ async fn ask_database(state: &AppState) -> Result<Vec<Check>, db::DbError> {
         0 => Check::new("migrations", "ok", "all applied"),
         count => Check::new("migrations", "failing", format!("{count} not applied: run `millrace migrate`")),
     };
-    let alive = queries::count_live_workers(&mut conn).await?;
+    let alive = workers::count_live(&mut conn).await?;
     Ok(vec![
         Check::new("database", "ok", "answers"),
         migrations,

@@ -16,7 +16,7 @@ use axum::{Json, extract::State, http::StatusCode, response::Response};
 use shared::{
     ids::RunId,
     pagination::{Cursor, Direction, InvalidCursor},
-    runs::{Queue, RunState, queries, queries::RunFilter},
+    runs::{Queue, RunState, queries, queries::RunFilter, workers},
 };
 use utoipa::IntoParams;
 
@@ -65,7 +65,7 @@ impl From<RunParams> for RunFilter {
             queue: params.queue.map(|queue| queue.to_string()),
             flow: params.flow,
             error: params.error,
-            parent: None,
+            ..Self::default()
         }
     }
 }
@@ -267,6 +267,6 @@ pub async fn cancel_run(
 ))]
 pub async fn list_workers(State(state): State<AppState>, _: NoQuery) -> ApiResult<Json<Listing<WorkerView>>> {
     let mut conn = state.env.pool.get().await?;
-    let workers = queries::recent_workers(&mut conn).await?;
+    let workers = workers::recent(&mut conn).await?;
     Ok(Json(Listing::whole(workers.into_iter().map(WorkerView::from).collect())))
 }

@@ -4,7 +4,8 @@ use crate::output::say;
 use clap::Subcommand;
 use shared::{
     config::{
-        ApiConfig, ConfigError, DatabaseConfig, RedisConfig, SettingsConfig, StorageConfig, WorkerConfig,
+        ApiConfig, ConfigError, DatabaseConfig, RedisConfig, RetentionConfig, SettingsConfig, StorageConfig,
+        WorkerConfig,
     },
     telemetry::{DEFAULT_FILTER, LogConfig},
 };
@@ -66,10 +67,17 @@ pub fn config(args: &Config) -> anyhow::Result<()> {
         vec![
             ("MILLRACE_INGEST_SLOTS", worker.ingest_slots.to_string()),
             ("MILLRACE_DEFAULT_SLOTS", worker.default_slots.to_string()),
+            ("MILLRACE_LIGHT_SLOTS", worker.light_slots.to_string()),
             ("MILLRACE_HEARTBEAT_MS", worker.heartbeat.as_millis().to_string()),
             ("MILLRACE_LEASE_MS", worker.lease.as_millis().to_string()),
             ("MILLRACE_SHUTDOWN_GRACE_MS", worker.shutdown_grace.as_millis().to_string()),
             ("MILLRACE_CHUNK_RECORDS", worker.chunk_records.to_string()),
+        ]
+    });
+    topic(wrong, RetentionConfig::from_env(), |retention| {
+        vec![
+            ("MILLRACE_KEEP_COMPLETED_DAYS", retention.completed_days.to_string()),
+            ("MILLRACE_KEEP_FAILED_DAYS", retention.failed_days.to_string()),
         ]
     });
     match LogConfig::from_env(DEFAULT_FILTER) {

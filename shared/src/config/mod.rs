@@ -3,7 +3,9 @@
 
 mod topics;
 
-pub use topics::{ApiConfig, DatabaseConfig, RedisConfig, SettingsConfig, StorageConfig, WorkerConfig};
+pub use topics::{
+    ApiConfig, DatabaseConfig, RedisConfig, RetentionConfig, SettingsConfig, StorageConfig, WorkerConfig,
+};
 
 /// A variable whose value cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -118,7 +118,8 @@ impl ApiConfig {
 }
 
 /// `MILLRACE_INGEST_SLOTS` (cores): chunks loaded at once; each takes up to 50 MiB and a database
-/// connection. `MILLRACE_DEFAULT_SLOTS` (4): other runs at once. `MILLRACE_HEARTBEAT_MS` (5000) and
+/// connection. `MILLRACE_DEFAULT_SLOTS` (4): other runs at once. `MILLRACE_LIGHT_SLOTS` (200): runs of a few
+/// milliseconds at once; they are claimed and closed many at a time. `MILLRACE_HEARTBEAT_MS` (5000) and
 /// `MILLRACE_LEASE_MS` (20000): a worker silent for a lease is taken for dead and its runs go to others;
 /// a lease under three heartbeats declares healthy workers dead. `MILLRACE_SHUTDOWN_GRACE_MS` (10000):
 /// how long runs may finish after SIGTERM before they are put back. `MILLRACE_CHUNK_RECORDS` (50000):
@@ -129,6 +130,8 @@ pub struct WorkerConfig {
     pub ingest_slots: usize,
     /// Slots of the queue `default`.
     pub default_slots: usize,
+    /// Slots of the queue `light`.
+    pub light_slots: usize,
     /// Time between heartbeats.
     pub heartbeat: Duration,
     /// Silence after which a worker is dead.
@@ -146,6 +149,7 @@ impl WorkerConfig {
         let config = Self {
             ingest_slots: parsed("MILLRACE_INGEST_SLOTS", cores)?,
             default_slots: parsed("MILLRACE_DEFAULT_SLOTS", 4)?,
+            light_slots: parsed("MILLRACE_LIGHT_SLOTS", 200)?,
             heartbeat: Duration::from_millis(parsed("MILLRACE_HEARTBEAT_MS", 5_000)?),
             lease: Duration::from_millis(parsed("MILLRACE_LEASE_MS", 20_000)?),
             shutdown_grace: Duration::from_millis(parsed("MILLRACE_SHUTDOWN_GRACE_MS", 10_000)?),
@@ -159,5 +163,26 @@ impl WorkerConfig {
             });
         }
         Ok(config)
+    }
+}
+
+/// `MILLRACE_KEEP_COMPLETED_DAYS` (7) and `MILLRACE_KEEP_FAILED_DAYS` (30): how long runs that completed (or
+/// were cancelled) and runs that failed are kept; 0 keeps them for ever. Short times lose what somebody
+/// still wants to look at or retry, long ones cost disk. What an upload did is kept with the upload.
+#[derive(Debug, Clone, Copy)]
+pub struct RetentionConfig {
+    /// For completed and cancelled runs.
+    pub completed_days: u32,
+    /// For failed and discarded runs.
+    pub failed_days: u32,
+}
+
+impl RetentionConfig {
+    /// Reads the topic.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Ok(Self {
+            completed_days: parsed("MILLRACE_KEEP_COMPLETED_DAYS", 7)?,
+            failed_days: parsed("MILLRACE_KEEP_FAILED_DAYS", 30)?,
+        })
     }
 }

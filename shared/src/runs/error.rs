@@ -1,6 +1,9 @@
 //! What can go wrong with a run.
 
-use super::model::{InvalidTransition, RunState};
+use super::{
+    model::{InvalidTransition, RunState},
+    registry::ArgumentError,
+};
 use crate::ids::RunId;
 
 /// An action on a run was refused or failed.
@@ -18,9 +21,18 @@ pub enum RunError {
     /// The flow is being cancelled, so no step may be added.
     #[error("the flow is being cancelled")]
     FlowCancelled,
-    /// Another unfinished run or upload stands for the same thing.
+    /// An upload of the same file stands for the same thing.
     #[error("cannot be retried: {0}")]
     Superseded(String),
+    /// Another run holds the unique key.
+    #[error("cannot be retried: an unfinished run of the same kind stands for it")]
+    KeyHeld,
+    /// The kind refuses to be cloned.
+    #[error("cannot be cloned: {0}")]
+    Unclonable(String),
+    /// The kind refuses these arguments.
+    #[error(transparent)]
+    InvalidArguments(#[from] ArgumentError),
     /// Arguments that are no JSON object of the kind.
     #[error("arguments cannot be written: {0}")]
     Arguments(#[from] serde_json::Error),
@@ -51,9 +63,7 @@ impl From<diesel::result::Error> for RunError {
                 Some("uploads_same_file") => Self::Superseded(
                     "the same file has been uploaded again since; see that upload".to_owned(),
                 ),
-                Some("runs_unique") => {
-                    Self::Superseded("an unfinished run of the same kind exists".to_owned())
-                }
+                Some("runs_unique") => Self::KeyHeld,
                 _ => Self::Database(error),
             },
             _ => Self::Database(error),

@@ -5,15 +5,17 @@
 //! "done" commit together or not at all. Otherwise it returns [`Finished::Result`] and the executor
 //! closes the run.
 
-use super::{doorbell::Doorbells, error::RunError};
+use super::{doorbell::Doorbells, error::RunError, model::RunState};
 use crate::{
     clock::Clock,
+    config::RetentionConfig,
     db::{DbConnection, DbPool, LoadConnections},
     ids::{ClaimToken, RunId},
     settings::Settings,
     storage::Storage,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +25,8 @@ text_enum! {
     Queue {
         /// Files: few runs, each heavy.
         Ingest = "ingest",
+        /// Runs of a few milliseconds: claimed and closed many at a time.
+        Light = "light",
         /// Everything else.
         Default = "default",
     }
@@ -71,26 +75,40 @@ impl Retry {
     }
 }
 
-/// Until when a unique run excludes others with its key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UniqueUntil {
-    /// Until it starts: what it will do includes whatever the later caller wants done.
-    Started,
-    /// Until it is terminal.
-    Finished,
-}
-
-/// A key of which at most one run exists at a time.
+/// A key of which at most one run exists at a time in the given states.
 #[derive(Debug, Clone)]
 pub struct Unique {
-    /// The key, without the kind (it is added).
+    /// The key, made of the arguments that count; without the kind (it is added).
     pub key: String,
-    /// How long.
-    pub until: UniqueUntil,
+    /// The states in which the run excludes others.
+    pub states: &'static [RunState],
 }
 
-/// A kind of job. Arguments carry ids, never rows.
-pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
+impl Unique {
+    /// Until it starts: what it will do includes whatever the later caller wants done.
+    pub const UNTIL_STARTED: &'static [RunState] =
+        &[RunState::Scheduled, RunState::Available, RunState::Blocked, RunState::Retryable];
+    /// Until it is terminal.
+    pub const UNTIL_FINISHED: &'static [RunState] = &[
+        RunState::Scheduled,
+        RunState::Available,
+        RunState::Blocked,
+        RunState::Retryable,
+        RunState::Running,
+    ];
+    /// Unless it ends badly: once done, it is done for good (as long as the run is kept).
+    pub const UNLESS_FAILED: &'static [RunState] = &[
+        RunState::Scheduled,
+        RunState::Available,
+        RunState::Blocked,
+        RunState::Retryable,
+        RunState::Running,
+        RunState::Completed,
+    ];
+}
+
+/// A kind of job. Arguments carry ids, never rows; their schema is shown to people who clone a run.
+pub trait Job: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// Stable name, stored with every run.
     const KIND: &'static str;
     /// Where its runs wait.
@@ -99,8 +117,16 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     const RETRY: Retry;
     /// An attempt is ended after this time.
     const TIMEOUT: Duration;
-    /// Lower runs first.
+    /// Lower runs first; a point is worth a minute of waiting.
     const PRIORITY: i16 = 100;
+    /// A run that has not begun within this time of becoming due is discarded.
+    const START_WITHIN: Option<Duration> = None;
+    /// After this time since its first attempt, a failed attempt is the last.
+    const GIVE_UP_AFTER: Option<Duration> = None;
+    /// Whether it has effects outside PostgreSQL: its claims are then on disk before it begins.
+    const EXTERNAL: bool = false;
+    /// Why a run of this kind cannot be cloned, if it cannot.
+    const UNCLONABLE: Option<&'static str> = None;
 
     /// The key by which runs exclude each other, if they do.
     fn unique(&self) -> Option<Unique> {
@@ -119,6 +145,8 @@ pub enum Finished {
     Closed(Closed),
     /// The executor is to close the run with this result.
     Result(serde_json::Value),
+    /// Not now: run again after this time. Burns no attempt.
+    Snooze(Duration),
 }
 
 /// Proof that the run was closed; only [`RunContext`] makes it.
@@ -136,11 +164,17 @@ impl From<Closed> for Finished {
 pub enum JobError {
     /// Try again, by the kind's policy.
     Retry(anyhow::Error),
+    /// Try again, but not before this time is over, as somebody asked (`Retry-After`). What is asked
+    /// for beyond [`RETRY_AFTER_CAP`] is cut.
+    RetryAfter(anyhow::Error, Duration),
     /// No retry would help.
     Fail(anyhow::Error),
     /// It stopped because it was asked to.
     Cancelled,
 }
+
+/// The longest wait that a `Retry-After` is granted.
+pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(3600);
 
 impl JobError {
     /// For `map_err`: another attempt may succeed.
@@ -180,6 +214,10 @@ pub struct Environment {
     pub doorbells: Doorbells,
     /// Records of a chunk.
     pub chunk_records: u64,
+    /// The kinds there are.
+    pub kinds: &'static [super::registry::Kind],
+    /// How long what has ended is kept.
+    pub retention: RetentionConfig,
 }
 
 /// What one attempt of one run is given.

@@ -48,6 +48,10 @@ text_enum! {
         BackOff = "back_off",
         /// A shutdown or a crash hands it back.
         PutBack = "put_back",
+        /// Its handler says: not now.
+        Snooze = "snooze",
+        /// It waited longer than it was worth waiting for.
+        Expire = "expire",
         /// Its last child finished well.
         Unblock = "unblock",
         /// Its last child finished, one of them badly.
@@ -82,7 +86,8 @@ impl RunState {
             (S::Available, E::Claim) => S::Running,
             (S::Running, E::Complete) => S::Completed,
             (S::Running, E::Fail) => S::Failed,
-            (S::Running, E::Discard) => S::Discarded,
+            (S::Running, E::Discard) | (S::Available, E::Expire) => S::Discarded,
+            (S::Running, E::Snooze) => S::Scheduled,
             (S::Running, E::BackOff) => S::Retryable,
             (S::Running, E::PutBack) => S::Available,
             (S::Blocked, E::Unblock) => S::Available,
@@ -114,7 +119,7 @@ pub struct Run {
     pub args: serde_json::Value,
     /// Where it stands.
     pub state: RunState,
-    /// Why it waits or failed.
+    /// Why it waits for a time, or how it ended; see [`super::waiting`] for what it waits for now.
     pub reason: Option<String>,
     /// Lower runs first.
     pub priority: i16,
@@ -126,6 +131,8 @@ pub struct Run {
     pub crashes: i16,
     /// Not before.
     pub run_at: DateTime<Utc>,
+    /// Discarded if it has not begun by then.
+    pub start_by: Option<DateTime<Utc>>,
     /// The claim that holds it, while it runs.
     pub claim_token: Option<ClaimToken>,
     /// The worker that runs it.
@@ -158,7 +165,7 @@ pub struct Run {
     pub created_by: String,
     /// When it was asked for.
     pub created_at: DateTime<Utc>,
-    /// When its first attempt began.
+    /// When its first attempt began, since it was last asked for.
     pub started_at: Option<DateTime<Utc>>,
     /// When it became terminal.
     pub finished_at: Option<DateTime<Utc>>,
@@ -178,7 +185,7 @@ pub struct RunAttempt {
     pub started_at: DateTime<Utc>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
-    /// How: completed, error, failed, discarded, cancelled, interrupted, crashed, timed_out.
+    /// How: completed, error, failed, discarded, cancelled, interrupted, snoozed, crashed, timed_out.
     pub outcome: Option<String>,
     /// The error.
     pub error: Option<String>,
@@ -196,6 +203,8 @@ pub struct RunLog {
     pub run_id: RunId,
     /// The attempt that logged it.
     pub attempt: i32,
+    /// Its number within the attempt, from 1. The newest lines are kept: a gap says how many are not.
+    pub line: i32,
     /// When.
     pub at: DateTime<Utc>,
     /// ERROR, WARN, INFO or DEBUG.
@@ -222,4 +231,10 @@ pub struct Worker {
     pub started_at: DateTime<Utc>,
     /// Its last heartbeat.
     pub last_seen: DateTime<Utc>,
+    /// Slots by queue.
+    pub slots: serde_json::Value,
+    /// The kinds it knows.
+    pub kinds: Vec<String>,
+    /// Silent for so long, it is taken for dead.
+    pub lease_ms: i32,
 }

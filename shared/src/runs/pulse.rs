@@ -31,15 +31,15 @@ pub struct Pulse {
     /// Runs that ended badly within the hour, without those that only failed by a step of theirs.
     #[diesel(sql_type = BigInt)]
     pub failed_lately: i64,
-    /// Workers heard of within 20 seconds.
+    /// Workers heard of within their leases.
     #[diesel(sql_type = BigInt)]
     pub workers: i64,
     /// Workers that are thought alive but have been silent for longer.
     #[diesel(sql_type = BigInt)]
     pub silent_workers: i64,
-    /// Names of paused queues, with commas between.
+    /// Paused queues and kinds, with commas between.
     #[diesel(sql_type = Nullable<Text>)]
-    pub paused_queues: Option<String>,
+    pub paused: Option<String>,
     /// Uploads on their way.
     #[diesel(sql_type = BigInt)]
     pub uploads_in_progress: i64,
@@ -57,12 +57,10 @@ pub async fn pulse(conn: &mut AsyncPgConnection) -> QueryResult<Pulse> {
                 (SELECT count(*) FROM runs WHERE state IN ('failed', 'discarded')
                      AND finished_at > now() - interval '1 hour'
                      AND reason IS DISTINCT FROM 'child_failed') AS failed_lately,
-                (SELECT count(*) FROM workers WHERE state = 'alive'
-                     AND last_seen > now() - interval '20 s') AS workers,
-                (SELECT count(*) FROM workers WHERE state = 'alive'
-                     AND last_seen <= now() - interval '20 s') AS silent_workers,
-                (SELECT string_agg(name, ', ' ORDER BY name) FROM queues
-                 WHERE paused AND coalesce(paused_until > now(), true)) AS paused_queues,
+                (SELECT count(*) FROM workers w WHERE state = 'alive' AND NOT is_silent(w)) AS workers,
+                (SELECT count(*) FROM workers w WHERE state = 'alive' AND is_silent(w)) AS silent_workers,
+                (SELECT string_agg(target || ' ' || name, ', ' ORDER BY target DESC, name) FROM pauses
+                 WHERE coalesce(until > now(), true)) AS paused,
                 (SELECT count(*) FROM uploads
                  WHERE state IN ('received', 'planning', 'loading')) AS uploads_in_progress",
     )
@@ -154,9 +152,10 @@ pub async fn fingerprint(conn: &mut AsyncPgConnection) -> QueryResult<String> {
              (SELECT string_agg(state || n, ' ' ORDER BY state) FROM (
                   SELECT state, count(*) AS n FROM uploads
                   WHERE state IN ('received', 'planning', 'loading') GROUP BY state) AS uploading),
-             (SELECT string_agg(concat(id, last_seen > now() - interval '20 s'), ' ' ORDER BY id)
-              FROM workers WHERE state = 'alive'),
-             (SELECT string_agg(concat(name, paused), ' ' ORDER BY name) FROM queues)) AS fingerprint",
+             (SELECT string_agg(concat(id, is_silent(w)), ' ' ORDER BY id)
+              FROM workers w WHERE state = 'alive'),
+             (SELECT string_agg(concat(target, name, until, coalesce(until > now(), true)), ' ' ORDER BY target, name)
+              FROM pauses)) AS fingerprint",
     )
     .get_result::<FingerprintRow>(conn)
     .await

@@ -1,17 +1,20 @@
 //! Statements about runs. Those that move a run's state are SQL functions (migration `runs`) or the
 //! `.sql` files beside this one.
 
-use super::model::{Run, RunAttempt, RunLog, RunState, Worker};
+use super::model::{Run, RunAttempt, RunLog, RunState};
 use crate::{
     ids::{ClaimToken, RunId, WorkerId},
     pagination::{Page, PageRequest},
-    schema::{run_attempts, run_logs, runs, workers},
+    schema::{run_attempts, run_logs, runs},
 };
+use chrono::{DateTime, Utc};
 use diesel::{
     prelude::*,
-    sql_types::{Array, BigInt, Double, Integer, Jsonb, Text, Uuid},
+    sql_types::{Array, BigInt, Integer, Jsonb, Text, Uuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// A run as its claimer gets it.
 #[derive(Debug, Clone, QueryableByName)]
@@ -40,24 +43,48 @@ pub struct ClaimedRun {
     /// The root of its flow.
     #[diesel(sql_type = Uuid)]
     pub flow_id: RunId,
+    /// Since it became due.
+    #[diesel(sql_type = BigInt)]
+    pub waited_ms: i64,
+    /// Since its first attempt began.
+    #[diesel(sql_type = BigInt)]
+    pub trying_ms: i64,
 }
 
-/// Takes up to `limit` runs of a queue for a living worker and opens their attempts. A crash before
-/// the commit leaves them available; after it, claimed, to be rescued.
+/// Takes up to `limit` runs of a queue for a living worker and opens their attempts. `external` are
+/// those of `kinds` that have effects outside the database. A crash before the commit leaves them
+/// available; after it, claimed, to be rescued.
 pub async fn claim_runs(
     conn: &mut AsyncPgConnection,
     queue: &str,
     worker: WorkerId,
-    limit: i64,
+    limit: i32,
     kinds: &[&str],
+    external: &[&str],
 ) -> QueryResult<Vec<ClaimedRun>> {
-    diesel::sql_query(include_str!("claim.sql"))
+    diesel::sql_query("SELECT * FROM claim_runs($1, $2, $3, $4, $5)")
         .bind::<Text, _>(queue)
         .bind::<Uuid, _>(worker)
-        .bind::<BigInt, _>(limit)
+        .bind::<Integer, _>(limit)
         .bind::<Array<Text>, _>(kinds)
+        .bind::<Array<Text>, _>(external)
         .load(conn)
         .await
+}
+
+/// The run that holds a unique key.
+pub async fn holder(conn: &mut AsyncPgConnection, key: &str) -> QueryResult<Option<RunId>> {
+    let held = runs::table.filter(runs::unique_key.eq(key).and(runs::unique_held));
+    held.select(runs::id).first(conn).await.optional()
+}
+
+/// The run that holds the unique key of this one.
+pub async fn holder_beside(conn: &mut AsyncPgConnection, run: RunId) -> QueryResult<Option<RunId>> {
+    let key: Option<String> = runs::table.find(run).select(runs::unique_key).first(conn).await?;
+    match key {
+        Some(key) => holder(conn, &key).await,
+        None => Ok(None),
+    }
 }
 
 #[derive(QueryableByName)]
@@ -90,106 +117,9 @@ pub async fn release_due(conn: &mut AsyncPgConnection) -> QueryResult<usize> {
     .await
 }
 
-/// A run that its worker holds, as the record has it.
-#[derive(Debug, Clone, Copy, QueryableByName)]
-pub struct HeldRun {
-    /// The run.
-    #[diesel(sql_type = Uuid)]
-    pub id: RunId,
-    /// The claim.
-    #[diesel(sql_type = Uuid)]
-    pub claim_token: ClaimToken,
-    /// Whether it is asked to stop.
-    #[diesel(sql_type = diesel::sql_types::Bool)]
-    pub cancel_requested: bool,
-}
-
-/// The runs that a worker holds.
-pub async fn held_by(conn: &mut AsyncPgConnection, worker: WorkerId) -> QueryResult<Vec<HeldRun>> {
-    diesel::sql_query(
-        "SELECT id, claim_token, cancel_requested FROM runs WHERE worker_id = $1 AND state = 'running'",
-    )
-    .bind::<Uuid, _>(worker)
-    .load(conn)
-    .await
-}
-
-/// The runs whose worker is dead or gone, at most 500.
-pub async fn orphaned(conn: &mut AsyncPgConnection) -> QueryResult<Vec<HeldRun>> {
-    diesel::sql_query(
-        "SELECT r.id, r.claim_token, r.cancel_requested FROM runs r JOIN workers w ON w.id = r.worker_id
-         WHERE r.state = 'running' AND w.state <> 'alive' ORDER BY r.id LIMIT 500",
-    )
-    .load(conn)
-    .await
-}
-
-/// Records the start of a worker.
-pub async fn register_worker(
-    conn: &mut AsyncPgConnection,
-    id: WorkerId,
-    host: &str,
-    version: &str,
-) -> QueryResult<()> {
-    diesel::insert_into(workers::table)
-        .values((
-            workers::id.eq(id),
-            workers::host.eq(host),
-            workers::pid.eq(std::process::id().cast_signed()),
-            workers::version.eq(version),
-        ))
-        .execute(conn)
-        .await
-        .map(|_| ())
-}
-
-/// Renews a worker's lease; false if it has been declared dead.
-pub async fn heartbeat(conn: &mut AsyncPgConnection, id: WorkerId) -> QueryResult<bool> {
-    diesel::update(workers::table.filter(workers::id.eq(id).and(workers::state.eq("alive"))))
-        .set(workers::last_seen.eq(diesel::dsl::now))
-        .execute(conn)
-        .await
-        .map(|rows| rows == 1)
-}
-
-/// Records that a worker stopped in order.
-pub async fn stop_worker(conn: &mut AsyncPgConnection, id: WorkerId) -> QueryResult<()> {
-    diesel::update(workers::table.filter(workers::id.eq(id).and(workers::state.eq("alive"))))
-        .set(workers::state.eq("stopped"))
-        .execute(conn)
-        .await
-        .map(|_| ())
-}
-
-/// Declares the workers dead that were silent for longer than the lease, and ends their connections:
-/// a frozen one would keep its locks. Returns them.
-pub async fn bury_silent_workers(
-    conn: &mut AsyncPgConnection,
-    lease: std::time::Duration,
-) -> QueryResult<Vec<WorkerId>> {
-    #[derive(QueryableByName)]
-    struct Dead {
-        #[diesel(sql_type = Uuid)]
-        id: WorkerId,
-    }
-    let dead: Vec<Dead> = diesel::sql_query(
-        "UPDATE workers SET state = 'dead' WHERE id IN (
-             SELECT id FROM workers WHERE state = 'alive' AND last_seen < now() - $1 * interval '1 second'
-             ORDER BY id FOR UPDATE SKIP LOCKED)
-         RETURNING id",
-    )
-    .bind::<Double, _>(lease.as_secs_f64())
-    .load(conn)
-    .await?;
-    let dead: Vec<WorkerId> = dead.into_iter().map(|dead| dead.id).collect();
-    let names: Vec<String> = dead.iter().map(ToString::to_string).collect();
-    diesel::sql_query(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ANY ($1)",
-    )
-    .bind::<Array<Text>, _>(names)
-    .execute(conn)
-    .await?;
-    Ok(dead)
+/// Discards what waited longer than it was worth waiting for; returns how many.
+pub async fn expire(conn: &mut AsyncPgConnection) -> QueryResult<usize> {
+    diesel::sql_query("SELECT expire_runs()").execute(conn).await
 }
 
 /// How many runs of a queue could be claimed now (counted up to 100).
@@ -244,8 +174,9 @@ pub async fn find_by_ending(conn: &mut AsyncPgConnection, ending: &str) -> Query
     .map(|row| row.map(|row| row.id))
 }
 
-/// What a list of runs is narrowed to.
-#[derive(Debug, Clone, Default)]
+/// What a list of runs is narrowed to; also what a bulk action is applied to.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub struct RunFilter {
     /// Any of these states; all if empty.
     pub states: Vec<RunState>,
@@ -259,6 +190,10 @@ pub struct RunFilter {
     pub parent: Option<RunId>,
     /// Only runs whose error holds this text.
     pub error: Option<String>,
+    /// Only runs that failed alike.
+    pub fingerprint: Option<String>,
+    /// Only runs that this worker holds.
+    pub worker: Option<WorkerId>,
 }
 
 macro_rules! filtered {
@@ -276,6 +211,12 @@ macro_rules! filtered {
         }
         if let Some(parent) = filter.parent {
             query = query.filter(runs::parent_id.eq(parent));
+        }
+        if let Some(fingerprint) = &filter.fingerprint {
+            query = query.filter(runs::fingerprint.eq(fingerprint.clone()));
+        }
+        if let Some(worker) = filter.worker {
+            query = query.filter(runs::worker_id.eq(worker));
         }
         if let Some(text) = &filter.error {
             let pattern = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
@@ -318,9 +259,63 @@ pub async fn count_by_state(
     .await
 }
 
+/// Ids of runs that a filter lets through and that ended before `ended_before` (any that have not ended,
+/// if it is absent), after `after`, oldest first.
+pub async fn matching(
+    conn: &mut AsyncPgConnection,
+    filter: &RunFilter,
+    ended_before: Option<DateTime<Utc>>,
+    after: RunId,
+    limit: i64,
+) -> QueryResult<Vec<RunId>> {
+    let query = selected(filter, ended_before).filter(runs::id.gt(after));
+    query.order(runs::id).limit(limit).select(runs::id).load(conn).await
+}
+
+/// How many runs [`matching`] would go through.
+pub async fn count_matching(
+    conn: &mut AsyncPgConnection,
+    filter: &RunFilter,
+    ended_before: Option<DateTime<Utc>>,
+) -> QueryResult<i64> {
+    selected(filter, ended_before).count().get_result(conn).await
+}
+
+fn selected(
+    filter: &RunFilter,
+    ended_before: Option<DateTime<Utc>>,
+) -> runs::BoxedQuery<'static, diesel::pg::Pg> {
+    let mut query = filtered!(runs::table.into_boxed(), filter);
+    if !filter.states.is_empty() {
+        query = query.filter(runs::state.eq_any(filter.states.clone()));
+    }
+    match ended_before {
+        Some(time) => query
+            .filter(runs::state.eq_any([RunState::Failed, RunState::Discarded, RunState::Cancelled]))
+            .filter(runs::finished_at.lt(time)),
+        None => query.filter(runs::finished_at.is_null()),
+    }
+}
+
 /// The kinds that have runs.
 pub async fn kinds(conn: &mut AsyncPgConnection) -> QueryResult<Vec<String>> {
-    runs::table.select(runs::kind).distinct().order(runs::kind).load(conn).await
+    #[derive(QueryableByName)]
+    struct KindRow {
+        #[diesel(sql_type = Text)]
+        kind: String,
+    }
+    // Jumps along the index from kind to kind: there are few kinds and many runs.
+    let rows: Vec<KindRow> = diesel::sql_query(
+        "WITH RECURSIVE k AS (
+             (SELECT kind FROM runs ORDER BY kind LIMIT 1)
+             UNION ALL
+             SELECT (SELECT r.kind FROM runs r WHERE r.kind > k.kind ORDER BY r.kind LIMIT 1)
+             FROM k WHERE k.kind IS NOT NULL)
+         SELECT kind FROM k WHERE kind IS NOT NULL",
+    )
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| row.kind).collect())
 }
 
 /// A run's attempts, first to last.
@@ -360,26 +355,30 @@ pub async fn children(conn: &mut AsyncPgConnection, run: RunId, limit: i64) -> Q
         .await
 }
 
-/// The workers that live or were seen in the last day, newest first.
-pub async fn recent_workers(conn: &mut AsyncPgConnection) -> QueryResult<Vec<Worker>> {
-    workers::table
-        .filter(diesel::dsl::sql::<diesel::sql_types::Bool>(
-            "state = 'alive' OR last_seen > now() - interval '1 day'",
-        ))
-        .order(workers::started_at.desc())
-        .limit(100)
-        .select(Worker::as_select())
-        .load(conn)
-        .await
+/// What pruning one window did.
+#[derive(Debug, Clone, Copy, QueryableByName)]
+pub struct PrunedWindow {
+    /// Where the next begins; `None` at the end.
+    #[diesel(sql_type = diesel::sql_types::Nullable<Uuid>)]
+    pub next_after: Option<RunId>,
+    /// Runs that were deleted.
+    #[diesel(sql_type = BigInt)]
+    pub deleted: i64,
 }
 
-/// How many workers are alive: they said so within the last lease.
-pub async fn count_live_workers(conn: &mut AsyncPgConnection) -> QueryResult<i64> {
-    workers::table
-        .filter(diesel::dsl::sql::<diesel::sql_types::Bool>(
-            "state = 'alive' AND last_seen > now() - interval '20 seconds'",
-        ))
-        .count()
+/// Deletes the old flows among the next 1,000 runs after `after`: those that completed (or were cancelled)
+/// before `completed`, and those that failed before `failed`.
+pub async fn prune(
+    conn: &mut AsyncPgConnection,
+    after: RunId,
+    completed: DateTime<Utc>,
+    failed: DateTime<Utc>,
+) -> QueryResult<PrunedWindow> {
+    use diesel::sql_types::Timestamptz;
+    diesel::sql_query("SELECT next_after, deleted FROM prune_runs($1, 1000, $2, $3)")
+        .bind::<Uuid, _>(after)
+        .bind::<Timestamptz, _>(completed)
+        .bind::<Timestamptz, _>(failed)
         .get_result(conn)
         .await
 }

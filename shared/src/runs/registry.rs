@@ -1,8 +1,9 @@
 //! The job kinds there are. A kind that is not listed here cannot be enqueued: the list also
 //! implements [`Registered`], which [`super::enqueue`] requires.
 
-use super::job::{Finished, Job, JobError, Queue, Retry, RunContext};
+use super::job::{Finished, Job, JobError, Queue, Retry, RunContext, Unique};
 use futures::future::BoxFuture;
+use serde_json::Value;
 use std::time::Duration;
 
 /// Kinds that a worker knows.
@@ -19,21 +20,84 @@ pub struct Kind {
     pub retry: Retry,
     /// An attempt is ended after this time.
     pub timeout: Duration,
+    /// Lower runs first.
+    pub priority: i16,
+    /// A run that has not begun within this time of becoming due is discarded.
+    pub start_within: Option<Duration>,
+    /// After this time since its first attempt, a failed attempt is the last.
+    pub give_up_after: Option<Duration>,
+    /// Whether its effects are outside PostgreSQL.
+    pub external: bool,
+    /// Why its runs cannot be cloned, if they cannot.
+    pub unclonable: Option<&'static str>,
+    /// The JSON schema of its arguments.
+    pub schema: fn() -> Value,
+    /// Reads arguments that somebody wrote by hand.
+    pub read: fn(Value) -> Result<Arguments, ArgumentError>,
     /// Reads the arguments and runs the handler.
-    pub handler: fn(serde_json::Value, RunContext) -> BoxFuture<'static, Result<Finished, JobError>>,
+    pub handler: fn(Value, RunContext) -> BoxFuture<'static, Result<Finished, JobError>>,
+}
+
+/// Arguments that a kind accepts, in its own spelling.
+#[derive(Debug, Clone)]
+pub struct Arguments {
+    /// As they are stored.
+    pub args: Value,
+    /// The key by which runs exclude each other, if they do.
+    pub unique: Option<Unique>,
+}
+
+/// Arguments that a kind refuses.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{}{message}", if path == "." { String::new() } else { format!("{path}: ") })]
+pub struct ArgumentError {
+    /// The argument, with dots between levels; `.` for all of them.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
 }
 
 impl Kind {
     /// The kind of a job type.
     pub const fn of<J: Job>() -> Self {
-        Self { name: J::KIND, queue: J::QUEUE, retry: J::RETRY, timeout: J::TIMEOUT, handler: handle::<J> }
+        Self {
+            name: J::KIND,
+            queue: J::QUEUE,
+            retry: J::RETRY,
+            timeout: J::TIMEOUT,
+            priority: J::PRIORITY,
+            start_within: J::START_WITHIN,
+            give_up_after: J::GIVE_UP_AFTER,
+            external: J::EXTERNAL,
+            unclonable: J::UNCLONABLE,
+            schema: || schemars::schema_for!(J).to_value(),
+            read: read::<J>,
+            handler: handle::<J>,
+        }
     }
 }
 
-fn handle<J: Job>(
-    args: serde_json::Value,
-    context: RunContext,
-) -> BoxFuture<'static, Result<Finished, JobError>> {
+/// Reads arguments strictly: what the kind does not know is refused, not dropped.
+fn read<J: Job>(given: Value) -> Result<Arguments, ArgumentError> {
+    let job: J = serde_path_to_error::deserialize(&given).map_err(|error| ArgumentError {
+        path: error.path().to_string(),
+        message: error.into_inner().to_string(),
+    })?;
+    let written =
+        |error: serde_json::Error| ArgumentError { path: ".".to_owned(), message: error.to_string() };
+    let args = serde_json::to_value(&job).map_err(written)?;
+    let known = args.as_object().into_iter().flat_map(|known| known.keys());
+    let known: Vec<&str> = known.map(String::as_str).collect();
+    let unknown = given.as_object().into_iter().flat_map(|given| given.keys());
+    if let Some(unknown) = unknown.into_iter().find(|name| !known.contains(&name.as_str())) {
+        let list = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let message = format!("{} has no such argument; it has: {list}", J::KIND);
+        return Err(ArgumentError { path: unknown.clone(), message });
+    }
+    Ok(Arguments { unique: job.unique(), args })
+}
+
+fn handle<J: Job>(args: Value, context: RunContext) -> BoxFuture<'static, Result<Finished, JobError>> {
     Box::pin(async move {
         // Arguments that this version cannot read will not become readable by waiting.
         let job: J = serde_json::from_value(args).map_err(JobError::fail)?;
@@ -58,5 +122,8 @@ job_registry! {
         crate::uploads::jobs::IngestChunk,
         crate::uploads::jobs::FinishUpload,
         crate::summaries::jobs::RefreshClientSummary,
+        super::jobs::RetryRuns,
+        super::jobs::CancelRuns,
+        super::jobs::PruneRuns,
     ];
 }

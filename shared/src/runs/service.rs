@@ -1,19 +1,24 @@
-//! What may be done with a run: enqueue, cancel, retry. Each works in the caller's transaction; ring
-//! the doorbell after the commit (a lost ring costs a second, a lost commit loses the run).
+//! What may be done with a run: enqueue, cancel, retry, clone. Each works in the caller's transaction;
+//! ring the doorbell after the commit (a lost ring costs a second, a lost commit loses the run).
 
 use super::{
     error::RunError,
-    job::{Job, UniqueUntil},
+    job::Job,
     model::{Run, RunEvent, RunState},
-    registry::Registered,
+    queries,
+    registry::{ArgumentError, Arguments, Kind, Registered},
 };
-use crate::{ids::RunId, schema::runs};
+use crate::{
+    clock::{Clock, SystemClock},
+    ids::RunId,
+    schema::runs,
+};
 use chrono::{DateTime, Utc};
 use diesel::{
     prelude::*,
     sql_types::{Array, Integer, Text, Uuid},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 /// How a run is enqueued.
 #[derive(Debug, Clone)]
@@ -24,6 +29,8 @@ pub struct EnqueueOptions {
     pub run_at: Option<DateTime<Utc>>,
     /// Overrides the kind's priority.
     pub priority: Option<i16>,
+    /// Discarded if it has not begun by then; overrides the kind's limit.
+    pub start_by: Option<DateTime<Utc>>,
     /// Makes the run a step of this flow.
     pub flow_id: Option<RunId>,
 }
@@ -31,7 +38,7 @@ pub struct EnqueueOptions {
 impl EnqueueOptions {
     /// At once, alone, on behalf of `created_by`.
     pub fn by(created_by: impl Into<String>) -> Self {
-        Self { created_by: created_by.into(), run_at: None, priority: None, flow_id: None }
+        Self { created_by: created_by.into(), run_at: None, priority: None, start_by: None, flow_id: None }
     }
 }
 
@@ -56,40 +63,64 @@ struct NewRun<'a> {
     priority: i16,
     max_attempts: i32,
     run_at: Option<DateTime<Utc>>,
+    start_by: Option<DateTime<Utc>>,
     parent_id: Option<RunId>,
     flow_id: RunId,
     blocked_by: i32,
     unique_key: Option<String>,
-    unique_until: Option<&'static str>,
+    unique_states: Option<Vec<&'static str>>,
     unique_held: bool,
     created_by: &'a str,
 }
 
 impl<'a> NewRun<'a> {
     fn of<J: Job>(job: &J, options: &'a EnqueueOptions) -> Result<Self, RunError> {
+        let arguments = Arguments { args: serde_json::to_value(job)?, unique: job.unique() };
+        Ok(Self::new(&const { Kind::of::<J>() }, arguments, options))
+    }
+
+    fn new(kind: &Kind, arguments: Arguments, options: &'a EnqueueOptions) -> Self {
         let id = RunId::generate();
-        let unique = job.unique();
-        Ok(Self {
+        let Arguments { args, unique } = arguments;
+        // The clock of the process: a minute of difference between machines moves the limit by as much.
+        let due = || options.run_at.unwrap_or_else(|| SystemClock.now());
+        Self {
             id,
-            kind: J::KIND,
-            queue: J::QUEUE.as_str(),
-            args: serde_json::to_value(job)?,
+            kind: kind.name,
+            queue: kind.queue.as_str(),
+            args,
             state: if options.run_at.is_some() { RunState::Scheduled } else { RunState::Available },
             reason: None,
-            priority: options.priority.unwrap_or(J::PRIORITY),
-            max_attempts: J::RETRY.max_attempts(),
+            priority: options.priority.unwrap_or(kind.priority),
+            max_attempts: kind.retry.max_attempts(),
             run_at: options.run_at,
+            start_by: options.start_by.or_else(|| kind.start_within.map(|within| due() + within)),
             parent_id: None,
             flow_id: options.flow_id.unwrap_or(id),
             blocked_by: 0,
             unique_held: unique.is_some(),
-            unique_until: unique.as_ref().map(|unique| match unique.until {
-                UniqueUntil::Started => "started",
-                UniqueUntil::Finished => "finished",
-            }),
-            unique_key: unique.map(|unique| format!("{}:{}", J::KIND, unique.key)),
+            unique_states: unique
+                .as_ref()
+                .map(|unique| unique.states.iter().map(|state| state.as_str()).collect()),
+            unique_key: unique.map(|unique| format!("{}:{}", kind.name, unique.key)),
             created_by: &options.created_by,
-        })
+        }
+    }
+
+    /// Inserts it, or finds the run that holds its key.
+    async fn insert(&self, conn: &mut AsyncPgConnection) -> QueryResult<Enqueued> {
+        loop {
+            let inserted =
+                diesel::insert_into(runs::table).values(self).on_conflict_do_nothing().execute(conn).await?;
+            if inserted == 1 {
+                return Ok(Enqueued { id: self.id, created: true });
+            }
+            let key = self.unique_key.as_deref().unwrap_or_default();
+            if let Some(id) = queries::holder(conn, key).await? {
+                return Ok(Enqueued { id, created: false });
+            }
+            // The winner let go of the key between the two statements: try again.
+        }
     }
 }
 
@@ -100,24 +131,7 @@ pub async fn enqueue<J: Registered>(
     job: &J,
     options: &EnqueueOptions,
 ) -> Result<Enqueued, RunError> {
-    let run = NewRun::of(job, options)?;
-    loop {
-        let inserted =
-            diesel::insert_into(runs::table).values(&run).on_conflict_do_nothing().execute(conn).await?;
-        if inserted == 1 {
-            return Ok(Enqueued { id: run.id, created: true });
-        }
-        let winner: Option<RunId> = runs::table
-            .filter(runs::unique_key.eq(&run.unique_key).and(runs::unique_held))
-            .select(runs::id)
-            .first(conn)
-            .await
-            .optional()?;
-        if let Some(id) = winner {
-            return Ok(Enqueued { id, created: false });
-        }
-        // The winner let go of the key between the two statements: try again.
-    }
+    Ok(NewRun::of(job, options)?.insert(conn).await?)
 }
 
 /// Starts a flow: `parent` waits for `first`, and for whatever steps are added while it waits.
@@ -205,19 +219,56 @@ pub async fn cancel_run(conn: &mut AsyncPgConnection, id: RunId) -> Result<Cance
 }
 
 /// Runs an ended run again. Of a flow only what failed runs again; a step's ended ancestors wait for
-/// it again.
-pub async fn retry_run(conn: &mut AsyncPgConnection, id: RunId) -> Result<(), RunError> {
-    let run = lock_tree(conn, id).await?;
-    run.state.next(RunEvent::Retry)?;
-    let kinds: Vec<&str> = super::registry::KINDS.iter().map(|kind| kind.name).collect();
-    let attempts: Vec<i32> = super::registry::KINDS.iter().map(|kind| kind.retry.max_attempts()).collect();
-    diesel::sql_query("SELECT retry_run($1, $2, $3)")
-        .bind::<Uuid, _>(id)
-        .bind::<Array<Text>, _>(kinds)
-        .bind::<Array<Integer>, _>(attempts)
-        .execute(conn)
-        .await?;
-    Ok(())
+/// it again. If an unfinished run holds its unique key, that one is the answer and nothing changes.
+/// `kinds` say how many attempts follow.
+pub async fn retry_run(conn: &mut AsyncPgConnection, id: RunId, kinds: &[Kind]) -> Result<RunId, RunError> {
+    // A savepoint: the key's refusal must not end the caller's transaction.
+    let retried = conn
+        .transaction(async |conn| {
+            let run = lock_tree(conn, id).await?;
+            run.state.next(RunEvent::Retry)?;
+            let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
+            let attempts: Vec<i32> = kinds.iter().map(|kind| kind.retry.max_attempts()).collect();
+            diesel::sql_query("SELECT retry_run($1, $2, $3)")
+                .bind::<Uuid, _>(id)
+                .bind::<Array<Text>, _>(names)
+                .bind::<Array<Integer>, _>(attempts)
+                .execute(conn)
+                .await?;
+            Ok(id)
+        })
+        .await;
+    match retried {
+        Err(RunError::KeyHeld) => queries::holder_beside(conn, id).await?.ok_or(RunError::KeyHeld),
+        other => other,
+    }
+}
+
+/// Enqueues a run like another, with other arguments if `args` is given. The kind reads them strictly
+/// and may refuse to be cloned. A clone stands alone: it belongs to no flow.
+pub async fn clone_run(
+    conn: &mut AsyncPgConnection,
+    id: RunId,
+    args: Option<serde_json::Value>,
+    kinds: &[Kind],
+    options: &EnqueueOptions,
+) -> Result<Enqueued, RunError> {
+    let run = queries::find_run(conn, id).await?.ok_or(RunError::NotFound(id))?;
+    let kind = kinds
+        .iter()
+        .find(|kind| kind.name == run.kind)
+        .ok_or_else(|| RunError::Unclonable(format!("this version does not know the kind {}", run.kind)))?;
+    if let Some(reason) = kind.unclonable {
+        return Err(RunError::Unclonable(reason.to_owned()));
+    }
+    let args = args.unwrap_or(run.args);
+    if !args.is_object() {
+        let message = "arguments are a JSON object such as {\"name\": \"value\"}".to_owned();
+        return Err(ArgumentError { path: ".".to_owned(), message }.into());
+    }
+    let arguments = (kind.read)(args)?;
+    let options = EnqueueOptions { priority: options.priority.or(Some(run.priority)), ..options.clone() };
+    Ok(NewRun::new(kind, arguments, &options).insert(conn).await?)
 }
 
 #[derive(QueryableByName)]
@@ -229,5 +280,5 @@ struct StateRow {
 /// Locks a run with its descendants, then its ancestors: children before parents, each in id order.
 async fn lock_tree(conn: &mut AsyncPgConnection, id: RunId) -> Result<Run, RunError> {
     diesel::sql_query("SELECT lock_run_tree($1)").bind::<Uuid, _>(id).execute(conn).await?;
-    super::queries::find_run(conn, id).await?.ok_or(RunError::NotFound(id))
+    queries::find_run(conn, id).await?.ok_or(RunError::NotFound(id))
 }

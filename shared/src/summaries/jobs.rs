@@ -1,13 +1,14 @@
 //! Jobs that keep summaries.
 
-use crate::runs::{Finished, Job, JobError, Queue, Retry, RunContext, Unique, UniqueUntil};
+use crate::runs::{Finished, Job, JobError, Queue, Retry, RunContext, Unique};
 use diesel_async::{AsyncConnection, RunQueryDsl};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Refreshes `client_transaction_summary` without blocking its readers. Unique until it starts: a
 /// refresh that has started does not show what commits now, so another must be allowed to wait.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RefreshClientSummary {}
 
 impl Job for RefreshClientSummary {
@@ -19,7 +20,7 @@ impl Job for RefreshClientSummary {
     const PRIORITY: i16 = 200;
 
     fn unique(&self) -> Option<Unique> {
-        Some(Unique { key: String::new(), until: UniqueUntil::Started })
+        Some(Unique { key: String::new(), states: Unique::UNTIL_STARTED })
     }
 
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {

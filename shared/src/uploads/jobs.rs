@@ -20,23 +20,25 @@ use crate::{
 use chrono::Datelike;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 const RETRY: Retry =
     Retry::Exponential { max_attempts: 8, first: Duration::from_secs(1), cap: Duration::from_secs(120) };
+const UNCLONABLE: Option<&str> = Some("it is a step of an upload; retry it, or upload the file again");
 /// New months that a file may make without saying so: more are usually a wrong date column.
 const MANY_MONTHS: usize = 36;
 
 /// Finds out what the file is and cuts it into chunks.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct PlanUpload {
     /// The upload.
     pub upload_id: UploadId,
 }
 
 /// Loads one chunk.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct IngestChunk {
     /// The upload.
     pub upload_id: UploadId,
@@ -45,7 +47,7 @@ pub struct IngestChunk {
 }
 
 /// Ends the flow when every chunk is loaded; the flow's root.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct FinishUpload {
     /// The upload.
     pub upload_id: UploadId,
@@ -63,6 +65,7 @@ impl Job for PlanUpload {
     const KIND: &'static str = "plan_upload";
     const QUEUE: Queue = Queue::Ingest;
     const RETRY: Retry = RETRY;
+    const UNCLONABLE: Option<&str> = UNCLONABLE;
     const TIMEOUT: Duration = Duration::from_secs(3600);
 
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {
@@ -179,6 +182,7 @@ impl Job for IngestChunk {
     const KIND: &'static str = "ingest_chunk";
     const QUEUE: Queue = Queue::Ingest;
     const RETRY: Retry = RETRY;
+    const UNCLONABLE: Option<&str> = UNCLONABLE;
     const TIMEOUT: Duration = Duration::from_secs(600);
 
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {
@@ -190,6 +194,7 @@ impl Job for FinishUpload {
     const KIND: &'static str = "finish_upload";
     const QUEUE: Queue = Queue::Ingest;
     const RETRY: Retry = RETRY;
+    const UNCLONABLE: Option<&str> = UNCLONABLE;
     const TIMEOUT: Duration = Duration::from_secs(600);
     const PRIORITY: i16 = 50;
 

@@ -168,7 +168,10 @@ async fn every_attempt_is_kept_and_the_last_failure_discards() {
     let run = until(&app, badly, RunState::Discarded).await;
     assert_eq!(outcomes(&app, badly).await, ["error", "error", "error"]);
     assert_eq!(run.error.as_deref(), Some("not yet \u{fffd} 42"));
-    assert_eq!(run.fingerprint.as_deref(), Some("obey: not yet #"));
+    let failures =
+        shared::runs::failures::groups(&mut app.env.pool.get().await.unwrap(), None, 10).await.unwrap();
+    let group = failures.iter().find(|group| Some(&group.fingerprint) == run.fingerprint.as_ref()).unwrap();
+    assert_eq!((group.message.as_str(), group.occurrences, group.failed_runs), ("not yet \u{fffd} #", 3, 1));
     let attempts = queries::attempts(&mut app.env.pool.get().await.unwrap(), badly).await.unwrap();
     assert_eq!(attempts[1].error.as_deref(), Some("panicked: out of \"order\" 1"));
     assert!(attempts[1].backtrace.as_ref().unwrap().contains("engine.rs"), "{:?}", attempts[1].backtrace);
@@ -415,7 +418,7 @@ async fn a_silent_workers_runs_are_taken_over_and_its_connections_ended() {
     let id = RunId::generate();
     zombie
         .batch_execute(&format!(
-            "INSERT INTO workers (id, host, pid, version) VALUES ('{silent}', 'gone', 1, 'test');
+            "INSERT INTO workers (id, host, pid, version, lease_ms) VALUES ('{silent}', 'gone', 1, 'test', 500);
              INSERT INTO runs (id, kind, queue, args, state, attempt, max_attempts, claim_token, worker_id, flow_id, created_by)
              VALUES ('{id}', 'obey', 'default', '{{\"orders\": []}}', 'running', 1, 3, gen_random_uuid(), '{silent}', '{id}', 'test');
              INSERT INTO run_attempts (run_id, attempt, worker_id) VALUES ('{id}', 1, '{silent}')"

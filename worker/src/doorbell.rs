@@ -1,15 +1,12 @@
-//! Listening to doorbells through apalis. A doorbell wakes a slot; the slot's work is a task of its
-//! own, so that whatever becomes of Redis or of the apalis worker, no run is torn.
+//! Listening to doorbells through apalis. A doorbell only wakes the claims of its queue, so whatever
+//! becomes of Redis or of the apalis worker, no run is torn and none is done twice.
 
-use crate::{life::Life, slots};
+use crate::life::Life;
 use apalis::{layers::WorkerBuilderExt, prelude::*};
 use apalis_redis::RedisStorage;
 use shared::{
     config::RedisConfig,
-    runs::{
-        Queue,
-        doorbell::{self, Doorbell},
-    },
+    runs::doorbell::{self, Doorbell},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -17,6 +14,8 @@ use std::{sync::Arc, time::Duration};
 const LOOK: Duration = Duration::from_millis(10);
 /// Before a lost Redis is tried again.
 const RECONNECT: Duration = Duration::from_secs(1);
+/// Between removals of what apalis leaves behind of each message.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// Listens for as long as the worker lives; without Redis, the poll does alone.
 pub(crate) async fn listen(life: Arc<Life>, redis: Option<RedisConfig>) {
@@ -41,35 +40,50 @@ pub(crate) async fn listen(life: Arc<Life>, redis: Option<RedisConfig>) {
 /// Runs the apalis workers, one per queue, until one of them fails.
 async fn attend(life: &Arc<Life>, redis: &RedisConfig) -> anyhow::Result<()> {
     let mut monitor = Monitor::new();
-    for &queue in Queue::ALL {
+    for slots in &life.slots {
         let connection = doorbell::connect(redis).await?;
-        let storage =
-            RedisStorage::<Doorbell>::new(connection).with_config(doorbell::apalis_config(redis, queue));
-        let (life, slots) = (life.clone(), life.slots[&queue].available_permits().max(1));
+        let storage = RedisStorage::<Doorbell>::new(connection)
+            .with_config(doorbell::apalis_config(redis, slots.queue));
         // A name that was used before would be refused, or hide its orphans.
-        let name = format!("{queue}-{}-{}", life.id, uuid::Uuid::new_v4());
+        let name = format!("{}-{}-{}", slots.queue, life.id, uuid::Uuid::new_v4());
+        let slots = slots.clone();
         monitor = monitor.register(move |_| {
-            let life = life.clone();
+            let slots = slots.clone();
             WorkerBuilder::new(name.clone())
                 .backend(storage.clone().poll_with_interval(LOOK))
-                .concurrency(slots)
+                .concurrency(1)
                 .catch_panic()
                 .build(move |_: Doorbell| {
-                    let life = life.clone();
-                    async move {
-                        // Not awaited if the apalis worker dies: the slot goes on.
-                        let slot = life.tasks.spawn(slots::drain(life.clone(), queue));
-                        slot.await.map_err(BoxDynError::from)
-                    }
+                    slots.wake();
+                    std::future::ready(Ok::<(), BoxDynError>(()))
                 })
         });
     }
     let stopping = life.stopping.clone();
-    monitor
-        .run_with_signal(async move {
-            stopping.cancelled().await;
-            Ok(())
-        })
-        .await?;
+    let stopped = async move {
+        stopping.cancelled().await;
+        Ok(())
+    };
+    tokio::select! {
+        ended = monitor.run_with_signal(stopped) => ended?,
+        error = sweep(life, redis) => return Err(error),
+    }
     Ok(())
+}
+
+/// Removes what apalis leaves behind of each message: nothing else would, and Redis would fill. Returns
+/// when Redis does not answer.
+async fn sweep(life: &Life, redis: &RedisConfig) -> anyhow::Error {
+    let mut connection = match doorbell::connect(redis).await {
+        Ok(connection) => connection,
+        Err(error) => return error.into(),
+    };
+    loop {
+        for slots in &life.slots {
+            if let Err(error) = doorbell::sweep(&mut connection, redis, slots.queue).await {
+                return error;
+            }
+        }
+        tokio::time::sleep(SWEEP).await;
+    }
 }

@@ -2,28 +2,33 @@
 //! the run. The handler runs in a task of its own, so a panic ends the attempt and nothing else.
 
 use crate::{
+    claimer::Seat,
+    closer::Closing,
+    handlers::Crew,
     life::{InFlight, Life},
     outcome::Outcome,
     panics,
 };
-use shared::runs::{Finished, JobError, RunContext, queries, queries::ClaimedRun, registry::Kind};
+use shared::runs::{Finished, JobError, RunContext, queries::ClaimedRun, registry::Kind};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::task::JoinHandle;
+use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 /// How long a handler may go on after it was asked to stop.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(10);
-/// Before a closing that failed is tried again.
-const CLOSE_RETRY: Duration = Duration::from_millis(500);
+/// How long one that has just committed may take to say so.
+const RETURN_DEADLINE: Duration = Duration::from_secs(1);
+/// How long a handler that is dropped may take to let go of its thread.
+const DROP_DEADLINE: Duration = Duration::from_secs(1);
 
 type Handler = JoinHandle<Result<Finished, JobError>>;
 
 /// Executes one claimed run and closes it.
-pub(crate) async fn execute(life: &Arc<Life>, run: ClaimedRun) {
+pub(crate) async fn execute(life: Arc<Life>, run: ClaimedRun, seat: Seat) {
     let span = tracing::info_span!(
         "run", run_id = %run.id, attempt = run.attempt, kind = %run.kind, flow_id = %run.flow_id
     );
@@ -34,13 +39,15 @@ pub(crate) async fn execute(life: &Arc<Life>, run: ClaimedRun) {
         claimed: Instant::now(),
     };
     life.in_flight().insert(run.claim_token, in_flight.clone());
-    attempt(life, &run, &in_flight).instrument(span).await;
+    attempt(&life, &run, &in_flight).instrument(span).await;
     life.in_flight().remove(&run.claim_token);
+    drop(seat);
 }
 
 async fn attempt(life: &Arc<Life>, run: &ClaimedRun, in_flight: &InFlight) {
     let Some(kind) = life.kind(&run.kind) else { return };
     tracing::debug!("{} begins, attempt {} of {}", run.kind, run.attempt, run.max_attempts);
+    let crew = life.handlers.crew();
     let context = RunContext {
         run_id: run.id,
         flow_id: run.flow_id,
@@ -48,12 +55,15 @@ async fn attempt(life: &Arc<Life>, run: &ClaimedRun, in_flight: &InFlight) {
         token: run.claim_token,
         attempt: run.attempt,
         cancel: CancellationToken::new(),
-        env: life.env.clone(),
+        env: crew.env.clone(),
     };
     let cancel = context.cancel.clone();
-    let handler = tokio::spawn((kind.handler)(run.args.clone(), context).in_current_span());
-    let outcome = supervise(life, kind, in_flight, &cancel, handler).await;
-    close(life, run, kind, in_flight, outcome).await;
+    let handler = crew.spawn((kind.handler)(run.args.clone(), context).in_current_span());
+    let outcome = supervise(life, kind, in_flight, &cancel, handler, &crew).await;
+    outcome.log(run);
+    if let Some(element) = outcome.closing(run, kind, in_flight.claimed.elapsed(), rand::random()) {
+        close(life, in_flight, element).await;
+    }
 }
 
 /// Waits for the handler, or for what ends it: its time, a cancellation, a shutdown, the loss of the
@@ -64,6 +74,7 @@ async fn supervise(
     in_flight: &InFlight,
     cancel: &CancellationToken,
     mut handler: Handler,
+    crew: &Arc<Crew>,
 ) -> Outcome {
     let task = handler.id();
     let ended = tokio::select! {
@@ -72,53 +83,48 @@ async fn supervise(
         () = in_flight.lost.cancelled() => Outcome::Lost,
         () = in_flight.cancel.cancelled() => Outcome::Cancelled,
         () = life.deadline.cancelled() => Outcome::Interrupted,
-        () = tokio::time::sleep(kind.timeout) => Outcome::TimedOut(kind.timeout),
+        () = tokio::time::sleep(kind.timeout) => Outcome::TimedOut { after: kind.timeout, abandoned: false },
     };
     cancel.cancel();
     let patience = match ended {
-        Outcome::Cancelled | Outcome::TimedOut(_) => CANCEL_DEADLINE,
+        Outcome::Cancelled | Outcome::TimedOut { .. } => CANCEL_DEADLINE,
+        Outcome::Lost => RETURN_DEADLINE,
         _ => Duration::ZERO,
     };
     match tokio::time::timeout(patience, &mut handler).await {
         // It may have finished, and closed the run, before it noticed.
-        Ok(Ok(Ok(finished))) => Outcome::Finished(finished),
+        Ok(Ok(Ok(finished))) => return Outcome::Finished(finished),
+        Ok(_) => return ended,
+        Err(_) => handler.abort(),
+    }
+    // Dropped at its next await. Dropping a connection in mid-transaction rolls it back.
+    match tokio::time::timeout(DROP_DEADLINE, handler).await {
+        Ok(Ok(Ok(Finished::Closed(_)))) => Outcome::Done,
         Ok(_) => ended,
         Err(_) => {
-            if patience > Duration::ZERO {
-                tracing::warn!("the handler did not stop within {patience:?}; it is dropped");
+            // It has not come to an await: it blocks its thread. What it does afterwards is fenced off.
+            life.handlers.replace(crew);
+            tracing::error!(
+                "{} ignores that it is to stop and blocks its thread; it is left behind, others take its place",
+                kind.name
+            );
+            match ended {
+                Outcome::TimedOut { after, .. } => Outcome::TimedOut { after, abandoned: true },
+                other => other,
             }
-            handler.abort();
-            // Dropping a connection in mid-transaction rolls it back.
-            if handler.await.is_ok_and(|result| matches!(result, Ok(Finished::Closed(_)))) {
-                return Outcome::Done;
-            }
-            ended
         }
     }
 }
 
-/// Closes the run, unless its handler did. Tried until it succeeds or the claim is lost: a run that
-/// its living worker forgets would never be rescued.
-async fn close(life: &Life, run: &ClaimedRun, kind: &Kind, in_flight: &InFlight, outcome: Outcome) {
-    outcome.log(run);
-    let Some(closing) = outcome.closing(run, kind, rand::random()) else { return };
-    loop {
-        let closed = async {
-            let mut conn = life.env.pool.get().await?;
-            anyhow::Ok(queries::close_runs(&mut conn, &serde_json::json!([closing])).await?)
-        };
-        match closed.await {
-            Ok(closed) if closed.is_empty() => {
-                return tracing::warn!(
-                    "the run had been closed or taken over; this attempt's end does not count"
-                );
-            }
-            Ok(_) => return,
-            Err(error) => tracing::warn!("the run cannot be closed yet: {error:#}"),
-        }
-        tokio::select! {
-            () = in_flight.lost.cancelled() => return,
-            () = tokio::time::sleep(CLOSE_RETRY) => {}
-        }
+/// Hands the attempt's end to the closer and waits until it is on record, or the claim is lost.
+async fn close(life: &Life, in_flight: &InFlight, element: serde_json::Value) {
+    let (closed, answer) = oneshot::channel();
+    // Refused only when the life has ended; others then rescue the run.
+    let _ = life.closings.send(Closing { element, closed });
+    tokio::select! {
+        answer = answer => if answer == Ok(false) {
+            tracing::warn!("the run had been closed or taken over; this attempt's end does not count");
+        },
+        () = in_flight.lost.cancelled() => {}
     }
 }

@@ -1,14 +1,16 @@
 //! The machine that runs jobs: claims them, executes them, closes them, and looks after those whose
 //! worker died. What a job does is its domain's business, in `shared`.
 
+mod claimer;
+mod closer;
 mod doorbell;
 mod executor;
+mod handlers;
 mod life;
 mod liveness;
 mod logs;
 mod outcome;
 mod panics;
-mod slots;
 
 pub use logs::{RunLogs, run_logs};
 
@@ -47,13 +49,13 @@ pub struct WorkerSetup {
 pub async fn run(mut setup: WorkerSetup, shutdown: CancellationToken) -> anyhow::Result<()> {
     panics::install_hook();
     let logs = setup.logs.take();
-    let writer = logs.map(|logs| tokio::spawn(logs.write(setup.database.clone())));
+    let writer = logs.map(|logs| logs.write(setup.database.clone()));
+    let setup = Arc::new(setup);
     while !shutdown.is_cancelled() {
         life::live(&setup, &shutdown).await?;
     }
     if let Some(writer) = writer {
-        // The lines of the last runs are still on their way.
-        logs::flush(writer).await;
+        writer.finish().await;
     }
     Ok(())
 }

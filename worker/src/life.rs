@@ -1,11 +1,18 @@
 //! One life of a worker: from its registration to an orderly stop or to being declared dead.
 
-use crate::{WorkerSetup, doorbell, liveness, slots};
+use crate::{
+    WorkerSetup,
+    claimer::{self, Slots},
+    closer::{self, Closing},
+    doorbell,
+    handlers::{self, Handlers},
+    liveness,
+};
 use shared::{
-    config::DatabaseConfig,
-    db::{self, LoadConnections},
+    config::{DatabaseConfig, WorkerConfig},
+    db::{self, DbPool},
     ids::{ClaimToken, RunId, WorkerId},
-    runs::{Doorbells, Environment, Queue, registry::Kind, workers},
+    runs::{Doorbells, Queue, registry::Kind, workers},
     settings::Settings,
 };
 use std::{
@@ -13,20 +20,26 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Between attempts to reach the database at the start of a life.
 const RECONNECT: Duration = Duration::from_secs(1);
+/// Claims, closing, heartbeat, watch, rescue and poll; handlers have their own connections.
+const CONNECTIONS: usize = 8;
 
 /// What a life's tasks share.
 pub(crate) struct Life {
     /// Fresh for each life.
     pub id: WorkerId,
-    pub env: Arc<Environment>,
+    /// The engine's own connections.
+    pub pool: DbPool,
+    pub doorbells: Doorbells,
+    pub handlers: Handlers,
     pub kinds: &'static [Kind],
-    pub config: shared::config::WorkerConfig,
-    pub slots: HashMap<Queue, Arc<Semaphore>>,
+    pub config: WorkerConfig,
+    pub slots: Vec<Arc<Slots>>,
+    pub closings: mpsc::UnboundedSender<Closing>,
     /// Claimed and not yet closed.
     pub in_flight: Mutex<HashMap<ClaimToken, InFlight>>,
     /// No more runs are to be claimed.
@@ -58,28 +71,33 @@ impl Life {
     pub fn in_flight(&self) -> std::sync::MutexGuard<'_, HashMap<ClaimToken, InFlight>> {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn slots_of(config: &shared::config::WorkerConfig) -> HashMap<Queue, Arc<Semaphore>> {
-        let slots = |queue| match queue {
-            Queue::Ingest => config.ingest_slots,
-            Queue::Default => config.default_slots,
-            Queue::Light => config.light_slots,
-        };
-        Queue::ALL.iter().map(|&queue| (queue, Arc::new(Semaphore::new(slots(queue))))).collect()
-    }
+/// Slots of each queue.
+fn slots(config: &WorkerConfig) -> Vec<(Queue, usize)> {
+    let of = |queue| match queue {
+        Queue::Ingest => config.ingest_slots,
+        Queue::Default => config.default_slots,
+        Queue::Light => config.light_slots,
+    };
+    Queue::ALL.iter().map(|&queue| (queue, of(queue))).collect()
 }
 
 /// Lives until `shutdown`, or until others declare it dead.
-pub(crate) async fn live(setup: &WorkerSetup, shutdown: &CancellationToken) -> anyhow::Result<()> {
-    let Some(life) = begin(setup, shutdown).await? else { return Ok(()) };
+pub(crate) async fn live(setup: &Arc<WorkerSetup>, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let (sender, closings) = mpsc::unbounded_channel();
+    let Some(life) = begin(setup, sender, shutdown).await? else { return Ok(()) };
     tracing::info!(worker = %life.id, "worker {} is ready", life.id);
-    let background = [
+    let mut background = vec![
         tokio::spawn(liveness::beat(life.clone())),
         tokio::spawn(liveness::watch(life.clone())),
         tokio::spawn(liveness::rescue(life.clone())),
-        tokio::spawn(slots::poll(life.clone())),
+        tokio::spawn(closer::close(life.clone(), closings)),
+        tokio::spawn(claimer::poll(life.clone())),
         tokio::spawn(doorbell::listen(life.clone(), setup.redis.clone())),
     ];
+    let claims = life.slots.iter().map(|slots| life.tasks.spawn(claimer::claim(life.clone(), slots.clone())));
+    background.extend(claims);
     tokio::select! {
         () = shutdown.cancelled() => stop(&life).await,
         () = life.dead.cancelled() => {
@@ -95,13 +113,14 @@ pub(crate) async fn live(setup: &WorkerSetup, shutdown: &CancellationToken) -> a
 }
 
 /// Registers a new life; `None` if the shutdown came first.
-async fn begin(setup: &WorkerSetup, shutdown: &CancellationToken) -> anyhow::Result<Option<Arc<Life>>> {
+async fn begin(
+    setup: &Arc<WorkerSetup>,
+    closings: mpsc::UnboundedSender<Closing>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<Arc<Life>>> {
     let id = WorkerId::generate();
-    let slots = setup.config.ingest_slots + setup.config.default_slots;
-    // Every slot may want a connection while heartbeat, watch, rescue and poll want theirs.
-    let pool_size = setup.database.pool_size.max(slots + 4);
-    let database = DatabaseConfig { pool_size, ..setup.database.clone() };
-    let pool = db::pool(&database, &id.to_string())?;
+    let pool =
+        db::pool(&DatabaseConfig { pool_size: CONNECTIONS, ..setup.database.clone() }, &id.to_string())?;
     let settings = loop {
         match register(&pool, id, setup).await {
             Ok(settings) => break settings,
@@ -114,22 +133,15 @@ async fn begin(setup: &WorkerSetup, shutdown: &CancellationToken) -> anyhow::Res
             }
         }
     };
-    let env = Environment {
-        pool,
-        load_connections: LoadConnections::new(db::named_url(&setup.database.url, &id.to_string())),
-        storage: setup.storage.clone(),
-        clock: setup.clock.clone(),
-        settings,
-        doorbells: Doorbells::new(setup.redis.clone()),
-        chunk_records: setup.config.chunk_records,
-        kinds: setup.kinds,
-        retention: setup.retention,
-    };
+    let means = setup.clone();
     Ok(Some(Arc::new(Life {
         id,
-        env: Arc::new(env),
+        pool,
+        doorbells: Doorbells::new(setup.redis.clone()),
+        handlers: Handlers::new(move || handlers::crew(&means, id, settings.clone()))?,
         kinds: setup.kinds,
-        slots: Life::slots_of(&setup.config),
+        slots: slots(&setup.config).into_iter().map(|(queue, n)| Arc::new(Slots::new(queue, n))).collect(),
+        closings,
         config: setup.config.clone(),
         in_flight: Mutex::default(),
         stopping: CancellationToken::new(),
@@ -139,19 +151,16 @@ async fn begin(setup: &WorkerSetup, shutdown: &CancellationToken) -> anyhow::Res
     })))
 }
 
-async fn register(pool: &db::DbPool, id: WorkerId, setup: &WorkerSetup) -> anyhow::Result<Settings> {
+async fn register(pool: &DbPool, id: WorkerId, setup: &WorkerSetup) -> anyhow::Result<Settings> {
     let mut conn = pool.get().await?;
     let settings = Settings::load(&mut conn).await?;
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let slots = slots(&setup.config).into_iter().map(|(queue, n)| (queue.to_string(), n.into()));
     let introduction = workers::Introduction {
         id,
         host: &host,
         version: env!("CARGO_PKG_VERSION"),
-        slots: serde_json::json!({
-            "ingest": setup.config.ingest_slots,
-            "default": setup.config.default_slots,
-            "light": setup.config.light_slots,
-        }),
+        slots: serde_json::Value::Object(slots.collect()),
         kinds: setup.kinds.iter().map(|kind| kind.name).collect(),
         lease: setup.config.lease,
     };
@@ -167,14 +176,14 @@ async fn stop(life: &Life) {
     life.tasks.close();
     if tokio::time::timeout(life.config.shutdown_grace, life.tasks.wait()).await.is_err() {
         life.deadline.cancel();
-        // Putting back takes one statement each; if even that cannot be had, others rescue the runs.
+        // Putting back takes one statement; if even that cannot be had, others rescue the runs.
         if tokio::time::timeout(Duration::from_secs(5), life.tasks.wait()).await.is_err() {
             tracing::warn!("runs could not be put back; other workers will take them over");
             return;
         }
     }
     let stopped = async {
-        let mut conn = life.env.pool.get().await?;
+        let mut conn = life.pool.get().await?;
         anyhow::Ok(workers::stop(&mut conn, life.id).await?)
     };
     if let Err(error) = stopped.await {

@@ -5,7 +5,7 @@ use crate::life::Life;
 use serde_json::json;
 use shared::{
     ids::ClaimToken,
-    runs::{Queue, queries, workers, workers::HeldRun},
+    runs::{Queue, failures, queries, workers, workers::HeldRun},
 };
 use std::{
     collections::HashSet,
@@ -23,13 +23,16 @@ pub(crate) async fn beat(life: Arc<Life>) {
     loop {
         ticks.tick().await;
         let beaten = async {
-            let mut conn = life.env.pool.get().await?;
+            let mut conn = life.pool.get().await?;
             anyhow::Ok(workers::heartbeat(&mut conn, life.id).await?)
         };
         match beaten.await {
             Ok(true) => {}
             Ok(false) => return life.dead.cancel(),
-            Err(error) => tracing::warn!("no heartbeat: {error:#}"),
+            Err(error) => {
+                tracing::warn!("no heartbeat: {error:#}");
+                ticks.reset_after(life.config.heartbeat / 10);
+            }
         }
     }
 }
@@ -44,7 +47,7 @@ pub(crate) async fn watch(life: Arc<Life>) {
         ticks.tick().await;
         let asked = Instant::now();
         let held = async {
-            let mut conn = life.env.pool.get().await?;
+            let mut conn = life.pool.get().await?;
             anyhow::Ok(workers::held_by(&mut conn, life.id).await?)
         };
         match held.await {
@@ -85,7 +88,7 @@ async fn compare(life: &Life, held: &[HeldRun], asked: Instant, strangers: &mut 
             .map(|run| json!({"id": run.id, "token": run.claim_token, "outcome": "interrupted"}))
             .collect();
         let given_back = async {
-            let mut conn = life.env.pool.get().await?;
+            let mut conn = life.pool.get().await?;
             anyhow::Ok(queries::close_runs(&mut conn, &closings.into()).await?)
         };
         match given_back.await {
@@ -96,28 +99,29 @@ async fn compare(life: &Life, held: &[HeldRun], asked: Instant, strangers: &mut 
     *strangers = unknown;
 }
 
-/// Declares silent workers dead and gives their runs to others. After an outage of its own (its start
-/// counts) a worker waits a full lease before it judges: others may only have had no time to speak.
+/// Declares silent workers dead and gives their runs to others. After it was itself out of touch with
+/// the database for two heartbeats (before its start it was) a worker waits a full lease before it
+/// judges: others may only have had no time to speak.
 pub(crate) async fn rescue(life: Arc<Life>) {
-    let mut ticks = tokio::time::interval(life.config.heartbeat);
+    let heartbeat = life.config.heartbeat;
+    let mut ticks = tokio::time::interval(heartbeat / 2);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut healthy_since, mut last) = (Instant::now(), Instant::now());
+    let (mut in_touch_since, mut last_contact) = (Instant::now(), Instant::now());
     loop {
         ticks.tick().await;
-        if last.elapsed() > life.config.heartbeat * 2 {
-            healthy_since = Instant::now();
+        if last_contact.elapsed() > heartbeat * 2 {
+            in_touch_since = Instant::now();
         }
-        last = Instant::now();
-        let may_judge = healthy_since.elapsed() >= life.config.lease;
-        if let Err(error) = rescue_once(&life, may_judge).await {
-            tracing::warn!("cannot look after other workers: {error:#}");
-            healthy_since = Instant::now();
+        let may_judge = in_touch_since.elapsed() >= life.config.lease;
+        match rescue_once(&life, may_judge).await {
+            Ok(()) => last_contact = Instant::now(),
+            Err(error) => tracing::warn!("cannot look after other workers: {error:#}"),
         }
     }
 }
 
 async fn rescue_once(life: &Life, may_judge: bool) -> anyhow::Result<()> {
-    let mut conn = life.env.pool.get().await?;
+    let mut conn = life.pool.get().await?;
     if may_judge {
         for dead in workers::bury_silent(&mut conn).await? {
             tracing::warn!(worker = %dead, "worker {dead} has been silent for its lease and is declared dead");
@@ -129,13 +133,19 @@ async fn rescue_once(life: &Life, may_judge: bool) -> anyhow::Result<()> {
         if orphans.is_empty() {
             return Ok(());
         }
-        let error = "its worker died";
-        let closings: Vec<_> = orphans
-            .iter()
-            .map(|run| json!({"id": run.id, "token": run.claim_token, "outcome": "crashed", "error": error}))
-            .collect();
+        let closings: Vec<_> = orphans.iter().map(crashed).collect();
         let rescued = queries::close_runs(&mut conn, &closings.into()).await?;
         tracing::warn!("{} runs of dead workers were put back", rescued.len());
-        Queue::ALL.iter().for_each(|&queue| life.env.doorbells.ring(queue, rescued.len() as u64));
+        Queue::ALL.iter().for_each(|&queue| life.doorbells.ring(queue, rescued.len() as u64));
     }
+}
+
+/// The closing of a run whose worker died.
+fn crashed(run: &HeldRun) -> serde_json::Value {
+    let error = "its worker died";
+    let (fingerprint, message) = failures::fingerprint(&run.kind, error);
+    json!({
+        "id": run.id, "token": run.claim_token, "outcome": "crashed",
+        "error": error, "fingerprint": fingerprint, "message": message,
+    })
 }

@@ -1,7 +1,7 @@
 //! How an attempt ended, and what is written of it.
 
 use serde_json::{Value, json};
-use shared::runs::{Finished, JobError, queries::ClaimedRun, registry::Kind};
+use shared::runs::{Finished, JobError, failures, job::RETRY_AFTER_CAP, queries::ClaimedRun, registry::Kind};
 use std::time::Duration;
 use tokio::task::JoinError;
 
@@ -11,16 +11,16 @@ pub(crate) enum Outcome {
     Done,
     /// The handler ended well.
     Finished(Finished),
-    /// It may succeed another time.
-    Error { error: String, backtrace: Option<String> },
+    /// It may succeed another time; not before `after`, if that is given.
+    Error { error: String, backtrace: Option<String>, after: Option<Duration> },
     /// It never will.
     Failed { error: String, backtrace: Option<String> },
     /// It stopped because somebody asked.
     Cancelled,
     /// It was stopped by a shutdown.
     Interrupted,
-    /// Its time was over.
-    TimedOut(Duration),
+    /// Its time was over; abandoned, if it blocks its thread.
+    TimedOut { after: Duration, abandoned: bool },
     /// The claim no longer holds: whoever holds it now decides.
     Lost,
 }
@@ -31,22 +31,30 @@ impl Outcome {
         match ended {
             Ok(Ok(Finished::Closed(_))) => Self::Done,
             Ok(Ok(finished)) => Self::Finished(finished),
-            Ok(Err(JobError::Retry(error) | JobError::RetryAfter(error, _))) => {
-                Self::Error { error: format!("{error:#}"), backtrace: backtrace(&error) }
+            Ok(Err(JobError::Retry(error))) => Self::error(&error, None),
+            Ok(Err(JobError::RetryAfter(error, after))) => {
+                Self::error(&error, Some(after.min(RETRY_AFTER_CAP)))
             }
             Ok(Err(JobError::Fail(error))) => {
                 Self::Failed { error: format!("{error:#}"), backtrace: backtrace(&error) }
             }
             // Asked to, or its flow is being cancelled.
             Ok(Err(JobError::Cancelled)) => Self::Cancelled,
-            Err(join) => Self::Error { error: panic_message(join), backtrace: panic_backtrace },
+            Err(join) => Self::Error { error: panic_message(join), backtrace: panic_backtrace, after: None },
         }
+    }
+
+    fn error(error: &anyhow::Error, after: Option<Duration>) -> Self {
+        Self::Error { error: format!("{error:#}"), backtrace: backtrace(error), after }
     }
 
     /// One line at the end of the attempt.
     pub fn log(&self, run: &ClaimedRun) {
         let kind = &run.kind;
         match self {
+            Self::Finished(Finished::Snooze(wait)) => {
+                tracing::info!("{kind} asked to be called again in {wait:?}")
+            }
             Self::Done | Self::Finished(_) => tracing::debug!("{kind} is completed"),
             Self::Error { error, .. } if run.attempt < run.max_attempts => {
                 tracing::warn!("{kind} failed, attempt {} of {}: {error}", run.attempt, run.max_attempts);
@@ -55,35 +63,78 @@ impl Outcome {
             Self::Failed { error, .. } => tracing::error!("{kind} failed for good: {error}"),
             Self::Cancelled => tracing::info!("{kind} is cancelled"),
             Self::Interrupted => tracing::info!("{kind} is put back by the shutdown"),
-            Self::TimedOut(after) => tracing::warn!("{kind} was stopped after {after:?}"),
+            Self::TimedOut { after, .. } => tracing::warn!("{kind} was stopped after {after:?}"),
             Self::Lost => tracing::warn!("{kind} is no longer held by this worker; it is stopped"),
         }
     }
 
-    /// The element of `close_runs`' argument; `None` if there is nothing to close. `jitter` is 0 to 1.
-    pub fn closing(&self, run: &ClaimedRun, kind: &Kind, jitter: f64) -> Option<Value> {
-        let (outcome, result, error, backtrace) = match self {
-            Self::Finished(Finished::Snooze(_)) => ("snoozed", None, None, None),
+    /// The element of `close_runs`' argument; `None` if there is nothing to close. `ran` is the attempt's
+    /// time, `jitter` is 0 to 1.
+    pub fn closing(&self, run: &ClaimedRun, kind: &Kind, ran: Duration, jitter: f64) -> Option<Value> {
+        let mut delay = kind.retry.delay(run.attempt, jitter);
+        let (mut outcome, mut result, mut error, mut stack) = match self {
             Self::Done | Self::Lost | Self::Finished(Finished::Closed(_)) => return None,
-            Self::Finished(Finished::Result(result)) => ("completed", Some(result), None, None),
-            Self::Error { error, backtrace } => ("error", None, Some(error.clone()), backtrace.as_ref()),
-            Self::Failed { error, backtrace } => ("failed", None, Some(error.clone()), backtrace.as_ref()),
+            Self::Finished(Finished::Snooze(wait)) => {
+                delay = *wait;
+                ("snoozed", None, None, None)
+            }
+            Self::Finished(Finished::Result(result)) => ("completed", Some(result.clone()), None, None),
+            Self::Error { error, backtrace, after } => {
+                delay = delay.max(after.unwrap_or_default());
+                ("error", None, Some(error.clone()), backtrace.as_deref())
+            }
+            Self::Failed { error, backtrace } => ("failed", None, Some(error.clone()), backtrace.as_deref()),
             Self::Cancelled => ("cancelled", None, None, None),
             Self::Interrupted => ("interrupted", None, None, None),
-            Self::TimedOut(after) => ("timed_out", None, Some(format!("no end after {after:?}")), None),
+            Self::TimedOut { after, abandoned } => {
+                let left =
+                    if *abandoned { "; it ignored that it was to stop and was left behind" } else { "" };
+                ("timed_out", None, Some(format!("no end after {after:?}{left}")), None)
+            }
         };
-        let delay_ms = kind.retry.delay(run.attempt, jitter).as_millis();
+        if let Some(too_large) = result.as_mut().and_then(storable_result) {
+            (outcome, result, error, stack) = ("failed", None, Some(too_large), None);
+        }
+        if let (Some(limit), "error" | "timed_out", Some(error)) = (kind.give_up_after, outcome, &mut error) {
+            let tried = Duration::from_millis(run.trying_ms.unsigned_abs()) + ran;
+            if tried + delay > limit && run.attempt < run.max_attempts {
+                outcome = "discarded";
+                error.push_str(&format!(
+                    " (given up: the next attempt would begin later than {limit:?} after the first)"
+                ));
+            }
+        }
+        let error = error.map(|error| storable(&error));
+        let failure = error.as_deref().map(|error| failures::fingerprint(kind.name, error));
+        let (fingerprint, message) = failure.unzip();
         Some(json!({
             "id": run.id,
             "token": run.claim_token,
             "outcome": outcome,
             "result": result,
-            "error": error.as_ref().map(|error| storable(error)),
-            "backtrace": backtrace.map(|backtrace| storable(backtrace)),
-            "fingerprint": error.map(|error| format!("{}: {}", run.kind, normalised(&error))),
-            "delay_ms": u64::try_from(delay_ms).unwrap_or(u64::MAX),
+            "error": error,
+            "backtrace": stack.map(storable),
+            "fingerprint": fingerprint,
+            "message": message,
+            "delay_ms": u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
         }))
     }
+}
+
+/// Largest result that is kept: a result is for reading, data belong in tables.
+const RESULT_BYTES: usize = 1 << 20;
+
+/// Makes a result storable; what is wrong, if it cannot be.
+fn storable_result(result: &mut Value) -> Option<String> {
+    let text = result.to_string();
+    if text.len() > RESULT_BYTES {
+        return Some(format!("its result has {} bytes; at most {RESULT_BYTES} can be kept", text.len()));
+    }
+    // PostgreSQL's jsonb holds no NUL.
+    if text.contains("\\u0000") {
+        *result = serde_json::from_str(&text.replace("\\u0000", "\\ufffd")).unwrap_or(Value::Null);
+    }
+    None
 }
 
 /// Longest error or backtrace that is kept.
@@ -104,16 +155,4 @@ fn panic_message(join: JoinError) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     format!("panicked: {}", text.as_deref().unwrap_or("without a message"))
-}
-
-/// An error without what differs from run to run: numbers, ids and quoted values.
-fn normalised(error: &str) -> String {
-    let mut short = String::new();
-    for word in error.replace('\0', "").split_whitespace().take(24) {
-        let varies = word.contains(|letter: char| letter.is_ascii_digit()) || word.starts_with('"');
-        short.push_str(if varies { "#" } else { word });
-        short.push(' ');
-    }
-    short.truncate(short.floor_char_boundary(200));
-    short.trim_end().to_owned()
 }

@@ -3,11 +3,17 @@
 //! outstanding: the transport jams above 8,000.
 
 use super::job::Queue;
-use crate::config::RedisConfig;
-use apalis_core::backend::TaskSink;
+use crate::{
+    clock::{Clock, SystemClock},
+    config::RedisConfig,
+};
+use apalis_core::backend::{TaskSink, Vacuum};
 use apalis_redis::{Config, ConnectionManager, RedisStorage};
 use serde::{Deserialize, Serialize};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::sync::OnceCell;
 
 /// Doorbells that may lie in Redis for a queue.
@@ -15,9 +21,15 @@ const MAX_OUTSTANDING: u64 = 32;
 /// Longest wait for Redis; ringing is never worth more.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The message: none is needed.
+/// Between rings of a queue by one process; what comes meanwhile rings together.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// The message.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Doorbell {}
+pub struct Doorbell {
+    /// When it was rung, in milliseconds since 1970.
+    pub rung_at_ms: i64,
+}
 
 /// The ringing side; cheap to clone. Without Redis it does nothing.
 #[derive(Clone)]
@@ -26,6 +38,8 @@ pub struct Doorbells(Arc<Inner>);
 struct Inner {
     config: Option<RedisConfig>,
     connection: OnceCell<ConnectionManager>,
+    /// By queue: the runs to ring for, and whether a task is ringing.
+    wanted: Vec<Mutex<(u64, bool)>>,
 }
 
 /// A connection to Redis that reconnects by itself and never makes a caller wait for long.
@@ -54,23 +68,65 @@ pub fn queue_name(config: &RedisConfig, queue: Queue) -> String {
     format!("{}:doorbell:{queue}", config.prefix)
 }
 
+/// Removes what apalis keeps of messages that were attended to.
+pub async fn sweep(
+    connection: &mut ConnectionManager,
+    config: &RedisConfig,
+    queue: Queue,
+) -> anyhow::Result<()> {
+    let names = apalis_config(config, queue);
+    let (done, dead) = (names.done_jobs_set(), names.dead_jobs_set());
+    let mut storage = RedisStorage::<Doorbell>::new(connection.clone()).with_config(names);
+    storage.vacuum().await.map_err(|error| anyhow::anyhow!("{error:?}"))?;
+    redis::cmd("DEL").arg(done).arg(dead).query_async::<()>(connection).await?;
+    Ok(())
+}
+
 impl Doorbells {
     /// Rings through this Redis, or not at all.
     pub fn new(config: Option<RedisConfig>) -> Self {
-        Self(Arc::new(Inner { config, connection: OnceCell::new() }))
+        let wanted = Queue::ALL.iter().map(|_| Mutex::default()).collect();
+        Self(Arc::new(Inner { config, connection: OnceCell::new(), wanted }))
     }
 
-    /// Says that `runs` runs of a queue can be claimed. Returns at once; call it after the commit.
+    /// Says that `runs` runs of a queue can be claimed. Returns at once; call it after the commit. Rings
+    /// that come while one is on its way are rung as one.
     pub fn ring(&self, queue: Queue, runs: u64) {
         let Some(config) = self.0.config.clone() else { return };
+        if runs == 0 {
+            return;
+        }
+        {
+            let mut wanted = self.wanted(queue);
+            wanted.0 = wanted.0.max(runs);
+            if std::mem::replace(&mut wanted.1, true) {
+                return;
+            }
+        }
         let doorbells = self.clone();
         tokio::spawn(async move {
-            match tokio::time::timeout(PATIENCE, doorbells.push(&config, queue, runs)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "doorbell not rung; workers poll"),
-                Err(_) => tracing::debug!("doorbell not rung in time; workers poll"),
+            while let Some(runs) = doorbells.next_ring(queue) {
+                match tokio::time::timeout(PATIENCE, doorbells.push(&config, queue, runs)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::debug!(%error, "doorbell not rung; workers poll"),
+                    Err(_) => tracing::debug!("doorbell not rung in time; workers poll"),
+                }
+                tokio::time::sleep(PAUSE).await;
             }
         });
+    }
+
+    fn wanted(&self, queue: Queue) -> MutexGuard<'_, (u64, bool)> {
+        let place = Queue::ALL.iter().position(|&known| known == queue).unwrap_or_default();
+        self.0.wanted[place].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For how many runs to ring now; `None` ends the ringing.
+    fn next_ring(&self, queue: Queue) -> Option<u64> {
+        let mut wanted = self.wanted(queue);
+        let runs = std::mem::take(&mut wanted.0);
+        wanted.1 = runs > 0;
+        wanted.1.then_some(runs)
     }
 
     /// Whether Redis answers; `None` if there is none. Runs go on without it.
@@ -85,13 +141,19 @@ impl Doorbells {
 
     async fn push(&self, config: &RedisConfig, queue: Queue, runs: u64) -> anyhow::Result<()> {
         let mut connection = self.0.connection.get_or_try_init(|| connect(config)).await?.clone();
-        let waiting: u64 = redis::cmd("ZCARD")
-            .arg(format!("{}:scheduled", queue_name(config, queue)))
+        let names = apalis_config(config, queue);
+        // Looked-at messages move from the first to the second.
+        let (new, fetched): (u64, u64) = redis::pipe()
+            .cmd("ZCARD")
+            .arg(names.scheduled_jobs_set())
+            .cmd("LLEN")
+            .arg(names.active_jobs_list())
             .query_async(&mut connection)
             .await?;
-        let mut storage = RedisStorage::<Doorbell>::new(connection).with_config(apalis_config(config, queue));
-        for _ in waiting..runs.min(MAX_OUTSTANDING) {
-            storage.push(Doorbell {}).await.map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        let mut storage = RedisStorage::<Doorbell>::new(connection).with_config(names);
+        let rung_at_ms = SystemClock.now().timestamp_millis();
+        for _ in new + fetched..runs.min(MAX_OUTSTANDING) {
+            storage.push(Doorbell { rung_at_ms }).await.map_err(|error| anyhow::anyhow!("{error:?}"))?;
         }
         Ok(())
     }

@@ -9,6 +9,46 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
+/// What stands for an error of a kind, and the error without what differs from run to run: numbers, ids
+/// and quoted values are `#`.
+pub fn fingerprint(kind: &str, error: &str) -> (String, String) {
+    let message = normalised(error);
+    let hash = xxhash_rust::xxh3::xxh3_64(format!("{kind}\n{message}").as_bytes());
+    (format!("{hash:016x}"), message)
+}
+
+/// Longest message, in bytes.
+const MESSAGE_BYTES: usize = 300;
+
+fn normalised(error: &str) -> String {
+    let mut bare = String::new();
+    let mut letters = error.chars().peekable();
+    let mut before = ' ';
+    while let Some(letter) = letters.next() {
+        // An apostrophe within a word quotes nothing.
+        let opens = matches!(letter, '"' | '`') || (letter == '\'' && !before.is_alphanumeric());
+        if opens && letters.clone().take_while(|&next| next != '\n').any(|next| next == letter) {
+            let _ = letters.by_ref().find(|&next| next == letter);
+            bare.push('#');
+        } else {
+            bare.push(letter);
+        }
+        before = letter;
+    }
+    let mut message = String::new();
+    for word in bare.split_whitespace() {
+        let word = if word.contains(|letter: char| letter.is_ascii_digit()) { "#" } else { word };
+        if message.len() + word.len() >= MESSAGE_BYTES {
+            break;
+        }
+        if !message.is_empty() {
+            message.push(' ');
+        }
+        message.push_str(word);
+    }
+    message
+}
+
 /// Failed attempts that are alike.
 #[derive(Debug, Clone, QueryableByName)]
 pub struct FailureGroup {
@@ -76,4 +116,19 @@ pub async fn find(conn: &mut AsyncPgConnection, fingerprint: &str) -> QueryResul
         .get_result(conn)
         .await
         .optional()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_from_run_to_run_does_not_count() {
+        let alike = |one: &str, other: &str| fingerprint("k", one) == fingerprint("k", other);
+        assert!(alike("no file \"a b.csv\" at 12:30", "no file \"x.csv\" at 9:01"));
+        assert!(alike("run 018f-aa3 isn't there", "run 77 isn't there"));
+        assert!(!alike("it isn't there", "it isn't here"));
+        assert_ne!(fingerprint("a", "same").0, fingerprint("b", "same").0);
+        assert_eq!(normalised("can't read `x y` of 'me' \"open"), "can't read # of # \"open");
+    }
 }

@@ -193,6 +193,9 @@ pub struct RunAttempt {
     pub backtrace: Option<String>,
 }
 
+/// Log lines of an attempt that are kept: the newest.
+pub const KEPT_LINES: usize = 1000;
+
 /// One log line of a run.
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = run_logs, check_for_backend(diesel::pg::Pg))]

@@ -94,11 +94,14 @@ pub async fn end_connections_of_dead(conn: &mut AsyncPgConnection) -> QueryResul
 }
 
 /// A run that its worker holds, as the record has it.
-#[derive(Debug, Clone, Copy, QueryableByName)]
+#[derive(Debug, Clone, QueryableByName)]
 pub struct HeldRun {
     /// The run.
     #[diesel(sql_type = Uuid)]
     pub id: RunId,
+    /// Its kind.
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    pub kind: String,
     /// The claim.
     #[diesel(sql_type = Uuid)]
     pub claim_token: ClaimToken,
@@ -110,7 +113,7 @@ pub struct HeldRun {
 /// The runs that a worker holds.
 pub async fn held_by(conn: &mut AsyncPgConnection, worker: WorkerId) -> QueryResult<Vec<HeldRun>> {
     diesel::sql_query(
-        "SELECT id, claim_token, cancel_requested FROM runs WHERE worker_id = $1 AND state = 'running'",
+        "SELECT id, kind, claim_token, cancel_requested FROM runs WHERE worker_id = $1 AND state = 'running'",
     )
     .bind::<Uuid, _>(worker)
     .load(conn)
@@ -120,7 +123,7 @@ pub async fn held_by(conn: &mut AsyncPgConnection, worker: WorkerId) -> QueryRes
 /// The runs whose worker is dead or gone, at most 500.
 pub async fn orphaned(conn: &mut AsyncPgConnection) -> QueryResult<Vec<HeldRun>> {
     diesel::sql_query(
-        "SELECT r.id, r.claim_token, r.cancel_requested FROM runs r LEFT JOIN workers w ON w.id = r.worker_id
+        "SELECT r.id, r.kind, r.claim_token, r.cancel_requested FROM runs r LEFT JOIN workers w ON w.id = r.worker_id
          WHERE r.state = 'running' AND w.state IS DISTINCT FROM 'alive' ORDER BY r.id LIMIT 500",
     )
     .load(conn)

@@ -13,6 +13,7 @@ pub mod config;
 pub mod db;
 pub mod idempotency;
 pub mod ids;
+pub mod metrics;
 pub mod money;
 pub mod pagination;
 pub mod runs;

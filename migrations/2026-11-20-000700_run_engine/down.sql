@@ -1,4 +1,4 @@
-DROP FUNCTION prune_runs, waiting_reasons, expire_runs, claim_runs, set_queue_limit;
+DROP FUNCTION prune_runs, waiting_reasons, expire_runs, close_runs, claim_runs, set_queue_limit;
 CREATE OR REPLACE FUNCTION close_runs(p_closings jsonb) RETURNS SETOF uuid LANGUAGE plpgsql AS $$
 DECLARE
     held     uuid[];

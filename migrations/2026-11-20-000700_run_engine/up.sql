@@ -230,12 +230,15 @@ END $$;
 --              | snoozed               not now: waits `delay_ms`, burns no attempt
 --              | interrupted           a shutdown: back at once, burns no attempt
 --              | crashed               its worker died: back at once, burns no attempt, 20 times at most
--- Only claims whose fence holds are closed; their ids are returned. The run, its attempt, its slot, the
--- count of its failure and its parent's count move in one transaction, the caller's: a crash before
--- the commit leaves the run claimed, to be rescued; after it, closed.
-CREATE OR REPLACE FUNCTION close_runs(p_closings jsonb) RETURNS SETOF uuid LANGUAGE plpgsql AS $$
+-- Only claims whose fence holds are closed; these are returned with their new states. The run, its
+-- attempt, its slot, the count of its failure and its parent's count move in one transaction, the
+-- caller's: a crash before the commit leaves the run claimed, to be rescued; after it, closed.
+DROP FUNCTION close_runs;
+CREATE FUNCTION close_runs(p_closings jsonb) RETURNS TABLE (id uuid, state text) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
 DECLARE
     held     uuid[];
+    states   text[];
     parents  uuid[];
     counts   integer[];
 BEGIN
@@ -293,14 +296,16 @@ BEGIN
             finished_at  = CASE WHEN c.next_state IN ('completed', 'failed', 'cancelled', 'discarded')
                                 THEN clock_timestamp() END
         FROM closing c WHERE r.id = c.id
-        RETURNING r.parent_id, r.state
+        RETURNING r.id, r.parent_id, r.state
     ), done AS (
         SELECT parent_id, count(*)::integer AS n FROM closed
         WHERE parent_id IS NOT NULL AND state IN ('completed', 'failed', 'cancelled', 'discarded')
         GROUP BY parent_id
     )
-    SELECT array_agg(parent_id ORDER BY parent_id), array_agg(n ORDER BY parent_id)
-    INTO parents, counts FROM done;
+    SELECT (SELECT array_agg(c.id ORDER BY c.id) FROM closed c), (SELECT array_agg(c.state ORDER BY c.id) FROM closed c),
+           (SELECT array_agg(d.parent_id ORDER BY d.parent_id) FROM done d),
+           (SELECT array_agg(d.n ORDER BY d.parent_id) FROM done d)
+    INTO held, states, parents, counts;
 
     INSERT INTO failures AS f (fingerprint, kind, message, occurrences, first_seen, last_seen, last_run_id)
         SELECT c.fingerprint, min(r.kind), min(c.message), count(*), now(), now(), max(c.id::text)::uuid
@@ -312,7 +317,7 @@ BEGIN
             last_seen = greatest(f.last_seen, excluded.last_seen), last_run_id = excluded.last_run_id;
 
     PERFORM release_parents(coalesce(parents, '{}'), coalesce(counts, '{}'));
-    RETURN QUERY SELECT unnest(held);
+    RETURN QUERY SELECT * FROM unnest(held, states);
 END $$;
 
 -- Discards what has waited longer than it was worth waiting for; returns how many. Locks children

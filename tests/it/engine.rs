@@ -333,7 +333,8 @@ async fn a_claim_that_no_longer_holds_closes_nothing_and_spoils_no_batch() {
         {"id": one, "token": ClaimToken::generate(), "outcome": "completed"},
         {"id": two, "token": token(two), "outcome": "completed"},
     ]);
-    assert_eq!(queries::close_runs(&mut conn, &stale).await.unwrap(), [two]);
+    let closed = queries::close_runs(&mut conn, &stale).await.unwrap();
+    assert_eq!(closed, [queries::ClosedRun { id: two, state: RunState::Completed }]);
     assert_eq!(find(&app, one).await.state, RunState::Running);
     let context = RunContext {
         run_id: one,

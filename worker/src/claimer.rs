@@ -3,7 +3,10 @@
 //! more, and freed slots wake it too.
 
 use crate::{executor, life::Life};
-use shared::runs::{Queue, queries};
+use shared::{
+    metrics,
+    runs::{Queue, queries},
+};
 use std::{
     sync::{
         Arc,
@@ -98,6 +101,7 @@ pub(crate) async fn claim(life: Arc<Life>, slots: Arc<Slots>) {
         };
         match claimed.await {
             Ok(runs) => {
+                metrics::claimed(slots.queue, runs.len());
                 slots.more.store(runs.len() == permits.len(), Ordering::Release);
                 for run in runs {
                     let seat = Seat { slots: slots.clone(), permit: permits.pop() };

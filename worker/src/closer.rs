@@ -3,8 +3,8 @@
 
 use crate::life::Life;
 use serde_json::Value;
-use shared::runs::queries;
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use shared::runs::{RunState, queries};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 /// Most attempts that one statement closes.
@@ -16,8 +16,8 @@ const CLOSE_RETRY: Duration = Duration::from_millis(500);
 pub(crate) struct Closing {
     /// The element of `close_runs`' argument.
     pub element: Value,
-    /// Told whether the claim still held.
-    pub closed: oneshot::Sender<bool>,
+    /// Told where the run stands now; `None` if the claim held no more.
+    pub closed: oneshot::Sender<Option<RunState>>,
 }
 
 /// Closes what comes until the life ends. Tried until it succeeds: a run that its living worker forgets
@@ -42,9 +42,9 @@ pub(crate) async fn close(life: Arc<Life>, mut closings: mpsc::UnboundedReceiver
         match close_some(&life, &batch[..now]).await {
             Ok(closed) => {
                 for closing in batch.drain(..now) {
-                    let held = closing.element["id"].as_str().is_some_and(|id| closed.contains(id));
+                    let state = closing.element["id"].as_str().and_then(|id| closed.get(id).copied());
                     // Nobody waits if the claim is lost.
-                    let _ = closing.closed.send(held);
+                    let _ = closing.closed.send(state);
                 }
             }
             Err(error) => {
@@ -57,9 +57,9 @@ pub(crate) async fn close(life: Arc<Life>, mut closings: mpsc::UnboundedReceiver
     }
 }
 
-async fn close_some(life: &Life, closings: &[Closing]) -> anyhow::Result<HashSet<String>> {
+async fn close_some(life: &Life, closings: &[Closing]) -> anyhow::Result<HashMap<String, RunState>> {
     let elements: Vec<&Value> = closings.iter().map(|closing| &closing.element).collect();
     let mut conn = life.pool.get().await?;
     let closed = queries::close_runs(&mut conn, &serde_json::to_value(elements)?).await?;
-    Ok(closed.into_iter().map(|id| id.to_string()).collect())
+    Ok(closed.into_iter().map(|run| (run.id.to_string(), run.state)).collect())
 }

@@ -6,6 +6,7 @@ use apalis::{layers::WorkerBuilderExt, prelude::*};
 use apalis_redis::RedisStorage;
 use shared::{
     config::RedisConfig,
+    metrics,
     runs::doorbell::{self, Doorbell},
 };
 use std::{sync::Arc, time::Duration};
@@ -53,7 +54,8 @@ async fn attend(life: &Arc<Life>, redis: &RedisConfig) -> anyhow::Result<()> {
                 .backend(storage.clone().poll_with_interval(LOOK))
                 .concurrency(1)
                 .catch_panic()
-                .build(move |_: Doorbell| {
+                .build(move |bell: Doorbell| {
+                    metrics::doorbell_heard(slots.queue, bell.age());
                     slots.wake();
                     std::future::ready(Ok::<(), BoxDynError>(()))
                 })

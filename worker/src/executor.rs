@@ -9,7 +9,10 @@ use crate::{
     outcome::Outcome,
     panics,
 };
-use shared::runs::{Finished, JobError, RunContext, queries::ClaimedRun, registry::Kind};
+use shared::{
+    metrics,
+    runs::{Finished, JobError, RunContext, RunState, queries::ClaimedRun, registry::Kind},
+};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -47,6 +50,7 @@ pub(crate) async fn execute(life: Arc<Life>, run: ClaimedRun, seat: Seat) {
 async fn attempt(life: &Arc<Life>, run: &ClaimedRun, in_flight: &InFlight) {
     let Some(kind) = life.kind(&run.kind) else { return };
     tracing::debug!("{} begins, attempt {} of {}", run.kind, run.attempt, run.max_attempts);
+    metrics::run_started(kind.name, Duration::from_millis(run.waited_ms.unsigned_abs()));
     let crew = life.handlers.crew();
     let context = RunContext {
         run_id: run.id,
@@ -61,8 +65,20 @@ async fn attempt(life: &Arc<Life>, run: &ClaimedRun, in_flight: &InFlight) {
     let handler = crew.spawn((kind.handler)(run.args.clone(), context).in_current_span());
     let outcome = supervise(life, kind, in_flight, &cancel, handler, &crew).await;
     outcome.log(run);
-    if let Some(element) = outcome.closing(run, kind, in_flight.claimed.elapsed(), rand::random()) {
-        close(life, in_flight, element).await;
+    let ran = in_flight.claimed.elapsed();
+    let state = match outcome.closing(run, kind, ran, rand::random()) {
+        Some(element) => close(life, in_flight, element).await,
+        None => outcome.is_completed().then_some(RunState::Completed),
+    };
+    metrics::attempt_ended(kind.name, outcome.word(), ran);
+    match state {
+        Some(RunState::Retryable) => metrics::run_retried(kind.name),
+        Some(state) if state.is_terminal() => metrics::run_finished(kind.name, state),
+        _ => {}
+    }
+    if run.parent_id.is_some() {
+        // It may have been the last that its parent waited for.
+        life.slots.iter().for_each(|slots| slots.wake());
     }
 }
 
@@ -104,6 +120,7 @@ async fn supervise(
         Err(_) => {
             // It has not come to an await: it blocks its thread. What it does afterwards is fenced off.
             life.handlers.replace(crew);
+            metrics::runaway_handler(kind.name);
             tracing::error!(
                 "{} ignores that it is to stop and blocks its thread; it is left behind, others take its place",
                 kind.name
@@ -116,15 +133,20 @@ async fn supervise(
     }
 }
 
-/// Hands the attempt's end to the closer and waits until it is on record, or the claim is lost.
-async fn close(life: &Life, in_flight: &InFlight, element: serde_json::Value) {
+/// Hands the attempt's end to the closer and waits until it is on record, or the claim is lost. Where the
+/// run stands then; `None` if this attempt's end does not count.
+async fn close(life: &Life, in_flight: &InFlight, element: serde_json::Value) -> Option<RunState> {
     let (closed, answer) = oneshot::channel();
     // Refused only when the life has ended; others then rescue the run.
     let _ = life.closings.send(Closing { element, closed });
     tokio::select! {
-        answer = answer => if answer == Ok(false) {
-            tracing::warn!("the run had been closed or taken over; this attempt's end does not count");
-        },
-        () = in_flight.lost.cancelled() => {}
+        answer = answer => {
+            let state = answer.ok().flatten();
+            if state.is_none() {
+                tracing::warn!("the run had been closed or taken over; this attempt's end does not count");
+            }
+            state
+        }
+        () = in_flight.lost.cancelled() => None,
     }
 }

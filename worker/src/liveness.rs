@@ -5,6 +5,7 @@ use crate::life::Life;
 use serde_json::json;
 use shared::{
     ids::ClaimToken,
+    metrics,
     runs::{Queue, failures, queries, workers, workers::HeldRun},
 };
 use std::{
@@ -123,7 +124,9 @@ pub(crate) async fn rescue(life: Arc<Life>) {
 async fn rescue_once(life: &Life, may_judge: bool) -> anyhow::Result<()> {
     let mut conn = life.pool.get().await?;
     if may_judge {
-        for dead in workers::bury_silent(&mut conn).await? {
+        let buried = workers::bury_silent(&mut conn).await?;
+        metrics::workers_declared_dead(buried.len());
+        for dead in buried {
             tracing::warn!(worker = %dead, "worker {dead} has been silent for its lease and is declared dead");
         }
     }
@@ -135,6 +138,7 @@ async fn rescue_once(life: &Life, may_judge: bool) -> anyhow::Result<()> {
         }
         let closings: Vec<_> = orphans.iter().map(crashed).collect();
         let rescued = queries::close_runs(&mut conn, &closings.into()).await?;
+        metrics::runs_rescued(rescued.len());
         tracing::warn!("{} runs of dead workers were put back", rescued.len());
         Queue::ALL.iter().for_each(|&queue| life.doorbells.ring(queue, rescued.len() as u64));
     }

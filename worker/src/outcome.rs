@@ -48,6 +48,25 @@ impl Outcome {
         Self::Error { error: format!("{error:#}"), backtrace: backtrace(error), after }
     }
 
+    /// The attempt's outcome, as it is recorded.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Finished(Finished::Snooze(_)) => "snoozed",
+            Self::Done | Self::Finished(_) => "completed",
+            Self::Error { .. } => "error",
+            Self::Failed { .. } => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Interrupted => "interrupted",
+            Self::TimedOut { .. } => "timed_out",
+            Self::Lost => "crashed",
+        }
+    }
+
+    /// Whether the handler itself has closed the run.
+    pub fn is_completed(&self) -> bool {
+        matches!(self, Self::Done | Self::Finished(Finished::Closed(_)))
+    }
+
     /// One line at the end of the attempt.
     pub fn log(&self, run: &ClaimedRun) {
         let kind = &run.kind;

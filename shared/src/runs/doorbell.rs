@@ -31,6 +31,14 @@ pub struct Doorbell {
     pub rung_at_ms: i64,
 }
 
+impl Doorbell {
+    /// How long ago it was rung; nothing, if the clocks of two machines say it is yet to come.
+    pub fn age(&self) -> Duration {
+        let ms = SystemClock.now().timestamp_millis() - self.rung_at_ms;
+        Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+    }
+}
+
 /// The ringing side; cheap to clone. Without Redis it does nothing.
 #[derive(Clone)]
 pub struct Doorbells(Arc<Inner>);

@@ -93,17 +93,24 @@ struct IdRow {
     id: RunId,
 }
 
-/// Ends attempts by [`close_runs`](../../../migrations); returns the runs whose fence held.
-/// `closings` is the JSON array that the SQL function documents.
+/// A run whose attempt was ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, QueryableByName)]
+pub struct ClosedRun {
+    /// The run.
+    #[diesel(sql_type = Uuid)]
+    pub id: RunId,
+    /// Where it stands now.
+    #[diesel(sql_type = Text)]
+    pub state: RunState,
+}
+
+/// Ends attempts by the SQL function `close_runs`, which documents the JSON array `closings`; returns the
+/// runs whose fence held.
 pub async fn close_runs(
     conn: &mut AsyncPgConnection,
     closings: &serde_json::Value,
-) -> QueryResult<Vec<RunId>> {
-    let rows: Vec<IdRow> = diesel::sql_query("SELECT close_runs AS id FROM close_runs($1)")
-        .bind::<Jsonb, _>(closings)
-        .load(conn)
-        .await?;
-    Ok(rows.into_iter().map(|row| row.id).collect())
+) -> QueryResult<Vec<ClosedRun>> {
+    diesel::sql_query("SELECT id, state FROM close_runs($1)").bind::<Jsonb, _>(closings).load(conn).await
 }
 
 /// Lets the runs whose time has come be claimed; returns how many.

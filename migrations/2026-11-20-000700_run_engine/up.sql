@@ -228,7 +228,8 @@ END $$;
 -- with outcome = completed | failed | discarded | cancelled   terminal
 --              | error | timed_out     waits `delay_ms`, then its next attempt
 --              | snoozed               not now: waits `delay_ms`, burns no attempt
---              | interrupted           a shutdown: back at once, burns no attempt
+--              | interrupted           a shutdown: back at once, burns no attempt; with an error, the
+--                                      database went away, which counts like a crash
 --              | crashed               its worker died: back at once, burns no attempt, 20 times at most
 -- Only claims whose fence holds are closed; these are returned with their new states. The run, its
 -- attempt, its slot, the count of its failure and its parent's count move in one transaction, the
@@ -264,10 +265,10 @@ BEGIN
         SELECT c.*, CASE
                 WHEN c.outcome IN ('interrupted', 'crashed', 'snoozed', 'error', 'timed_out')
                      AND r.cancel_requested THEN 'cancelled'
-                WHEN c.outcome = 'interrupted' THEN 'available'
                 WHEN c.outcome = 'snoozed' THEN 'scheduled'
-                WHEN c.outcome = 'crashed' AND r.crashes < 19 THEN 'available'
-                WHEN c.outcome = 'crashed' THEN 'discarded'
+                WHEN c.outcome IN ('interrupted', 'crashed')
+                     AND (r.crashes < 19 OR c.outcome = 'interrupted' AND c.error IS NULL) THEN 'available'
+                WHEN c.outcome IN ('interrupted', 'crashed') THEN 'discarded'
                 WHEN c.outcome IN ('error', 'timed_out') AND r.attempt < r.max_attempts THEN 'retryable'
                 WHEN c.outcome IN ('error', 'timed_out') THEN 'discarded'
                 ELSE c.outcome END AS next_state
@@ -283,7 +284,7 @@ BEGIN
                                 WHEN c.outcome IN ('interrupted', 'crashed', 'timed_out', 'snoozed') THEN c.outcome
                                 ELSE 'error' END,
             max_attempts = r.max_attempts + (c.outcome IN ('interrupted', 'crashed', 'snoozed'))::integer,
-            crashes      = r.crashes + (c.outcome = 'crashed')::integer,
+            crashes      = r.crashes + (c.outcome = 'crashed' OR c.outcome = 'interrupted' AND c.error IS NOT NULL)::integer,
             run_at       = CASE WHEN c.next_state IN ('retryable', 'scheduled')
                                 THEN clock_timestamp() + coalesce(c.delay_ms, 0) * interval '1 millisecond'
                                 ELSE r.run_at END,

@@ -3,7 +3,7 @@
 use diesel_async::AsyncPgConnection;
 use futures::{FutureExt, future::BoxFuture};
 use shared::{
-    runs::{EnqueueOptions, Enqueued, Queue, RunError, enqueue},
+    runs::{EnqueueOptions, Enqueued, Queue, RunError, enqueue, jobs::PruneRuns},
     summaries::jobs::RefreshClientSummary,
 };
 
@@ -25,12 +25,22 @@ pub struct Schedule {
 }
 
 /// Every one of them.
-pub static SCHEDULES: &[Schedule] = &[Schedule {
-    name: "refresh_client_summary",
-    cron: "0 7 * * * *",
-    queue: Queue::Default,
-    enqueue: |conn, options| async move { enqueue(conn, &RefreshClientSummary {}, options).await }.boxed(),
-}];
+pub static SCHEDULES: &[Schedule] = &[
+    Schedule {
+        name: "refresh_client_summary",
+        cron: "0 7 * * * *",
+        queue: Queue::Default,
+        enqueue: |conn, options| {
+            async move { enqueue(conn, &RefreshClientSummary {}, options).await }.boxed()
+        },
+    },
+    Schedule {
+        name: "prune_runs",
+        cron: "0 23 * * * *",
+        queue: Queue::Default,
+        enqueue: |conn, options| async move { enqueue(conn, &PruneRuns {}, options).await }.boxed(),
+    },
+];
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! Connections to PostgreSQL. Every connection of a process carries the process's id as
 //! `application_name`, so that a dead worker's backends can be found and ended.
 
-use crate::config::DatabaseConfig;
+use crate::{config::DatabaseConfig, runs::RunError};
 use diesel_async::{
     AsyncMigrationHarness, AsyncPgConnection,
     pooled_connection::{AsyncDieselConnectionManager, deadpool},
@@ -37,6 +37,47 @@ pub enum DbError {
 impl From<deadpool::PoolError> for DbError {
     fn from(error: deadpool::PoolError) -> Self {
         Self::Connect(error.to_string())
+    }
+}
+
+/// Whether an error says that PostgreSQL went away (stopped, restarted, cut the connection) rather than
+/// that it refused something.
+pub fn is_outage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        if let Some(error) = cause.downcast_ref::<tokio_postgres::Error>() {
+            return match error.code() {
+                // Class 08 and 57P01..57P03: connection lost, server stopping or starting.
+                Some(code) => code.code().starts_with("08") || code.code().starts_with("57P0"),
+                None => error.is_closed() || is_io(error),
+            };
+        }
+        if let Some(deadpool::PoolError::Backend(_)) = cause.downcast_ref::<deadpool::PoolError>() {
+            return true;
+        }
+        let error = match cause.downcast_ref::<RunError>() {
+            Some(RunError::Database(error)) => Some(error),
+            _ => cause.downcast_ref::<diesel::result::Error>(),
+        };
+        error.is_some_and(is_diesel_outage)
+    })
+}
+
+fn is_io(error: &tokio_postgres::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>())
+}
+
+/// diesel keeps the message only.
+fn is_diesel_outage(error: &diesel::result::Error) -> bool {
+    use diesel::result::{DatabaseErrorKind as Kind, Error};
+    let Error::DatabaseError(kind, info) = error else { return false };
+    match kind {
+        Kind::ClosedConnection => true,
+        Kind::UnableToSendCommand => ["connection closed", "error communicating", "error connecting"]
+            .iter()
+            .any(|said| info.message().starts_with(said)),
+        _ => ["terminating connection due to", "the database system is"]
+            .iter()
+            .any(|said| info.message().starts_with(said)),
     }
 }
 

@@ -7,6 +7,7 @@ mod engine;
 mod http;
 mod malformed;
 mod pages;
+mod policies;
 mod schedules;
 mod statuses;
 mod uploads;

@@ -1,7 +1,10 @@
 //! How an attempt ended, and what is written of it.
 
 use serde_json::{Value, json};
-use shared::runs::{Finished, JobError, failures, job::RETRY_AFTER_CAP, queries::ClaimedRun, registry::Kind};
+use shared::{
+    db,
+    runs::{Finished, JobError, failures, job::RETRY_AFTER_CAP, queries::ClaimedRun, registry::Kind},
+};
 use std::time::Duration;
 use tokio::task::JoinError;
 
@@ -19,6 +22,8 @@ pub(crate) enum Outcome {
     Cancelled,
     /// It was stopped by a shutdown.
     Interrupted,
+    /// It lost the database.
+    Disconnected { error: String },
     /// Its time was over; abandoned, if it blocks its thread.
     TimedOut { after: Duration, abandoned: bool },
     /// The claim no longer holds: whoever holds it now decides.
@@ -31,6 +36,11 @@ impl Outcome {
         match ended {
             Ok(Ok(Finished::Closed(_))) => Self::Done,
             Ok(Ok(finished)) => Self::Finished(finished),
+            // Not the run's fault: it burns no attempt. A run that takes the server down with it each time
+            // is counted like one that takes its worker down.
+            Ok(Err(JobError::Retry(error))) if db::is_outage(&error) => {
+                Self::Disconnected { error: format!("the database went away: {error:#}") }
+            }
             Ok(Err(JobError::Retry(error))) => Self::error(&error, None),
             Ok(Err(JobError::RetryAfter(error, after))) => {
                 Self::error(&error, Some(after.min(RETRY_AFTER_CAP)))
@@ -56,7 +66,7 @@ impl Outcome {
             Self::Error { .. } => "error",
             Self::Failed { .. } => "failed",
             Self::Cancelled => "cancelled",
-            Self::Interrupted => "interrupted",
+            Self::Interrupted | Self::Disconnected { .. } => "interrupted",
             Self::TimedOut { .. } => "timed_out",
             Self::Lost => "crashed",
         }
@@ -82,6 +92,7 @@ impl Outcome {
             Self::Failed { error, .. } => tracing::error!("{kind} failed for good: {error}"),
             Self::Cancelled => tracing::info!("{kind} is cancelled"),
             Self::Interrupted => tracing::info!("{kind} is put back by the shutdown"),
+            Self::Disconnected { error } => tracing::warn!("{kind} is put back: {error}"),
             Self::TimedOut { after, .. } => tracing::warn!("{kind} was stopped after {after:?}"),
             Self::Lost => tracing::warn!("{kind} is no longer held by this worker; it is stopped"),
         }
@@ -105,6 +116,7 @@ impl Outcome {
             Self::Failed { error, backtrace } => ("failed", None, Some(error.clone()), backtrace.as_deref()),
             Self::Cancelled => ("cancelled", None, None, None),
             Self::Interrupted => ("interrupted", None, None, None),
+            Self::Disconnected { error } => ("interrupted", None, Some(error.clone()), None),
             Self::TimedOut { after, abandoned } => {
                 let left =
                     if *abandoned { "; it ignored that it was to stop and was left behind" } else { "" };

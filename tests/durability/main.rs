@@ -1,164 +1,42 @@
-//! What survives: real worker processes are killed, Redis is emptied and stopped, in the middle of an
-//! ingestion. Whatever happens, the rows, the sums and the summaries are those of an undisturbed run.
-//!
-//! `MILLRACE_TEST_ROWS` (60000) sets the file's size; `./run test` keeps it small, 1000000 is the
-//! size that the platform's promise speaks of.
+//! What survives: real processes are killed and frozen, servers emptied, stopped and cut off. Whatever
+//! happens, what was accepted happens once.
 
-use tests::{
-    App, AppOptions, eventually, files,
-    processes::{Process, Redis},
-};
+mod chaos;
+mod handlers;
+mod ingestion;
+mod liveness;
+mod queues;
+mod redis;
+mod restarts;
 
-fn rows() -> u64 {
-    std::env::var("MILLRACE_TEST_ROWS")
-        .map_or(60_000, |rows| rows.parse().expect("MILLRACE_TEST_ROWS is a number"))
-}
+use tests::{Fleet, TestDatabase, processes::Redis};
 
-/// The api in this process, workers as processes of their own.
+/// A database and a Redis of a test's own, and the processes that work there.
 struct Place {
-    app: App,
+    fleet: Fleet,
     redis: Redis,
+    db: TestDatabase,
 }
 
 impl Place {
     async fn new() -> Self {
-        let options = AppOptions {
-            worker: false,
-            chunk_records: rows() / 40,
-            max_upload_bytes: 1 << 30,
-            ..AppOptions::default()
-        };
-        Self { app: App::start_with(options).await, redis: Redis::start() }
+        let (db, redis) = (TestDatabase::create().await, Redis::start());
+        Self { fleet: Fleet::new(&db.url, &redis.url()), redis, db }
     }
 
-    fn worker(&self) -> Process {
-        let chunk_records = (rows() / 40).to_string();
-        let data_dir = self.app.data_dir().to_str().expect("a path");
-        Process::millrace(
-            &["worker"],
-            &[
-                ("DATABASE_URL", &self.app.db.url),
-                ("REDIS_URL", &self.redis.url()),
-                ("MILLRACE_REDIS_PREFIX", "durability"),
-                ("MILLRACE_DATA_DIR", data_dir),
-                ("MILLRACE_HEARTBEAT_MS", "300"),
-                ("MILLRACE_LEASE_MS", "1500"),
-                ("MILLRACE_INGEST_SLOTS", "2"),
-                ("MILLRACE_CHUNK_RECORDS", &chunk_records),
-            ],
-        )
-    }
-
-    async fn chunks_loaded(&self) -> i64 {
-        self.app.db.one("SELECT count(*) FROM upload_chunks WHERE loaded_at IS NOT NULL", &[]).await
-    }
-
-    async fn upload(&self) -> String {
-        let (status, upload) = self.app.upload("million.csv", files::transactions(rows(), 11), "").await;
-        assert!(status.is_success(), "{upload}");
-        upload["id"].as_str().expect("an id").to_owned()
-    }
-
-    /// The upload ended as if nothing had happened.
-    async fn expect_undisturbed(&self, id: &str) {
-        let upload = self.app.ended(id).await;
-        assert_eq!(upload["state"], "finished", "{upload}");
-        assert_eq!(upload["counts"]["inserted"], rows(), "{upload}");
-        assert_eq!(upload["counts"]["read"], rows(), "{upload}");
-        files::expect_everything_exact(&self.app.db).await;
-        let sum: String =
-            self.app.db.one("SELECT sum(amount)::numeric(28,2)::text FROM transactions", &[]).await;
-        assert_eq!(sum, expected_sum());
-        self.app
-            .db
-            .expect_nothing("SELECT * FROM runs WHERE state NOT IN ('completed', 'available', 'running')")
+    /// Every run completed, with one effect, none of them by way of a crash.
+    async fn expect_each_once(&self) {
+        self.db.expect_nothing("SELECT id, kind, state, error FROM runs WHERE state <> 'completed'").await;
+        self.db
+            .expect_nothing(
+                "SELECT r.id, r.kind, count(e.run_id) FROM runs r LEFT JOIN chaos_effects e ON e.run_id = r.id
+                 GROUP BY 1, 2 HAVING count(e.run_id) <> 1",
+            )
             .await;
     }
-}
 
-/// The file's amounts, added up from its text.
-fn expected_sum() -> String {
-    let file = files::transactions(rows(), 11);
-    let mut cents = 0i64;
-    for line in file.split(|&byte| byte == b'\n').skip(1).filter(|line| !line.is_empty()) {
-        let amount = line.rsplit(|&byte| byte == b',').next().expect("a last field");
-        let digits: String =
-            amount.iter().filter(|byte| byte.is_ascii_digit()).map(|&byte| byte as char).collect();
-        cents += digits.parse::<i64>().expect("an amount with two decimals");
+    async fn expect_no_crash(&self) {
+        self.db.expect_nothing("SELECT * FROM run_attempts WHERE outcome = 'crashed'").await;
+        self.db.expect_nothing("SELECT * FROM workers WHERE state = 'dead'").await;
     }
-    format!("{}.{:02}", cents / 100, cents % 100)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn workers_killed_ten_times_lose_and_double_nothing() {
-    let place = Place::new().await;
-    let mut workers = [place.worker(), place.worker()];
-    let id = place.upload().await;
-    for kill in 0..10usize {
-        // At a moment that differs from kill to kill: after another chunk or two, at once within one.
-        let seen = place.chunks_loaded().await;
-        let wanted = (seen + (kill % 3) as i64).min(38);
-        eventually("progress", || async { (place.chunks_loaded().await >= wanted).then_some(()) }).await;
-        workers[kill % 2].kill();
-        workers[kill % 2] = place.worker();
-    }
-    place.expect_undisturbed(&id).await;
-    let crashed: i64 =
-        place.app.db.one("SELECT count(*) FROM run_attempts WHERE outcome = 'crashed'", &[]).await;
-    assert!(crashed > 0, "the kills met no running chunk: the test shows nothing");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_worker_loses_its_runs_and_does_nothing_twice_when_it_thaws() {
-    let place = Place::new().await;
-    let mut frozen = place.worker();
-    let id = place.upload().await;
-    eventually("a running chunk", || async {
-        let running: i64 = place
-            .app
-            .db
-            .one("SELECT count(*) FROM runs WHERE kind = 'ingest_chunk' AND state = 'running'", &[])
-            .await;
-        (running > 0).then_some(())
-    })
-    .await;
-    frozen.signal(rustix::process::Signal::STOP);
-    let _other = place.worker();
-    eventually("the frozen worker to be declared dead", || async {
-        let dead: i64 = place.app.db.one("SELECT count(*) FROM workers WHERE state = 'dead'", &[]).await;
-        (dead > 0).then_some(())
-    })
-    .await;
-    frozen.signal(rustix::process::Signal::CONT);
-    place.expect_undisturbed(&id).await;
-    assert!(frozen.stop(), "it goes on under a new id, and stops in order");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn redis_emptied_and_stopped_in_the_middle_costs_time_and_nothing_else() {
-    let mut place = Place::new().await;
-    let _worker = place.worker();
-    let id = place.upload().await;
-    let reached = async |chunks: i64| {
-        eventually("progress", || async { (place.chunks_loaded().await >= chunks).then_some(()) }).await;
-    };
-    reached(3).await;
-    place.redis.flush();
-    reached(8).await;
-    place.redis.stop();
-    eventually("progress", || async { (place.chunks_loaded().await >= 16).then_some(()) }).await;
-    place.redis.start_again();
-    place.expect_undisturbed(&id).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_is_asked_to_stop_hands_its_work_to_the_next() {
-    let place = Place::new().await;
-    let mut first = place.worker();
-    let id = place.upload().await;
-    eventually("progress", || async { (place.chunks_loaded().await >= 2).then_some(()) }).await;
-    let _second = place.worker();
-    assert!(first.stop(), "SIGTERM ends it well");
-    place.expect_undisturbed(&id).await;
-    place.app.db.expect_nothing("SELECT * FROM run_attempts WHERE outcome = 'crashed'").await;
 }

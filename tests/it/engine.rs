@@ -1,104 +1,25 @@
 //! The run engine: transitions, attempts, retries, flows, cancellation, uniqueness, rescue.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use shared::{
     ids::{ClaimToken, RunId, WorkerId},
     runs::{
-        EnqueueOptions, Finished, Job, JobError, Queue, Retry, RunContext, RunEvent, RunState, Unique,
-        enqueue, enqueue_children, enqueue_flow, queries, service, workers,
+        EnqueueOptions, Queue, RunContext, RunEvent, RunState, enqueue, enqueue_children, enqueue_flow,
+        queries, service, workers,
     },
 };
 use std::time::Duration;
-use tests::{App, AppOptions, TestDatabase, eventually};
-
-/// Does what it is told, attempt by attempt.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-struct Obey {
-    orders: Vec<String>,
-}
-
-/// A parent of `Obey`s.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-struct Gather {}
-
-/// One at a time for a key.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-struct Only {
-    key: String,
-}
-
-shared::job_registry! {
-    /// The kinds of these tests.
-    static KINDS = [Obey, Gather, Only];
-}
-
-impl Job for Obey {
-    const KIND: &'static str = "obey";
-    const QUEUE: Queue = Queue::Default;
-    const RETRY: Retry = Retry::Fixed(&[Duration::from_millis(10), Duration::from_millis(10)]);
-    const TIMEOUT: Duration = Duration::from_secs(2);
-
-    async fn run(self, context: RunContext) -> Result<Finished, JobError> {
-        let attempt = usize::try_from(context.attempt).unwrap() - 1;
-        match self.orders.get(attempt).map_or("succeed", String::as_str) {
-            "succeed" => {
-                let conn = &mut *context.connection().await?;
-                tracing::info!("obeyed");
-                Ok(context.complete(conn, &serde_json::json!({ "attempt": context.attempt })).await?.into())
-            }
-            "answer" => Ok(Finished::Result(serde_json::json!("answered"))),
-            "retry" => Err(JobError::retry(anyhow::anyhow!("not yet \0 42"))),
-            "fail" => Err(JobError::fail(anyhow::anyhow!("never"))),
-            "panic" => panic!("out of \"order\" {attempt}"),
-            "hang" => std::future::pending().await,
-            "wait" => {
-                context.cancel.cancelled().await;
-                Err(JobError::Cancelled)
-            }
-            order => panic!("unknown order {order}"),
-        }
-    }
-}
-
-impl Job for Gather {
-    const KIND: &'static str = "gather";
-    const QUEUE: Queue = Queue::Default;
-    const RETRY: Retry = Retry::Never;
-    const TIMEOUT: Duration = Duration::from_secs(10);
-
-    async fn run(self, _context: RunContext) -> Result<Finished, JobError> {
-        Ok(Finished::Result(serde_json::json!("gathered")))
-    }
-}
-
-impl Job for Only {
-    const KIND: &'static str = "only";
-    const QUEUE: Queue = Queue::Default;
-    const RETRY: Retry = Retry::Never;
-    const TIMEOUT: Duration = Duration::from_secs(10);
-
-    fn unique(&self) -> Option<Unique> {
-        Some(Unique { key: self.key.clone(), states: Unique::UNTIL_STARTED })
-    }
-
-    async fn run(self, context: RunContext) -> Result<Finished, JobError> {
-        context.cancel.cancelled().await;
-        Err(JobError::Cancelled)
-    }
-}
+use tests::{
+    App, AppOptions, TestDatabase, eventually,
+    kinds::{Gather, KINDS, Obey, Only},
+};
 
 async fn app(worker: bool) -> App {
     App::start_with(AppOptions { kinds: KINDS, worker, ..AppOptions::default() }).await
 }
 
-fn obey(orders: &[&str]) -> Obey {
-    Obey { orders: orders.iter().map(|&order| order.to_owned()).collect() }
-}
-
 async fn put(app: &App, orders: &[&str]) -> RunId {
     let mut conn = app.env.pool.get().await.unwrap();
-    let run = enqueue(&mut conn, &obey(orders), &EnqueueOptions::by("test")).await.unwrap();
+    let run = enqueue(&mut conn, &Obey::new(orders), &EnqueueOptions::by("test")).await.unwrap();
     app.env.doorbells.ring(Queue::Default, 1);
     run.id
 }
@@ -174,7 +95,7 @@ async fn every_attempt_is_kept_and_the_last_failure_discards() {
     assert_eq!((group.message.as_str(), group.occurrences, group.failed_runs), ("not yet \u{fffd} #", 3, 1));
     let attempts = queries::attempts(&mut app.env.pool.get().await.unwrap(), badly).await.unwrap();
     assert_eq!(attempts[1].error.as_deref(), Some("panicked: out of \"order\" 1"));
-    assert!(attempts[1].backtrace.as_ref().unwrap().contains("engine.rs"), "{:?}", attempts[1].backtrace);
+    assert!(attempts[1].backtrace.as_ref().unwrap().contains("kinds.rs"), "{:?}", attempts[1].backtrace);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,7 +138,7 @@ async fn waiting_runs_are_cancelled_at_once_and_running_ones_asked() {
         run_at: Some(chrono::DateTime::from_timestamp(4_000_000_000, 0).unwrap()),
         ..EnqueueOptions::by("test")
     };
-    let waiting = enqueue(&mut conn, &obey(&[]), &later).await.unwrap().id;
+    let waiting = enqueue(&mut conn, &Obey::new(&[]), &later).await.unwrap().id;
     assert_eq!(service::cancel_run(&mut conn, waiting).await.unwrap(), service::Cancelled::Now);
     assert_eq!(find(&app, waiting).await.state, RunState::Cancelled);
 }
@@ -239,8 +160,8 @@ async fn register(conn: &mut diesel_async::AsyncPgConnection, id: WorkerId) {
 async fn flow(app: &App, orders: &[&[&str]]) -> (RunId, Vec<RunId>) {
     let mut conn = app.env.pool.get().await.unwrap();
     let (root, by) = (RunId::generate(), EnqueueOptions::by("test"));
-    enqueue_flow(&mut conn, root, &Gather {}, &obey(orders[0]), &by).await.unwrap();
-    let rest: Vec<Obey> = orders[1..].iter().map(|orders| obey(orders)).collect();
+    enqueue_flow(&mut conn, root, &Gather {}, &Obey::new(orders[0]), &by).await.unwrap();
+    let rest: Vec<Obey> = orders[1..].iter().map(|orders| Obey::new(orders)).collect();
     enqueue_children(&mut conn, root, &rest, &by).await.unwrap();
     let children = queries::children(&mut conn, root, 100).await.unwrap();
     app.env.doorbells.ring(Queue::Default, 4);
@@ -286,7 +207,7 @@ async fn cancelling_a_flow_ends_waiting_and_running_children_and_admits_no_more(
     let (status, answer) = app.post(&format!("/api/v1/runs/{root}/cancel")).await;
     assert!(status.is_success(), "{answer}");
     let mut conn = app.env.pool.get().await.unwrap();
-    let late = enqueue_children(&mut conn, root, &[obey(&[])], &EnqueueOptions::by("test")).await;
+    let late = enqueue_children(&mut conn, root, &[Obey::new(&[])], &EnqueueOptions::by("test")).await;
     assert!(matches!(late, Err(shared::runs::RunError::FlowCancelled)), "{late:?}");
     until(&app, root, RunState::Cancelled).await;
     for child in children {

@@ -1,5 +1,7 @@
-//! A database per test, copied from a migrated template.
+//! A database per test, copied from a migrated template. It also has the table that the kinds of the
+//! tests leave their effects in.
 
+use crate::kinds::effects;
 use shared::{
     config::{DatabaseConfig, SettingsConfig},
     db,
@@ -47,6 +49,7 @@ fn template_name(zone: chrono_tz::Tz) -> String {
         for path in entries {
             digest.update(std::fs::read(path).expect("a migration can be read"));
         }
+        digest.update(effects::TABLE);
         hex::encode(&digest.finalize()[..6])
     });
     format!("template_{schema}_{}", zone.name().to_lowercase().replace('/', "_"))
@@ -119,6 +122,7 @@ async fn make_template(server: &Client, template: &str, zone: chrono_tz::Tz) {
     let settings = SettingsConfig { zone, currency: "USD".to_owned() };
     Settings::fix(&mut pool.get().await.expect("a connection"), &settings).await.expect("settings");
     pool.close();
+    connect(&config.url).await.batch_execute(effects::TABLE).await.expect("the table of the effects");
     // A template must have no connections; renaming ends the race with those just closing.
     let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
     server.execute(end, &[&making]).await.expect("end connections");

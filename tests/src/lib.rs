@@ -5,11 +5,15 @@
 //! private servers and sets both.
 
 pub mod app;
+pub mod chaos;
 pub mod database;
 pub mod files;
+pub mod fleet;
+pub mod kinds;
 pub mod processes;
 pub mod wait;
 
 pub use app::{App, AppOptions};
 pub use database::TestDatabase;
+pub use fleet::Fleet;
 pub use wait::eventually;

@@ -1,6 +1,16 @@
-//! Real processes: `millrace worker` and `millrace api`, killed and started at will, and a Redis
-//! server that can be stopped.
+//! Real processes, killed, frozen and started at will: Millrace's roles, a PostgreSQL and a Redis of a
+//! test's own, a proxy that cuts the network. Start them from the runtime's own threads: the kernel
+//! ends a child with the thread that started it.
 
+mod postgres;
+mod proxy;
+mod redis;
+
+pub use postgres::Postgres;
+pub use proxy::Proxy;
+pub use redis::Redis;
+
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -8,13 +18,16 @@ use std::{
 
 /// The executable under test: `MILLRACE_BIN`, or the one that was built beside this test.
 pub fn millrace() -> PathBuf {
-    if let Some(path) = std::env::var_os("MILLRACE_BIN") {
-        return path.into();
-    }
-    let test = std::env::current_exe().expect("a path");
-    let built = test.ancestors().nth(2).expect("target/debug").join("millrace");
-    assert!(built.exists(), "{} is missing: run `cargo build -p cli` or ./run test", built.display());
-    built
+    std::env::var_os("MILLRACE_BIN").map_or_else(|| beside_this("millrace"), PathBuf::from)
+}
+
+/// An executable of the same build as this one.
+fn beside_this(name: &str) -> PathBuf {
+    let this = std::env::current_exe().expect("a path");
+    // Tests lie one directory deeper than binaries.
+    let found =
+        this.ancestors().skip(1).take(2).map(|directory| directory.join(name)).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("{name} is missing: run `cargo build --workspace --bins` or ./run test"))
 }
 
 /// A process that is killed (SIGKILL) when it is dropped.
@@ -23,12 +36,32 @@ pub struct Process(Child);
 impl Process {
     /// Starts `millrace` with these arguments and environment.
     pub fn millrace(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(millrace());
-        command.args(arguments).envs(environment.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null());
+        Self::start(Command::new(millrace()).args(arguments), environment)
+    }
+
+    /// Starts a role that also knows the kinds of the tests: `worker` or `scheduler`.
+    pub fn role(role: &str, environment: &[(&str, &str)]) -> Self {
+        Self::start(Command::new(beside_this("test-worker")).arg(role), environment)
+    }
+
+    fn start(command: &mut Command, environment: &[(&str, &str)]) -> Self {
+        command.envs(environment.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null());
         if std::env::var_os("MILLRACE_TEST_LOG").is_none() {
             command.stderr(Stdio::null());
         }
         Self(command.spawn().expect("the process starts"))
+    }
+
+    /// Starts a server that keeps nothing of this process's environment and ends with it; under the
+    /// account `postgres` if this is root, as PostgreSQL refuses to be root.
+    fn server(program: &std::path::Path, arguments: &[String]) -> Self {
+        let mut command = Command::new(millrace());
+        command.args(["child-process", "--signal", "kill", "--parent", &std::process::id().to_string()]);
+        if let Some((uid, gid)) = server_account() {
+            command.args(["--uid", &uid.to_string(), "--gid", &gid.to_string()]);
+        }
+        command.arg("--").arg(program).args(arguments).current_dir("/").env("LC_ALL", "C");
+        Self::start(&mut command, &[])
     }
 
     /// Its id.
@@ -43,9 +76,18 @@ impl Process {
     }
 
     /// Sends a signal.
-    pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.0);
-        rustix::process::kill_process(pid, signal).expect("the signal is sent");
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).expect("the signal is sent");
+    }
+
+    /// SIGSTOP: it stands still and keeps all it has.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Whether it ended well; `None` while it runs.
@@ -53,9 +95,14 @@ impl Process {
         self.0.try_wait().expect("its state").map(|status| status.success())
     }
 
+    /// Waits for its end.
+    pub fn wait(&mut self) {
+        self.0.wait().expect("it ends");
+    }
+
     /// SIGTERM, and waits for its end; whether it ended well.
     pub fn stop(&mut self) -> bool {
-        self.signal(rustix::process::Signal::TERM);
+        self.signal(Signal::TERM);
         self.0.wait().expect("it ends").success()
     }
 }
@@ -67,59 +114,25 @@ impl Drop for Process {
     }
 }
 
-/// A Redis server of a test's own.
-pub struct Redis {
-    directory: tempfile::TempDir,
-    process: Option<Child>,
+/// User and group that servers run under, if this is root.
+fn server_account() -> Option<(u32, u32)> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let id = |flag| -> Option<u32> {
+        let output = Command::new("id").args([flag, "postgres"]).output().ok()?;
+        String::from_utf8_lossy(&output.stdout).trim().parse().ok()
+    };
+    Some((id("-u").expect("a user postgres"), id("-g").expect("a group postgres")))
 }
 
-impl Redis {
-    /// Starts one that keeps nothing.
-    pub fn start() -> Self {
-        let mut redis = Self { directory: tempfile::tempdir().expect("a directory"), process: None };
-        redis.start_again();
-        redis
+/// A directory that a server under [`server_account`] can come to and write in.
+fn server_directory() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::Builder::new().prefix("mr").tempdir().expect("a directory");
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o700)).expect("permissions");
+    if let Some((uid, gid)) = server_account() {
+        std::os::unix::fs::chown(directory.path(), Some(uid), Some(gid)).expect("root gives it away");
     }
-
-    fn socket(&self) -> PathBuf {
-        self.directory.path().join("redis.sock")
-    }
-
-    /// Its URL.
-    pub fn url(&self) -> String {
-        format!("redis+unix://{}", self.socket().display())
-    }
-
-    /// Starts it, or starts it again.
-    pub fn start_again(&mut self) {
-        let child = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
-            .arg(self.socket())
-            .arg("--dir")
-            .arg(self.directory.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server starts");
-        self.process = Some(child);
-    }
-
-    /// Stops it at once.
-    pub fn stop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-    }
-
-    /// FLUSHALL.
-    pub fn flush(&self) {
-        let flushed = Command::new("redis-cli").arg("-s").arg(self.socket()).arg("FLUSHALL").output();
-        assert!(flushed.expect("redis-cli runs").status.success());
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.stop();
-    }
+    directory
 }

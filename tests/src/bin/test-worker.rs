@@ -1,0 +1,58 @@
+//! `test-worker worker|scheduler`: a role as `millrace worker` and `millrace scheduler` play it, from the
+//! same environment, that also knows the kinds of the tests. It ends with the process that started it.
+
+use anyhow::{Context, bail};
+use shared::{
+    clock::SystemClock,
+    config::{DatabaseConfig, RedisConfig, RetentionConfig, StorageConfig, WorkerConfig},
+    runs::Doorbells,
+    storage::Storage,
+    telemetry::{self, LogConfig},
+};
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use worker::{RunLogs, WorkerSetup};
+
+fn main() -> anyhow::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    let role = std::env::args().nth(1).unwrap_or_default();
+    let (layer, lines) = worker::run_logs();
+    let config = LogConfig::from_env("warn").map_err(anyhow::Error::msg)?;
+    telemetry::init(&config, (role == "worker").then_some(layer)).map_err(anyhow::Error::msg)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(play(&role, lines));
+    // A handler that blocks its thread must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    result
+}
+
+async fn play(role: &str, lines: RunLogs) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let shutdown = CancellationToken::new();
+    let asked = shutdown.clone();
+    tokio::spawn(async move {
+        terminate.recv().await;
+        asked.cancel();
+    });
+    let database = DatabaseConfig::from_env()?.context("DATABASE_URL is not set")?;
+    let redis = RedisConfig::from_env()?;
+    match role {
+        "worker" => {
+            let setup = WorkerSetup {
+                database,
+                redis,
+                storage: Storage::directory(&StorageConfig::from_env()?.files_dir())?,
+                clock: Arc::new(SystemClock),
+                config: WorkerConfig::from_env()?,
+                retention: RetentionConfig::from_env()?,
+                kinds: tests::kinds::all(),
+                logs: Some(lines),
+            };
+            worker::run(setup, shutdown).await
+        }
+        "scheduler" => scheduler::run(database, Doorbells::new(redis), shutdown).await,
+        _ => bail!("usage: test-worker worker|scheduler"),
+    }
+}

@@ -10,4 +10,5 @@ mod pages;
 mod policies;
 mod schedules;
 mod statuses;
+mod twice;
 mod uploads;

@@ -55,6 +55,10 @@ pub(super) async fn ingest(job: IngestChunk, context: RunContext) -> Result<Fini
         let chunk = queries::find_chunk(conn, job.upload_id, job.chunk).await.map_err(JobError::retry)?;
         (upload(conn, job.upload_id).await?, chunk)
     };
+    if chunk.loaded_at.is_some() {
+        // Its rows would now all be duplicates, and its counts would say so.
+        return Ok(Finished::Result(serde_json::json!({ "loaded": "before" })));
+    }
     let (rows, mut rejects) = read(&context, &upload, &chunk).await?;
     let mut client = connect(&context).await?;
     let rows = prepare(&context, &client, &upload, rows, &mut rejects).await?;

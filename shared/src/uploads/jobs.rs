@@ -71,6 +71,9 @@ impl Job for PlanUpload {
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {
         let env = &context.env;
         let upload = upload(&mut *context.connection().await?, self.upload_id).await?;
+        if upload.records.is_some() {
+            return Ok(Finished::Result(serde_json::json!({ "planned": "before" })));
+        }
         diesel::update(uploads::table.find(upload.id))
             .set(uploads::state.eq(UploadState::Planning))
             .execute(&mut *context.connection().await?)

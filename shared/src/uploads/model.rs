@@ -121,6 +121,8 @@ pub struct Chunk {
     pub first_line: i64,
     /// Records in it.
     pub records: i64,
+    /// When it was loaded.
+    pub loaded_at: Option<DateTime<Utc>>,
 }
 
 /// What became of an upload's records so far. `read` is always the sum of the others.

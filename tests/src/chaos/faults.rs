@@ -105,7 +105,8 @@ impl Breaking<'_> {
     }
 
     async fn mend_all(&mut self) {
-        let end = [&self.dead_workers, &self.dead_schedulers].into_iter().flatten().map(|broken| broken.until);
+        let end =
+            [&self.dead_workers, &self.dead_schedulers].into_iter().flatten().map(|broken| broken.until);
         let end = end.chain(self.redis.as_ref().map(|broken| broken.until));
         let end = end.chain(self.frozen.as_ref().map(|broken| broken.until)).max();
         if let Some(end) = end {

@@ -1,0 +1,116 @@
+//! Every kind of Millrace is run twice, by one generic test, and leaves the same state. A kind that is
+//! registered and that nothing here makes a run of fails the test: give it a run.
+
+use shared::{
+    ids::RunId,
+    runs::{
+        EnqueueOptions, Queue, RunState, enqueue,
+        jobs::{CancelRuns, PruneRuns, RetryRuns, Selection},
+        queries::{self, RunFilter},
+        registry::KINDS,
+    },
+};
+use tests::{App, eventually, files};
+
+/// What the platform knows, but for the runs themselves and for times of looking.
+const STATE: &[&str] = &[
+    "SELECT to_jsonb(t) FROM transactions t",
+    "SELECT to_jsonb(t) FROM transaction_keys t",
+    "SELECT to_jsonb(t) FROM clients t",
+    "SELECT to_jsonb(t) FROM client_failures t",
+    "SELECT to_jsonb(t) FROM client_totals t",
+    "SELECT to_jsonb(t) FROM merchant_days t",
+    "SELECT to_jsonb(t) FROM day_totals t",
+    "SELECT to_jsonb(t) - 'refreshed_at' FROM client_transaction_summary t",
+    "SELECT to_jsonb(t) FROM uploads t",
+    "SELECT to_jsonb(t) FROM upload_chunks t",
+    "SELECT to_jsonb(t) - 'raw' FROM upload_rejects t",
+    "SELECT to_jsonb(t) FROM pauses t",
+    "SELECT to_jsonb(t) FROM queue_limits t",
+    "SELECT to_jsonb(t) FROM failures t",
+    // Of the runs: which there are of each kind, besides the copies and the refresh that an upload asks for.
+    "SELECT jsonb_build_array(kind, state, count(*)) FROM runs
+     WHERE created_by <> 'twice' AND kind <> 'refresh_client_summary' GROUP BY kind, state",
+];
+
+async fn state(app: &App) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for sql in STATE {
+        let digest: Option<String> = app
+            .db
+            .one(
+                &format!("SELECT string_agg(row::text, E'\\n' ORDER BY row::text) FROM ({sql}) AS s (row)"),
+                &[],
+            )
+            .await;
+        all.push(((*sql).to_owned(), digest.unwrap_or_default()));
+    }
+    all
+}
+
+async fn idle(app: &App) {
+    eventually("idleness", || async {
+        let busy: i64 = app.db.one("SELECT count(*) FROM runs WHERE finished_at IS NULL", &[]).await;
+        (busy == 0).then_some(())
+    })
+    .await;
+}
+
+/// A run of every kind, completed.
+async fn fixture(app: &App) {
+    let mut transactions = files::transactions(2_500, 3);
+    transactions.extend_from_slice(b"broken,line\n");
+    app.load("transactions.csv", transactions, "").await;
+    let clients = "client_id,name,email\nC1,One,one@example.com\nC2,Two,\n,Nobody,\n";
+    app.load("clients.csv", clients, "?kind=clients").await;
+    let mut conn = app.env.pool.get().await.unwrap();
+    let by = EnqueueOptions::by("test");
+    let filter = RunFilter { kind: Some("no such kind".to_owned()), ..RunFilter::default() };
+    let runs = Selection::Matching(filter);
+    let retry = RetryRuns { runs: runs.clone(), ended_before: app.env.clock.now() };
+    enqueue(&mut conn, &retry, &by).await.unwrap();
+    enqueue(&mut conn, &CancelRuns { runs }, &by).await.unwrap();
+    enqueue(&mut conn, &PruneRuns {}, &by).await.unwrap();
+    Queue::ALL.iter().for_each(|&queue| app.env.doorbells.ring(queue, 3));
+    idle(app).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_run_twice_leaves_the_same_state() {
+    let app = App::start().await;
+    fixture(&app).await;
+    let before = state(&app).await;
+    for kind in KINDS {
+        let runs = app
+            .db
+            .client
+            .query("SELECT id FROM runs WHERE kind = $1 AND state = 'completed' ORDER BY id", &[&kind.name])
+            .await
+            .unwrap();
+        assert!(!runs.is_empty(), "no run of kind {}: the fixture must make one", kind.name);
+        for row in runs {
+            let original: uuid::Uuid = row.get(0);
+            let copy = RunId::generate();
+            app.db
+                .client
+                .execute(
+                    "INSERT INTO runs (id, kind, queue, args, state, priority, max_attempts, flow_id, created_by)
+                     SELECT $1, kind, queue, args, 'available', priority, 1, flow_id, 'twice' FROM runs WHERE id = $2",
+                    &[&copy.0, &original],
+                )
+                .await
+                .unwrap();
+            app.env.doorbells.ring(kind.queue, 1);
+            let run = eventually(&format!("{} to be run again", kind.name), || async {
+                let run = queries::find_run(&mut app.env.pool.get().await.unwrap(), copy).await.unwrap()?;
+                run.state.is_terminal().then_some(run)
+            })
+            .await;
+            assert_eq!(run.state, RunState::Completed, "{}: {:?}", kind.name, run.error);
+            idle(&app).await;
+            for ((what, before), (_, after)) in before.iter().zip(state(&app).await) {
+                assert_eq!(*before, after, "{} changed what this reads: {what}", kind.name);
+            }
+        }
+    }
+}

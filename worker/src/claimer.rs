@@ -79,9 +79,6 @@ pub(crate) async fn claim(life: Arc<Life>, slots: Arc<Slots>) {
     let of_queue = || life.kinds.iter().filter(|kind| kind.queue == slots.queue);
     let kinds: Vec<&str> = of_queue().map(|kind| kind.name).collect();
     let external: Vec<&str> = of_queue().filter(|kind| kind.external).map(|kind| kind.name).collect();
-    if slots.total == 0 || kinds.is_empty() {
-        return;
-    }
     loop {
         tokio::select! {
             () = life.stopping.cancelled() => return,

@@ -73,14 +73,15 @@ impl Life {
     }
 }
 
-/// Slots of each queue.
-fn slots(config: &WorkerConfig) -> Vec<(Queue, usize)> {
+/// Slots of each queue that has any and that a kind waits in.
+fn slots(setup: &WorkerSetup) -> Vec<(Queue, usize)> {
     let of = |queue| match queue {
-        Queue::Ingest => config.ingest_slots,
-        Queue::Default => config.default_slots,
-        Queue::Light => config.light_slots,
+        Queue::Ingest => setup.config.ingest_slots,
+        Queue::Default => setup.config.default_slots,
+        Queue::Light => setup.config.light_slots,
     };
-    Queue::ALL.iter().map(|&queue| (queue, of(queue))).collect()
+    let served = |queue| of(queue) > 0 && setup.kinds.iter().any(|kind| kind.queue == queue);
+    Queue::ALL.iter().filter(|&&queue| served(queue)).map(|&queue| (queue, of(queue))).collect()
 }
 
 /// Lives until `shutdown`, or until others declare it dead.
@@ -140,7 +141,7 @@ async fn begin(
         doorbells: Doorbells::new(setup.redis.clone()),
         handlers: Handlers::new(move || handlers::crew(&means, id, settings.clone()))?,
         kinds: setup.kinds,
-        slots: slots(&setup.config).into_iter().map(|(queue, n)| Arc::new(Slots::new(queue, n))).collect(),
+        slots: slots(setup).into_iter().map(|(queue, n)| Arc::new(Slots::new(queue, n))).collect(),
         closings,
         config: setup.config.clone(),
         in_flight: Mutex::default(),
@@ -155,7 +156,7 @@ async fn register(pool: &DbPool, id: WorkerId, setup: &WorkerSetup) -> anyhow::R
     let mut conn = pool.get().await?;
     let settings = Settings::load(&mut conn).await?;
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let slots = slots(&setup.config).into_iter().map(|(queue, n)| (queue.to_string(), n.into()));
+    let slots = slots(setup).into_iter().map(|(queue, n)| (queue.to_string(), n.into()));
     let introduction = workers::Introduction {
         id,
         host: &host,

@@ -113,20 +113,39 @@ pub async fn close_runs(
     diesel::sql_query("SELECT id, state FROM close_runs($1)").bind::<Jsonb, _>(closings).load(conn).await
 }
 
-/// Lets the runs whose time has come be claimed; returns how many.
-pub async fn release_due(conn: &mut AsyncPgConnection) -> QueryResult<usize> {
-    diesel::sql_query(
-        "UPDATE runs SET state = 'available', reason = NULL WHERE id IN (
-             SELECT id FROM runs WHERE state IN ('scheduled', 'retryable') AND run_at <= now()
-             ORDER BY run_at LIMIT 1000 FOR UPDATE SKIP LOCKED)",
-    )
-    .execute(conn)
-    .await
+/// Runs that are released by one statement.
+const RELEASED_AT_ONCE: usize = 5000;
+
+/// Lets the runs whose time has come be claimed.
+pub async fn release_due(conn: &mut AsyncPgConnection) -> QueryResult<()> {
+    loop {
+        let released = diesel::sql_query(
+            "UPDATE runs SET state = 'available', reason = NULL WHERE id IN (
+                 SELECT id FROM runs WHERE state IN ('scheduled', 'retryable') AND run_at <= now()
+                 ORDER BY run_at LIMIT $1 FOR UPDATE SKIP LOCKED)",
+        )
+        .bind::<BigInt, _>(RELEASED_AT_ONCE as i64)
+        .execute(conn)
+        .await?;
+        if released < RELEASED_AT_ONCE {
+            return Ok(());
+        }
+    }
 }
 
-/// Discards what waited longer than it was worth waiting for; returns how many.
-pub async fn expire(conn: &mut AsyncPgConnection) -> QueryResult<usize> {
-    diesel::sql_query("SELECT expire_runs()").execute(conn).await
+/// Discards what waited longer than it was worth waiting for, 500 at a time.
+pub async fn expire(conn: &mut AsyncPgConnection) -> QueryResult<()> {
+    #[derive(QueryableByName)]
+    struct Expired {
+        #[diesel(sql_type = Integer)]
+        expired: i32,
+    }
+    loop {
+        let done: Expired = diesel::sql_query("SELECT expire_runs() AS expired").get_result(conn).await?;
+        if done.expired < 500 {
+            return Ok(());
+        }
+    }
 }
 
 /// How many runs of a queue could be claimed now (counted up to 100).

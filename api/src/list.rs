@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    http::{HeaderValue, Uri, header},
+    http::{HeaderMap, HeaderValue, Uri, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -34,18 +34,18 @@ impl<T> Listing<T> {
 impl<T: Serialize> Listing<T> {
     /// The answer, with links to the pages beside the one at `uri`.
     pub fn respond(self, uri: &Uri) -> Response {
-        let links: Vec<String> = [("next", &self.next), ("prev", &self.previous)]
-            .into_iter()
-            .filter_map(|(rel, cursor)| Some(format!("<{}>; rel=\"{rel}\"", target(uri, cursor.as_ref()?))))
-            .collect();
-        let mut response = Json(self).into_response();
-        if !links.is_empty()
-            && let Ok(value) = HeaderValue::from_str(&links.join(", "))
-        {
-            response.headers_mut().insert(header::LINK, value);
-        }
-        response
+        (links(uri, self.next.as_deref(), self.previous.as_deref()), Json(self)).into_response()
     }
+}
+
+/// The header `Link` of a list at `uri`, if there are pages beside it.
+pub fn links(uri: &Uri, next: Option<&str>, previous: Option<&str>) -> HeaderMap {
+    let links: Vec<String> = [("next", next), ("prev", previous)]
+        .into_iter()
+        .filter_map(|(rel, cursor)| Some(format!("<{}>; rel=\"{rel}\"", target(uri, cursor?))))
+        .collect();
+    let value = HeaderValue::from_str(&links.join(", ")).ok().filter(|_| !links.is_empty());
+    value.into_iter().map(|value| (header::LINK, value)).collect()
 }
 
 fn target(uri: &Uri, cursor: &str) -> String {

@@ -143,11 +143,20 @@ impl Params {
 
     /// Text of at most 200 characters.
     pub fn text(&self, name: &str) -> ApiResult<Option<String>> {
+        self.text_within(name, MAX_TEXT_CHARACTERS)
+    }
+
+    /// Text that we made ourselves, such as a fingerprint: at most 4,000 characters.
+    pub fn long_text(&self, name: &str) -> ApiResult<Option<String>> {
+        self.text_within(name, 4_000)
+    }
+
+    fn text_within(&self, name: &str, limit: usize) -> ApiResult<Option<String>> {
         let Some(value) = self.one(name)? else {
             return Ok(None);
         };
-        if value.chars().count() > MAX_TEXT_CHARACTERS {
-            let detail = format!("The parameter {name} has at most {MAX_TEXT_CHARACTERS} characters.");
+        if value.chars().count() > limit {
+            let detail = format!("The parameter {name} has at most {limit} characters.");
             return Err(ApiError::bad_parameter(name, detail));
         }
         Ok(Some(value.to_owned()))
@@ -341,6 +350,21 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             let field = text.split('`').nth(1).unwrap_or("body").to_owned();
             ApiError::invalid(&field, format!("The body has the wrong form: {text}."))
         })
+    }
+}
+
+/// A JSON body that may be left out.
+pub struct JsonOrNothing<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for JsonOrNothing<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
+        use axum::body::HttpBody;
+        if request.body().size_hint().exact() == Some(0) {
+            return Ok(Self(T::default()));
+        }
+        Json::from_request(request, state).await.map(|Json(body)| Self(body))
     }
 }
 

@@ -20,7 +20,7 @@ pub enum Who {
     Readers,
     /// Who may hand in files.
     Uploaders,
-    /// Who may retry and cancel.
+    /// Who may retry, cancel, clone, pause and limit.
     Operators,
     /// Who may manage users and keys.
     Admins,
@@ -69,6 +69,10 @@ const fn post(path: &'static str, who: Who) -> Rule {
     Rule { method: &Method::POST, path, who }
 }
 
+const fn put(path: &'static str, who: Who) -> Rule {
+    Rule { method: &Method::PUT, path, who }
+}
+
 const fn delete(path: &'static str, who: Who) -> Rule {
     Rule { method: &Method::DELETE, path, who }
 }
@@ -96,7 +100,23 @@ pub const ACCESS: &[Rule] = &[
     get("/api/v1/runs/{id}/children", Who::Readers),
     post("/api/v1/runs/{id}/retry", Who::Operators),
     post("/api/v1/runs/{id}/cancel", Who::Operators),
+    post("/api/v1/runs/{id}/clone", Who::Operators),
+    post("/api/v1/runs:retry", Who::Operators),
+    post("/api/v1/runs:cancel", Who::Operators),
+    get("/api/v1/queues", Who::Readers),
+    get("/api/v1/queues/{name}", Who::Readers),
+    post("/api/v1/queues/{name}/pause", Who::Operators),
+    post("/api/v1/queues/{name}/resume", Who::Operators),
+    put("/api/v1/queues/{name}/limit", Who::Operators),
+    get("/api/v1/kinds", Who::Readers),
+    get("/api/v1/kinds/{name}", Who::Readers),
+    post("/api/v1/kinds/{name}/pause", Who::Operators),
+    post("/api/v1/kinds/{name}/resume", Who::Operators),
     get("/api/v1/workers", Who::Readers),
+    get("/api/v1/workers/{id}", Who::Readers),
+    get("/api/v1/failures", Who::Readers),
+    get("/api/v1/failures/{fingerprint}", Who::Readers),
+    post("/api/v1/failures/{fingerprint}/retry", Who::Operators),
     get("/api/v1/clients", Who::Readers),
     get("/api/v1/clients/{id}", Who::Readers),
     get("/api/v1/clients/{id}/transactions", Who::Readers),
@@ -129,6 +149,21 @@ pub const ACCESS: &[Rule] = &[
     get("/ui/runs/{id}", Who::Readers),
     post("/ui/runs/{id}/retry", Who::Operators),
     post("/ui/runs/{id}/cancel", Who::Operators),
+    get("/ui/runs/{id}/clone", Who::Operators),
+    post("/ui/runs/{id}/clone", Who::Operators),
+    post("/ui/runs:retry", Who::Operators),
+    post("/ui/runs:cancel", Who::Operators),
+    get("/ui/failures", Who::Readers),
+    get("/ui/failures/{fingerprint}", Who::Readers),
+    post("/ui/failures/{fingerprint}/retry", Who::Operators),
+    get("/ui/queues", Who::Readers),
+    post("/ui/queues/{name}/pause", Who::Operators),
+    post("/ui/queues/{name}/resume", Who::Operators),
+    post("/ui/queues/{name}/limit", Who::Operators),
+    post("/ui/kinds/{name}/pause", Who::Operators),
+    post("/ui/kinds/{name}/resume", Who::Operators),
+    get("/ui/workers", Who::Readers),
+    get("/ui/workers/{id}", Who::Readers),
     get("/ui/clients", Who::Readers),
     get("/ui/clients/{id}", Who::Readers),
     get("/ui/transactions", Who::Readers),

@@ -70,6 +70,7 @@
         const wanted = fresh.getElementById(part.id);
         if (wanted && !selecting(part)) morph(part, wanted);
       }
+      count();
     } catch {
       show("stale");
     }
@@ -189,6 +190,28 @@
     setTimeout(() => one(".toast")?.remove(), 8000);
   }
 
+  // ---- selecting rows ---------------------------------------------------------------------------
+
+  function count() {
+    const boxes = all("[data-pick]");
+    const picked = boxes.filter((box) => box.checked).length;
+    for (const button of all("[data-selected]")) {
+      button.disabled = picked === 0;
+      button.textContent = picked ? `${button.dataset.selected} ${picked} selected …` : `${button.dataset.selected} selected …`;
+    }
+    const whole = one("[data-pick-all]");
+    if (!whole) return;
+    whole.hidden = false;
+    whole.checked = picked > 0 && picked === boxes.length;
+    whole.indeterminate = picked > 0 && picked < boxes.length;
+  }
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-pick-all]")) for (const box of all("[data-pick]")) box.checked = event.target.checked;
+    if (event.target.matches("[data-pick], [data-pick-all]")) count();
+  });
+  addEventListener("pageshow", count);
+  count();
+
   // ---- keys -------------------------------------------------------------------------------------
 
   let leader = 0;
@@ -211,6 +234,7 @@
     else if (event.key === "?") one("#keys")?.showModal();
     else if (event.key === "j") step(1);
     else if (event.key === "k") step(-1);
+    else if (event.key === "x") one("[data-pick]", document.activeElement.closest("tr") ?? document.createElement("p"))?.click();
     else if (event.key === "/") {
       const field = one("[data-search]") ?? one("[data-find]");
       if (field) { event.preventDefault(); field.focus(); field.select(); }

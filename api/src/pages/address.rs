@@ -35,6 +35,16 @@ impl Address {
         self.parameters.iter().any(|(name, _)| *name != "cursor")
     }
 
+    /// Whether a parameter is set.
+    pub fn has(&self, name: &str) -> bool {
+        self.parameters.iter().any(|(present, _)| *present == name)
+    }
+
+    /// The parameters, for a form that repeats them.
+    pub fn fields(&self) -> Vec<(&'static str, String)> {
+        self.parameters.iter().filter(|(name, _)| *name != "cursor").cloned().collect()
+    }
+
     /// The page without parameters.
     pub fn cleared(&self) -> String {
         self.path.clone()

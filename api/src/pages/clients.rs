@@ -123,6 +123,7 @@ fn account_chips(chosen: Option<AccountType>, here: &Address) -> Vec<Chip> {
                 class: "",
                 icon: None,
                 count: None,
+                more: false,
                 on,
             }
         })

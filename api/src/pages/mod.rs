@@ -7,24 +7,31 @@
 mod account;
 mod address;
 mod assets;
+mod bulk;
 mod clients;
+mod clone;
+mod failures;
 mod fmt;
 mod overview;
 mod pieces;
+mod queues;
 mod run;
 mod run_parts;
 mod runs;
+mod search;
 mod shell;
 mod transactions;
 mod upload;
 mod upload_parts;
 mod uploads;
+mod workers;
 
 use crate::{
     app::AppState,
     error::Problem,
     realtime::sse::{self, LiveHub},
 };
+pub use address::segment;
 use askama::Template;
 use axum::{
     Extension, Router,
@@ -52,6 +59,20 @@ pub fn router() -> Router<AppState> {
         .route("/ui/runs/{id}", get(run::show))
         .route("/ui/runs/{id}/retry", post(run::retry))
         .route("/ui/runs/{id}/cancel", post(run::cancel))
+        .route("/ui/runs/{id}/clone", get(clone::form).post(clone::submit))
+        .route("/ui/runs:retry", post(bulk::retry))
+        .route("/ui/runs:cancel", post(bulk::cancel))
+        .route("/ui/failures", get(failures::list))
+        .route("/ui/failures/{fingerprint}", get(failures::show))
+        .route("/ui/failures/{fingerprint}/retry", post(failures::retry))
+        .route("/ui/queues", get(queues::list))
+        .route("/ui/queues/{name}/pause", post(queues::pause_queue))
+        .route("/ui/queues/{name}/resume", post(queues::resume_queue))
+        .route("/ui/queues/{name}/limit", post(queues::limit))
+        .route("/ui/kinds/{name}/pause", post(queues::pause_kind))
+        .route("/ui/kinds/{name}/resume", post(queues::resume_kind))
+        .route("/ui/workers", get(workers::list))
+        .route("/ui/workers/{id}", get(workers::show))
         .route("/ui/clients", get(clients::list))
         .route("/ui/clients/{id}", get(clients::show))
         .route("/ui/transactions", get(transactions::list))

@@ -3,9 +3,10 @@
 use super::{
     address::{Address, segment},
     fmt,
-    pieces::{Badge, Empty, Id, Time},
+    pieces::{Empty, Id, Time},
     shell::{Shell, page},
     upload_parts::UploadLine,
+    workers,
 };
 use crate::{app::AppState, error::ApiResult};
 use askama::Template;
@@ -20,9 +21,9 @@ use shared::{
     clients::queries as client_queries,
     pagination::PageRequest,
     runs::{
-        Worker,
         pulse::{self, Pulse},
         queries as run_queries,
+        queues::{self, Pause, QueueStanding},
     },
     transactions::queries as transaction_queries,
     uploads::{
@@ -42,7 +43,7 @@ struct OverviewPage {
     uploads: Vec<UploadLine>,
     latest: Vec<UploadLine>,
     failures: Vec<Failure>,
-    workers: Vec<WorkerLine>,
+    workers: Vec<workers::WorkerLine>,
     pulse: Pulse,
     totals: Totals,
     empty: Option<Empty>,
@@ -61,17 +62,8 @@ struct Failure {
     error: String,
     count: i64,
     last: Time,
-    run: String,
-    all: String,
-}
-
-struct WorkerLine {
-    id: Id,
-    badge: Badge,
-    place: String,
-    version: String,
-    started: Time,
-    seen: Time,
+    run: Id,
+    href: String,
 }
 
 struct Totals {
@@ -100,6 +92,8 @@ pub(super) async fn show(
     let totals = totals(&mut conn).await?;
     let failures = failures(&mut conn, &shell).await?;
     let workers = shared::runs::workers::recent(&mut conn).await?;
+    let pauses = queues::paused(&mut conn).await?;
+    let standings = queues::standings(&mut conn).await?;
     shell.moving = pulse.running + pulse.waiting > 0;
     let empty = (totals.uploads == 0 && totals.transactions == 0).then(|| {
         Empty::nothing_yet(
@@ -112,8 +106,13 @@ pub(super) async fn show(
         .or_by("millrace generate transactions --rows 100000 > sample.csv")
     });
     page(&OverviewPage {
-        verdicts: verdicts(&pulse),
-        workers: workers.iter().take(12).map(|worker| worker_line(worker, &shell)).collect(),
+        verdicts: verdicts(&pulse, held_back(&pauses, &standings, &shell)),
+        workers: workers
+            .iter()
+            .filter(|standing| standing.worker.state == "alive")
+            .take(12)
+            .map(|standing| workers::WorkerLine::new(standing, &[], &shell))
+            .collect(),
         shell,
         uploads,
         latest,
@@ -124,8 +123,36 @@ pub(super) async fn show(
     })
 }
 
+/// What somebody holds back: pauses, and limits that runs wait for.
+fn held_back(pauses: &[Pause], standings: &[QueueStanding], shell: &Shell) -> Vec<Verdict> {
+    let link = || Some(("Queues", "/ui/queues".to_owned()));
+    let paused = pauses.iter().map(|pause| {
+        let text = format!(
+            "The {} {} is paused {}.",
+            pause.target,
+            fmt::words(&pause.name),
+            super::queues::pause_words(pause, shell)
+        );
+        Verdict { class: "warn", icon: "paused", text, link: link() }
+    });
+    let reached = |standing: &&QueueStanding| {
+        standing.available > 0
+            && standing.max_running.is_some_and(|limit| standing.running >= i64::from(limit))
+    };
+    let limited = standings.iter().filter(reached).map(|standing| {
+        let text = format!(
+            "The queue {} is at its limit of {}; {}.",
+            standing.queue,
+            fmt::count(i64::from(standing.max_running.unwrap_or_default())),
+            wait_words(standing.available)
+        );
+        Verdict { class: "warn", icon: "warn", text, link: link() }
+    });
+    paused.chain(limited).collect()
+}
+
 /// How things are, in sentences: what is wrong first, or that all is well.
-fn verdicts(pulse: &Pulse) -> Vec<Verdict> {
+fn verdicts(pulse: &Pulse, held_back: Vec<Verdict>) -> Vec<Verdict> {
     let runs = |query: &str| Some(("See them", format!("/ui/runs?{query}")));
     let mut wrong = Vec::new();
     let waited = fmt::duration(TimeDelta::milliseconds(pulse.longest_wait_ms));
@@ -134,25 +161,26 @@ fn verdicts(pulse: &Pulse) -> Vec<Verdict> {
             0 => "No worker is alive: nothing that is asked for would run.".to_owned(),
             waiting => format!("No worker is alive: {} for {waited}.", wait_words(waiting)),
         };
-        wrong.push(Verdict { class: "failed", icon: "failed", text, link: None });
+        let link = Some(("Workers", "/ui/workers".to_owned()));
+        wrong.push(Verdict { class: "failed", icon: "failed", text, link });
     } else if pulse.longest_wait_ms > LONG_WAIT_MS {
         let text = format!("{}, the longest for {waited}.", wait_words(pulse.waiting));
         wrong.push(Verdict { class: "warn", icon: "warn", text, link: runs("state=available") });
     }
     if pulse.failed_lately > 0 {
         let text = format!("{} failed in the last hour.", fmt::counted(pulse.failed_lately, "run"));
-        wrong.push(Verdict { class: "failed", icon: "failed", text, link: runs("state=failed,discarded") });
+        let link = Some(("Failures", "/ui/failures".to_owned()));
+        wrong.push(Verdict { class: "failed", icon: "failed", text, link });
     }
     if pulse.silent_workers > 0 {
         let text = format!(
             "{} silent for longer than a lease; what it held goes to others.",
             is_are(pulse.silent_workers, "worker")
         );
-        wrong.push(Verdict { class: "warn", icon: "warn", text, link: None });
+        let link = Some(("Workers", "/ui/workers".to_owned()));
+        wrong.push(Verdict { class: "warn", icon: "warn", text, link });
     }
-    if let Some(paused) = &pulse.paused {
-        wrong.push(Verdict { class: "warn", icon: "warn", text: format!("Paused: {paused}."), link: None });
-    }
+    wrong.extend(held_back);
     if pulse.retrying > 0 {
         let text = format!("{} for another attempt after an error.", wait_words(pulse.retrying));
         wrong.push(Verdict { class: "warn", icon: "retryable", text, link: runs("state=retryable") });
@@ -220,25 +248,17 @@ async fn failures(conn: &mut AsyncPgConnection, shell: &Shell) -> ApiResult<Vec<
             error: fmt::cut(group.error.as_deref().unwrap_or("no error was noted"), 300),
             count: group.count,
             last: shell.ago(group.last_at),
-            run: format!("/ui/runs/{}", group.last_run),
-            all: Address::new("/ui/runs")
-                .with("state", "failed,discarded")
-                .with("kind", &group.kind)
-                .to_string(),
+            run: Id::new(group.last_run).to(format!("/ui/runs/{}", group.last_run)),
+            href: match &group.fingerprint {
+                Some(fingerprint) => format!("/ui/failures/{}", segment(fingerprint)),
+                // Without an error of its own, such as one that waited too long.
+                None => Address::new("/ui/runs")
+                    .with("state", "failed,discarded")
+                    .with("kind", &group.kind)
+                    .to_string(),
+            },
         })
         .collect())
-}
-
-fn worker_line(worker: &Worker, shell: &Shell) -> WorkerLine {
-    let late = shell.now - worker.last_seen > TimeDelta::seconds(20);
-    WorkerLine {
-        id: shell.id(worker.id),
-        badge: Badge::worker(&worker.state, late),
-        place: format!("{} · {}", fmt::cut(&worker.host, 60), worker.pid),
-        version: worker.version.clone(),
-        started: shell.ago(worker.started_at),
-        seen: shell.ago(worker.last_seen),
-    }
 }
 
 async fn totals(conn: &mut AsyncPgConnection) -> ApiResult<Totals> {

@@ -58,6 +58,7 @@ impl Badge {
             Some("completed") => Self::new("completed", "completed", "completed"),
             Some("error") => Self::new("retryable", "retryable", "error"),
             Some("timed_out") => Self::new("retryable", "scheduled", "timed out"),
+            Some("snoozed") => Self::new("scheduled", "scheduled", "snoozed"),
             Some("interrupted") => Self::new("blocked", "blocked", "interrupted"),
             Some("crashed") => Self::new("retryable", "warn", "crashed"),
             Some("cancelled") => Self::new("cancelled", "cancelled", "cancelled"),
@@ -70,6 +71,14 @@ impl Badge {
 impl From<RunState> for Badge {
     fn from(state: RunState) -> Self {
         Self::new(state.as_str(), state.as_str(), state.as_str())
+    }
+}
+
+/// Whether a queue or a kind is paused.
+pub fn pause_badge(paused: bool) -> Badge {
+    match paused {
+        true => Badge::new("retryable", "paused", "paused"),
+        false => Badge::new("completed", "completed", "open"),
     }
 }
 
@@ -147,6 +156,11 @@ impl Id {
         Self { short: whole[start..].to_owned(), whole, href: None, copy: icon("copy") }
     }
 
+    /// What is shown of it.
+    pub fn short(&self) -> &str {
+        &self.short
+    }
+
     /// The id as a link.
     pub fn to(self, href: String) -> Self {
         Self { href: Some(href), ..self }
@@ -211,6 +225,8 @@ pub struct Chip {
     pub icon: Option<Icon>,
     /// How many rows it has.
     pub count: Option<i64>,
+    /// Whether it may have more than were counted.
+    pub more: bool,
     /// Whether it is on.
     pub on: bool,
 }
@@ -222,7 +238,7 @@ impl Chip {
     }
 
     fn counted(&self) -> Option<String> {
-        self.count.map(fmt::count)
+        self.count.map(|count| format!("{}{}", fmt::count(count), if self.more { "+" } else { "" }))
     }
 }
 
@@ -330,6 +346,8 @@ pub struct Action {
     pub refusal: Option<String>,
     /// What is asked before it is done.
     pub confirm: Option<Confirm>,
+    /// What else the form sends.
+    pub fields: Vec<(&'static str, String)>,
 }
 
 /// The question before an action that takes something away: a dialog, or a page without script.
@@ -350,6 +368,10 @@ pub struct Confirm {
     pub back: String,
     /// The session's token.
     pub csrf: String,
+    /// What else the form sends.
+    pub fields: Vec<(&'static str, String)>,
+    /// Whether it takes something away.
+    pub danger: bool,
 }
 
 impl HtmlSafe for Icon {}

@@ -2,10 +2,13 @@
 //! done with it.
 
 use super::{
-    address::Address,
-    fmt,
-    pieces::{Action, Badge, Confirm, Id, Progress, Time},
-    run_parts::{ActionForm, Deed, RunLine, cancel_refusal, find, perform, ran, retry_refusal, waited, why},
+    address::{Address, segment},
+    clone, fmt,
+    pieces::{Action, Badge, Chip, Chips, Confirm, Id, Progress, Time, icon},
+    run_parts::{
+        ActionForm, Deed, RunLine, cancel_refusal, find, lines, perform, ran, retry_refusal, waited, way_on,
+        why, worker_link,
+    },
     shell::{Shell, done, page},
     upload::ConfirmPage,
 };
@@ -20,7 +23,13 @@ use chrono::TimeDelta;
 use diesel_async::AsyncPgConnection;
 use serde::Deserialize;
 use shared::{
-    runs::{Run, RunAttempt, RunLog, RunState, queries, registry::KINDS},
+    runs::{
+        Run, RunAttempt, RunLog, RunState,
+        counts::{StateCount, count_by_state},
+        queries::{self, DroppedLines, RunFilter},
+        registry::Kind,
+        waiting,
+    },
     uploads::queries as upload_queries,
 };
 
@@ -38,6 +47,7 @@ struct RunPage {
     id: Id,
     badge: Badge,
     why: Option<String>,
+    way_on: Option<(&'static str, &'static str)>,
     waited: String,
     ran: String,
     worker: Option<Id>,
@@ -48,17 +58,28 @@ struct RunPage {
     attempts: Vec<Attempt>,
     planned: Option<String>,
     logs: Vec<Line>,
+    dropped: Vec<String>,
     levels: Vec<(&'static str, bool, String)>,
     more_logs: Option<String>,
     steps: Vec<RunLine>,
-    all_steps: Option<String>,
+    step_states: Chips,
+    steps_left: Option<String>,
+    all_steps: String,
     upload: Option<(String, String)>,
     parent: Option<Id>,
     flow: Option<String>,
+    failure: Option<String>,
     args: String,
     result: Option<String>,
     retry: Action,
     cancel: Action,
+    clone: CloneLink,
+}
+
+/// The way to the form that clones a run, or why there is none.
+struct CloneLink {
+    href: String,
+    refusal: Option<String>,
 }
 
 /// One point of the way through the states.
@@ -104,7 +125,12 @@ pub(super) async fn show(
     shell.moving = !run.state.is_terminal();
     let attempts = queries::attempts(&mut conn, run.id).await?;
     let logs = queries::logs(&mut conn, run.id, wanted.after.unwrap_or(0), LINES).await?;
-    let steps = queries::children(&mut conn, run.id, STEPS).await?;
+    let dropped = queries::dropped_lines(&mut conn, run.id).await?;
+    let waiting = waiting::reasons(&mut conn, &[run.id]).await?.remove(&run.id);
+    let children = RunFilter { parent: Some(run.id), ..RunFilter::default() };
+    let counts = count_by_state(&mut conn, &children).await?;
+    let steps = queries::notable_children(&mut conn, run.id, STEPS).await?;
+    let steps = lines(&mut conn, &steps, &shell).await?;
     let upload = upload_link(&mut conn, &run).await?;
     let here = Address::new(format!("/ui/runs/{}", run.id));
     let level = wanted.level.as_deref().filter(|level| LEVELS.contains(level));
@@ -115,10 +141,11 @@ pub(super) async fn show(
         kind: fmt::words(&run.kind),
         id: Id::new(run.id),
         badge: run.state.into(),
-        why: why(&run, shell.now),
+        why: why(&run, waiting.as_ref(), &shell),
+        way_on: waiting.as_ref().and_then(way_on),
         waited: waited(&run, shell.now),
         ran: ran(&run, shell.now),
-        worker: run.worker_id.map(Id::new),
+        worker: run.worker_id.map(worker_link),
         crashes: (run.crashes > 0)
             .then(|| format!("its worker died {}", fmt::counted(i64::from(run.crashes), "time"))),
         error: run
@@ -128,25 +155,66 @@ pub(super) async fn show(
             .map(|error| fmt::cut(error, 4_000)),
         progress: progress(&run, &shell),
         stages: stages(&run, &shell),
-        planned: planned(&run),
+        planned: planned(&run, state.env.kinds),
         attempts: attempts.iter().rev().map(|attempt| Attempt::new(attempt, &shell)).collect(),
         levels: levels(level, &here),
         more_logs: next.map(|after| here.maybe("level", level).with("after", &after).to_string()),
         logs: logs.iter().filter(|line| at_least(line, level)).map(|line| Line::new(line, &shell)).collect(),
-        all_steps: (!steps.is_empty())
-            .then(|| Address::new("/ui/runs").with("q", &format!("flow:{}", run.flow_id)).to_string()),
-        steps: steps.iter().map(|step| RunLine::new(step, &shell)).collect(),
+        dropped: dropped.iter().map(dropped_words).collect(),
+        steps_left: steps_left(&counts, steps.len()),
+        step_states: Chips { label: "States of the steps", chips: step_chips(&run, &counts) },
+        all_steps: Address::new("/ui/runs").with("q", &format!("parent:{}", run.id)).to_string(),
+        steps,
         upload,
         parent: run.parent_id.map(|parent| Id::new(parent).to(format!("/ui/runs/{parent}"))),
         flow: (run.flow_id != run.id)
             .then(|| Address::new("/ui/runs").with("q", &format!("flow:{}", run.flow_id)).to_string()),
+        failure: run.fingerprint.as_ref().map(|print| format!("/ui/failures/{}", segment(print))),
         args: pretty(&run.args),
         result: run.result.as_ref().map(pretty),
+        clone: CloneLink {
+            href: format!("/ui/runs/{}/clone", run.id),
+            refusal: clone::refusal(&shell, &run, state.env.kinds),
+        },
         retry,
         cancel,
         run,
         shell,
     })
+}
+
+/// How many steps are not listed.
+fn steps_left(counts: &[StateCount], listed: usize) -> Option<String> {
+    let all: i64 = counts.iter().map(|count| count.count).sum();
+    let left = all - i64::try_from(listed).unwrap_or(0);
+    let more = if counts.iter().any(|count| count.more) { "more than " } else { "" };
+    (left > 0)
+        .then(|| format!("{more}{} further {}", fmt::count(left), if left == 1 { "step" } else { "steps" }))
+}
+
+fn step_chips(run: &Run, counts: &[StateCount]) -> Vec<Chip> {
+    let steps = Address::new("/ui/runs").with("q", &format!("parent:{}", run.id));
+    counts
+        .iter()
+        .map(|count| Chip {
+            href: steps.with("state", count.state.as_str()).to_string(),
+            word: count.state.to_string(),
+            class: count.state.as_str(),
+            icon: Some(icon(count.state.as_str())),
+            count: Some(count.count),
+            more: count.more,
+            on: false,
+        })
+        .collect()
+}
+
+fn dropped_words(dropped: &DroppedLines) -> String {
+    let lines = match dropped.lines {
+        1 => "The oldest line".to_owned(),
+        lines => format!("The oldest {} lines", fmt::count(lines)),
+    };
+    let were = if dropped.lines == 1 { "was" } else { "were" };
+    format!("{lines} of attempt {} {were} dropped; the newest 1,000 of an attempt are kept.", dropped.attempt)
 }
 
 fn pretty(value: &serde_json::Value) -> String {
@@ -215,7 +283,7 @@ fn stages(run: &Run, shell: &Shell) -> Vec<Stage> {
             stages.push(ahead("next attempt", at(run.run_at)));
         }
         RunState::Available => {
-            stages.push(now("available", "waits for a free slot".to_owned()));
+            stages.push(now("available", String::new()));
             stages.push(ahead("running", None));
         }
         RunState::Blocked => {
@@ -244,11 +312,11 @@ fn stages(run: &Run, shell: &Shell) -> Vec<Stage> {
 }
 
 /// When further attempts would follow, should the next one fail.
-fn planned(run: &Run) -> Option<String> {
+fn planned(run: &Run, kinds: &[Kind]) -> Option<String> {
     if run.state.is_terminal() || run.attempt >= run.max_attempts {
         return None;
     }
-    let retry = KINDS.iter().find(|kind| kind.name == run.kind)?.retry;
+    let retry = kinds.iter().find(|kind| kind.name == run.kind)?.retry;
     let from = run.attempt.max(1);
     let waits: Vec<String> = (from..run.max_attempts)
         .take(4)
@@ -273,7 +341,7 @@ impl Attempt {
             badge: Badge::outcome(attempt.outcome.as_deref()),
             started: shell.date(attempt.started_at),
             took: fmt::duration(ended - attempt.started_at),
-            worker: Id::new(attempt.worker_id),
+            worker: worker_link(attempt.worker_id),
             error: attempt.error.as_deref().map(|error| fmt::cut(error, 4_000)),
             backtrace: attempt.backtrace.as_deref().map(|trace| fmt::cut(trace, 20_000)),
         }
@@ -343,6 +411,8 @@ fn cancel_question(shell: &Shell, run: &Run) -> Confirm {
         href: format!("{path}/cancel"),
         back: path,
         csrf: shell.csrf().to_owned(),
+        fields: Vec::new(),
+        danger: true,
     }
 }
 
@@ -355,8 +425,8 @@ pub(super) async fn retry(
 ) -> ApiResult<Response> {
     form.verify(&session)?;
     let run = find(&mut *state.env.pool.get().await?, &id).await?;
-    let notice = perform(&state, &session, &run, Deed::Retry).await?;
-    Ok(done(&format!("/ui/runs/{}", run.id), notice))
+    let (stands, notice) = perform(&state, &session, &run, Deed::Retry).await?;
+    Ok(done(&format!("/ui/runs/{stands}"), notice))
 }
 
 /// `POST /ui/runs/{id}/cancel`; asks first.
@@ -373,6 +443,6 @@ pub(super) async fn cancel(
         let confirm = cancel_question(&shell, &run);
         return page(&ConfirmPage { shell, title: "Cancel the run", confirm });
     }
-    let notice = perform(&state, &session, &run, Deed::Cancel).await?;
+    let (_, notice) = perform(&state, &session, &run, Deed::Cancel).await?;
     Ok(done(&format!("/ui/runs/{}", run.id), notice))
 }

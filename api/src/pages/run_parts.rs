@@ -12,15 +12,21 @@ use crate::{
     error::{ApiError, ApiResult},
 };
 use chrono::{DateTime, Utc};
+use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
 use serde::Deserialize;
 use shared::{
-    ids::RunId,
-    runs::{Run, RunEvent, RunState, queries as run_queries},
+    ids::{RunId, WorkerId},
+    runs::{
+        Run, RunEvent, RunState, queries as run_queries,
+        waiting::{self, Waiting, WaitingReason},
+    },
 };
 
 /// A run in a list.
 pub struct RunLine {
+    /// Its id.
+    pub id: RunId,
     /// Its page.
     pub href: String,
     /// The kind, in words.
@@ -50,14 +56,15 @@ pub struct RunLine {
 }
 
 impl RunLine {
-    /// The line of a run.
-    pub fn new(run: &Run, shell: &Shell) -> Self {
+    /// The line of a run that waits for this reason.
+    fn new(run: &Run, waiting: Option<&Waiting>, shell: &Shell) -> Self {
         Self {
+            id: run.id,
             href: format!("/ui/runs/{}", run.id),
             kind: fmt::words(&run.kind),
             short_args: short_args(&run.args),
             badge: run.state.into(),
-            why: why(run, shell.now),
+            why: why(run, waiting, shell),
             attempt: format!("{} of {}", run.attempt, run.max_attempts),
             queue: run.queue.clone(),
             waited: waited(run, shell.now),
@@ -65,7 +72,7 @@ impl RunLine {
             created: shell.ago(run.created_at),
             finished: run.finished_at.map(|at| shell.ago(at)),
             error: run.error.as_deref().map(|error| fmt::cut(first_line(error), 160)),
-            worker: run.worker_id.map(Id::new),
+            worker: run.worker_id.map(worker_link),
         }
     }
 }
@@ -110,27 +117,44 @@ pub fn ran(run: &Run, now: DateTime<Utc>) -> String {
     }
 }
 
-/// Why a run waits or failed, in words.
-pub fn why(run: &Run, now: DateTime<Utc>) -> Option<String> {
-    if run.cancel_requested && !run.state.is_terminal() {
-        return Some("asked to stop".to_owned());
+/// The lines of runs; one query says why those wait that do.
+pub async fn lines(conn: &mut AsyncPgConnection, runs: &[Run], shell: &Shell) -> QueryResult<Vec<RunLine>> {
+    let moving: Vec<RunId> = runs.iter().filter(|run| !run.state.is_terminal()).map(|run| run.id).collect();
+    let waiting = waiting::reasons(conn, &moving).await?;
+    Ok(runs.iter().map(|run| RunLine::new(run, waiting.get(&run.id), shell)).collect())
+}
+
+/// A worker's id as the way to its page.
+pub fn worker_link(worker: WorkerId) -> Id {
+    Id::new(worker).to(format!("/ui/workers/{worker}"))
+}
+
+/// Why a run waits, or how it ended, in words. That it runs its badge says.
+pub fn why(run: &Run, waiting: Option<&Waiting>, shell: &Shell) -> Option<String> {
+    if !run.state.is_terminal() {
+        let waiting = waiting.filter(|waiting| waiting.reason != WaitingReason::Running)?;
+        return Some(waiting.words_with(|time| shell.when(time)));
     }
     match (run.state, run.reason.as_deref()) {
-        (RunState::Blocked, _) => {
-            Some(format!("waits for {}", fmt::counted(i64::from(run.blocked_by), "step")))
-        }
-        (RunState::Retryable, _) if run.run_at <= now => Some("next attempt is due".to_owned()),
-        (RunState::Retryable, _) => Some(format!("next attempt {}", fmt::ago(run.run_at, now))),
-        (RunState::Scheduled, _) => Some(format!("starts {}", fmt::ago(run.run_at, now))),
-        (_, Some("queue_paused")) => Some("its queue is paused".to_owned()),
-        (_, Some("slots_full")) => Some("all slots are busy".to_owned()),
-        (_, Some("interrupted")) => Some("put back by a shutdown".to_owned()),
-        (_, Some("crashed")) => Some("its worker died".to_owned()),
+        (_, Some("crashed")) => Some("its worker died, again and again".to_owned()),
         (_, Some("timed_out")) => Some("took too long".to_owned()),
+        (_, Some("expired")) => Some("waited too long to begin".to_owned()),
         (_, Some("child_failed")) => Some("a step of it failed".to_owned()),
         (RunState::Discarded, _) => {
             Some(format!("gave up after {}", fmt::counted(i64::from(run.attempt), "attempt")))
         }
+        _ => None,
+    }
+}
+
+/// Where to look when a run waits for this reason.
+pub fn way_on(waiting: &Waiting) -> Option<(&'static str, &'static str)> {
+    use WaitingReason as R;
+    match waiting.reason {
+        R::QueuePaused | R::KindPaused | R::LimitReached | R::SlotsFull | R::Behind => {
+            Some(("Queues", "/ui/queues"))
+        }
+        R::NoWorker | R::WorkerSilent => Some(("Workers", "/ui/workers")),
         _ => None,
     }
 }
@@ -182,23 +206,23 @@ pub enum Deed {
     Cancel,
 }
 
-/// Does it on behalf of the visitor ([`actions`] audits it and rings the doorbell); returns the notice
-/// to show.
+/// Does it on behalf of the visitor ([`actions`] audits it and rings the doorbell); returns the run that
+/// stands for it and the notice to show.
 pub async fn perform(
     state: &AppState,
     session: &PageSession,
     run: &Run,
     deed: Deed,
-) -> ApiResult<&'static str> {
+) -> ApiResult<(RunId, &'static str)> {
     let principal = &session.principal;
     Ok(match deed {
         Deed::Retry => {
-            actions::retry_run(state, principal, run.id).await?;
-            "retried"
+            let again = actions::retry_run(state, principal, run.id).await?.id;
+            (again, if again == run.id { "retried" } else { "stands" })
         }
         Deed::Cancel => match actions::cancel_run(state, principal, run.id).await?.state {
-            RunState::Cancelled => "cancelled",
-            _ => "cancelling",
+            RunState::Cancelled => (run.id, "cancelled"),
+            _ => (run.id, "cancelling"),
         },
     })
 }

@@ -2,7 +2,7 @@
 //! handler takes a [`Shell`] and hands it to its template as `shell`.
 
 use super::{
-    assets,
+    assets, fmt,
     pieces::{Action, Confirm, Icon, Id, Time, icon},
 };
 use crate::{
@@ -102,6 +102,13 @@ impl Shell {
         Time::of(*at.borrow(), self.zone, "%Y-%m-%d %H:%M:%S")
     }
 
+    /// A time to come (or past) in a sentence: `14:03:22 (in 3 min)`, with its day unless that is today.
+    pub fn when(&self, at: DateTime<Utc>) -> String {
+        let (at_zone, now) = (at.with_timezone(&self.zone), self.now.with_timezone(&self.zone));
+        let pattern = if at_zone.date_naive() == now.date_naive() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
+        format!("{} ({})", at_zone.format(pattern), fmt::ago(at, self.now))
+    }
+
     /// An id's end.
     pub fn id(&self, id: impl ToString) -> Id {
         Id::new(id)
@@ -137,6 +144,7 @@ impl Shell {
             danger: false,
             refusal,
             confirm: None,
+            fields: Vec::new(),
         }
     }
 
@@ -162,6 +170,15 @@ fn notice(uri: &Uri) -> Option<&'static str> {
         "retried" => "It runs again.",
         "cancelled" => "Cancelled.",
         "cancelling" => "Asked to stop. It ends as soon as its running steps have.",
+        "bulk" => "Asked for. This run does it; here is how far it is.",
+        "none-selected" => "Nothing was selected: tick the runs that are meant.",
+        "none-fit" => "None of these runs can be changed so any more. Nothing was done.",
+        "stands" => "Another run stands for it already and has not ended: this one. Nothing was added.",
+        "cloned" => "Enqueued. This is the clone.",
+        "paused" => "Paused. What runs goes on; nothing more is begun.",
+        "resumed" => "Resumed.",
+        "limited" => "The limit is set. What runs goes on.",
+        "unlimited" => "The limit is lifted.",
         "accepted" => "The file is stored and on its way.",
         "known" => {
             "This file was uploaded before with the same options; here is that upload. Nothing was added."
@@ -183,7 +200,8 @@ impl FromRequestParts<AppState> for Shell {
         };
         let attention = pulse.await.map_err(IntoResponse::into_response)?;
         let path = parts.uri.path();
-        let section = path.strip_prefix("/ui").and_then(|rest| rest.split('/').nth(1)).unwrap_or_default();
+        let section =
+            path.strip_prefix("/ui").and_then(|rest| rest.split(['/', ':']).nth(1)).unwrap_or_default();
         Ok(Self {
             visitor: Some(Visitor {
                 name: session.principal.name,
@@ -211,5 +229,6 @@ pub fn page(template: &impl Template) -> ApiResult<Response> {
 
 /// Goes to a page after an action, with a word on what was done.
 pub fn done(path: &str, notice: &str) -> Response {
-    Redirect::to(&format!("{path}?notice={notice}")).into_response()
+    let separator = if path.contains('?') { '&' } else { '?' };
+    Redirect::to(&format!("{path}{separator}notice={notice}")).into_response()
 }

@@ -5,7 +5,7 @@ use super::{
     address::Address,
     fmt,
     pieces::{Action, Badge, Chip, Chips, Confirm, Id, Progress, Time, icon},
-    run_parts::{self, ActionForm, Deed, RunLine, cancel_refusal, perform, retry_refusal},
+    run_parts::{self, ActionForm, Deed, RunLine, cancel_refusal, lines, perform, retry_refusal},
     shell::{Shell, page},
     upload_parts::{Part, failure_advice, filename, is_moving, pace, parts, progress},
 };
@@ -25,7 +25,9 @@ use diesel_async::AsyncPgConnection;
 use shared::{
     ids::UploadId,
     runs::{
-        Job, Run, RunState, pulse,
+        Job, Run, RunState,
+        counts::{StateCount, count_by_state},
+        pulse,
         queries::{self as run_queries, RunFilter},
     },
     uploads::{
@@ -111,7 +113,7 @@ pub(super) async fn show(
         .ok_or_else(|| ApiError::internal("an upload without its run"))?;
     let steps = run_queries::children(&mut conn, upload.run_id, STEPS).await?;
     let flow = RunFilter { flow: Some(upload.run_id), ..RunFilter::default() };
-    let states = run_queries::count_by_state(&mut conn, &flow).await?;
+    let states = count_by_state(&mut conn, &flow).await?;
     let span = pulse::step_span(&mut conn, upload.run_id, IngestChunk::KIND).await?;
     let failure = match upload.state {
         UploadState::Failed => {
@@ -123,7 +125,10 @@ pub(super) async fn show(
     let mut progress = progress(&upload, &counts, plan);
     progress.more = pace(&upload, &counts, &span, &shell);
     let (retry, cancel) = actions(&shell, &upload, &root);
-    let all: i64 = states.iter().map(|(_, count)| count).sum();
+    let shown: Vec<Run> = std::iter::once(root).chain(steps).collect();
+    let mut steps = lines(&mut conn, &shown, &shell).await?;
+    let root = steps.remove(0);
+    let all: i64 = states.iter().map(|count| count.count).sum();
     page(&UploadPage {
         filename: filename(&upload),
         badge: upload.state.into(),
@@ -141,10 +146,10 @@ pub(super) async fn show(
         rejects: reasons.iter().map(|reason| reason.count).sum(),
         reasons,
         step_states: Chips { label: "States of the steps", chips: step_chips(&upload, &states) },
-        steps: steps.iter().map(|step| RunLine::new(step, &shell)).collect(),
         steps_left: (all - 1 - i64::try_from(steps.len()).unwrap_or(0)).max(0),
+        steps,
         all_steps: Address::new("/ui/runs").with("q", &format!("flow:{}", upload.run_id)).to_string(),
-        root: RunLine::new(&root, &shell),
+        root,
         retry,
         cancel,
         upload,
@@ -209,11 +214,11 @@ fn columns(upload: &Upload) -> Vec<Column> {
         .collect()
 }
 
-fn step_chips(upload: &Upload, states: &[(RunState, i64)]) -> Vec<Chip> {
+fn step_chips(upload: &Upload, states: &[StateCount]) -> Vec<Chip> {
     RunState::ALL
         .iter()
         .filter_map(|state| {
-            let count = states.iter().find(|(other, _)| other == state)?.1;
+            let counted = states.iter().find(|count| count.state == *state)?;
             let href = Address::new("/ui/runs")
                 .with("q", &format!("flow:{}", upload.run_id))
                 .with("state", state.as_str())
@@ -223,7 +228,8 @@ fn step_chips(upload: &Upload, states: &[(RunState, i64)]) -> Vec<Chip> {
                 word: state.to_string(),
                 class: state.as_str(),
                 icon: Some(icon(state.as_str())),
-                count: Some(count),
+                count: Some(counted.count),
+                more: counted.more,
                 on: false,
             })
         })
@@ -255,6 +261,8 @@ fn cancel_question(shell: &Shell, upload: &Upload) -> Confirm {
         href: format!("{path}/cancel"),
         back: path,
         csrf: shell.csrf().to_owned(),
+        fields: Vec::new(),
+        danger: true,
     }
 }
 
@@ -285,7 +293,7 @@ pub(super) async fn retry(
 ) -> ApiResult<Response> {
     form.verify(&session)?;
     let (upload, root) = find_with_flow(&state, &id).await?;
-    let notice = perform(&state, &session, &root, Deed::Retry).await?;
+    let (_, notice) = perform(&state, &session, &root, Deed::Retry).await?;
     Ok(super::shell::done(&format!("/ui/uploads/{}", upload.id), notice))
 }
 
@@ -311,6 +319,6 @@ pub(super) async fn cancel(
         let confirm = cancel_question(&shell, &upload);
         return page(&ConfirmPage { shell, title: "Cancel the upload", confirm });
     }
-    let notice = perform(&state, &session, &root, Deed::Cancel).await?;
+    let (_, notice) = perform(&state, &session, &root, Deed::Cancel).await?;
     Ok(super::shell::done(&format!("/ui/uploads/{}", upload.id), notice))
 }

@@ -111,6 +111,7 @@ fn state_chips(filter: &UploadFilter, here: &Address, counts: &[(UploadState, i6
                 class: state.as_str(),
                 icon: Some(icon(upload_shape(*state))),
                 count: Some(counts.iter().find(|(other, _)| other == state).map_or(0, |(_, count)| *count)),
+                more: false,
                 on,
             }
         })
@@ -131,6 +132,7 @@ fn kind_chips(filter: &UploadFilter, here: &Address) -> Vec<Chip> {
                 class: "",
                 icon: None,
                 count: None,
+                more: false,
                 on,
             }
         })

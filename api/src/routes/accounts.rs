@@ -1,6 +1,7 @@
 //! Users and API keys, for admins.
 
 use crate::{
+    actions::repeat,
     app::AppState,
     auth::Principal,
     error::{ApiError, ApiResult},
@@ -23,11 +24,9 @@ use serde::{Deserialize, Serialize};
 use shared::{
     audit,
     auth::{self, ApiKey, Role, User, queries},
-    idempotency::{self, Claim},
     ids::{ApiKeyId, UserId},
     pagination::{Cursor, InvalidCursor},
 };
-use std::str::FromStr;
 use utoipa::{IntoParams, ToSchema};
 
 /// A list without filters.
@@ -76,27 +75,6 @@ pub struct ApiKeyRequest {
     expires_at: Option<DateTime<Utc>>,
 }
 
-/// The earlier resource's id if the request is a repeated one. The fingerprint leaves secrets out.
-async fn claim<T: FromStr>(
-    conn: &mut AsyncPgConnection,
-    principal: &Principal,
-    key: Option<&str>,
-    what: &str,
-    body: &impl Serialize,
-) -> ApiResult<Option<T>> {
-    let Some(key) = key else { return Ok(None) };
-    let fingerprint = format!("{what} {}", serde_json::to_string(body).map_err(ApiError::internal)?);
-    match idempotency::claim(conn, &principal.name, key, &fingerprint).await? {
-        Claim::Fresh => Ok(None),
-        Claim::Repeated(id) => {
-            id.parse().map(Some).map_err(|_| ApiError::internal("a key without its resource"))
-        }
-        Claim::Reused => Err(ApiError::key_reused(
-            "This Idempotency-Key was used for another request; use a fresh key for a different one.",
-        )),
-    }
-}
-
 async fn settle(
     conn: &mut AsyncPgConnection,
     principal: &Principal,
@@ -107,10 +85,7 @@ async fn settle(
 ) -> ApiResult<()> {
     let details = serde_json::to_value(body).map_err(ApiError::internal)?;
     audit::record(conn, &principal.name, action, id, &details).await?;
-    if let Some(key) = key {
-        idempotency::point(conn, &principal.name, key, id).await?;
-    }
-    Ok(())
+    repeat::point(conn, &principal.name, key, id).await
 }
 
 fn created(is_new: bool, location: String, body: impl Serialize) -> Response {
@@ -167,7 +142,7 @@ pub async fn create_user(
     let conn: &mut AsyncPgConnection = &mut pooled;
     let (user, is_new) = conn
         .transaction::<_, ApiError, _>(async move |conn| {
-            if let Some(id) = claim(conn, &principal, key.as_deref(), "user", &body).await? {
+            if let Some(id) = repeat::claim(conn, &principal.name, key.as_deref(), "user", &body).await? {
                 return Ok((find_user(conn, id).await?, false));
             }
             let UserRequest { username, email, password, role } = &body;
@@ -239,7 +214,7 @@ pub async fn create_api_key(
     let conn: &mut AsyncPgConnection = &mut pooled;
     let (api_key, text) = conn
         .transaction::<_, ApiError, _>(async move |conn| {
-            if let Some(id) = claim(conn, &principal, key.as_deref(), "api_key", &body).await? {
+            if let Some(id) = repeat::claim(conn, &principal.name, key.as_deref(), "api_key", &body).await? {
                 return Ok((find_api_key(conn, id).await?, None));
             }
             let new = auth::NewApiKey {

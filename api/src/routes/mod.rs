@@ -4,8 +4,12 @@
 #![expect(unused_qualifications, reason = "utoipa's macro qualifies the parameters' types")]
 
 mod accounts;
+mod bulk;
 mod clients;
+pub mod failures;
 mod health;
+mod kinds;
+mod queues;
 pub mod rejects;
 mod root;
 mod runs;
@@ -13,6 +17,7 @@ mod summaries;
 mod tokens;
 mod transactions;
 mod uploads;
+mod workers;
 
 use crate::{app::AppState, openapi};
 use utoipa::OpenApi;
@@ -36,7 +41,23 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(runs::list_children))
         .routes(routes!(runs::retry_run))
         .routes(routes!(runs::cancel_run))
-        .routes(routes!(runs::list_workers))
+        .routes(routes!(runs::clone_run))
+        .routes(routes!(bulk::retry_runs))
+        .routes(routes!(bulk::cancel_runs))
+        .routes(routes!(queues::list_queues))
+        .routes(routes!(queues::show_queue))
+        .routes(routes!(queues::pause_queue))
+        .routes(routes!(queues::resume_queue))
+        .routes(routes!(queues::limit_queue))
+        .routes(routes!(kinds::list_kinds))
+        .routes(routes!(kinds::show_kind))
+        .routes(routes!(kinds::pause_kind))
+        .routes(routes!(kinds::resume_kind))
+        .routes(routes!(workers::list_workers))
+        .routes(routes!(workers::show_worker))
+        .routes(routes!(failures::list_failures))
+        .routes(routes!(failures::show_failure))
+        .routes(routes!(failures::retry_failure))
         .routes(routes!(clients::list_clients))
         .routes(routes!(clients::show_client))
         .routes(routes!(clients::list_client_transactions))

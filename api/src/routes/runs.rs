@@ -1,22 +1,30 @@
-//! Runs: what there is to do, what is being done, what went wrong; retry and cancel.
+//! Runs: what there is to do, what is being done, what went wrong; retry, cancel and clone.
 
 use crate::{
-    actions,
+    actions::{self, CloneRequest},
     app::AppState,
     auth::Principal,
     error::ApiResult,
-    list::Listing,
-    params::{FromParams, ListParams, ListQuery, NoQuery, PageParams, Params, PathId, QueryOf},
+    list::{self, Listing},
+    params::{
+        FromParams, IdempotencyKey, JsonOrNothing, ListParams, ListQuery, NoQuery, PageParams, Params,
+        PathId, QueryOf,
+    },
     views::{
-        runs::{AttemptView, LogView, PlannedAttempt, RunDetail, RunView, StateCount, WorkerView},
+        runs::{AttemptView, DroppedView, LogPage, LogView, PlannedAttempt, RunDetail, RunView, StateCount},
         words,
     },
 };
-use axum::{Json, extract::State, http::StatusCode, response::Response};
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
 use shared::{
-    ids::RunId,
+    ids::{RunId, WorkerId},
     pagination::{Cursor, Direction, InvalidCursor},
-    runs::{Queue, RunState, queries, queries::RunFilter, workers},
+    runs::{Queue, Run, RunState, counts::count_by_state, queries, queries::RunFilter},
 };
 use utoipa::IntoParams;
 
@@ -37,6 +45,11 @@ pub struct RunParams {
     flow: Option<RunId>,
     /// Only runs whose error holds this text, without regard to case.
     error: Option<String>,
+    /// Only runs that failed alike.
+    fingerprint: Option<String>,
+    /// Only runs that this worker runs.
+    #[param(value_type = Option<uuid::Uuid>)]
+    worker: Option<WorkerId>,
 }
 
 impl FromParams for RunParams {
@@ -47,6 +60,8 @@ impl FromParams for RunParams {
             queue: params.parsed("queue")?,
             flow: params.parsed("flow")?,
             error: params.text("error")?,
+            fingerprint: params.long_text("fingerprint")?,
+            worker: params.parsed("worker")?,
         })
     }
 }
@@ -65,7 +80,9 @@ impl From<RunParams> for RunFilter {
             queue: params.queue.map(|queue| queue.to_string()),
             flow: params.flow,
             error: params.error,
-            ..Self::default()
+            fingerprint: params.fingerprint,
+            worker: params.worker,
+            parent: None,
         }
     }
 }
@@ -77,7 +94,8 @@ impl From<RunParams> for RunFilter {
 pub async fn list_runs(State(state): State<AppState>, query: ListQuery<RunParams>) -> ApiResult<Response> {
     let mut conn = state.env.pool.get().await?;
     let page = queries::list_runs(&mut conn, &query.params.into(), &query.page).await?;
-    Ok(Listing::of(page, RunView::from).respond(&query.uri))
+    let (items, next, previous) = (RunView::list(&mut conn, page.items).await?, page.older, page.newer);
+    Ok(Listing { items, next, previous }.respond(&query.uri))
 }
 
 /// Count runs by state, with the same filters as the list.
@@ -91,9 +109,8 @@ pub async fn count_runs(
 ) -> ApiResult<Json<Listing<StateCount>>> {
     let mut conn = state.env.pool.get().await?;
     let filter = RunFilter::from(params);
-    let mut counts = queries::count_by_state(&mut conn, &filter).await?;
-    counts.retain(|(state, _)| filter.states.is_empty() || filter.states.contains(state));
-    counts.sort_unstable();
+    let mut counts = count_by_state(&mut conn, &filter).await?;
+    counts.retain(|count| filter.states.is_empty() || filter.states.contains(&count.state));
     Ok(Json(Listing::whole(counts.into_iter().map(StateCount::from).collect())))
 }
 
@@ -111,12 +128,11 @@ pub async fn show_run(
     let mut conn = state.env.pool.get().await?;
     let run = queries::find_run(&mut conn, id).await?.ok_or_else(|| actions::no_run(id))?;
     let filter = RunFilter { parent: Some(id), ..RunFilter::default() };
-    let mut children = queries::count_by_state(&mut conn, &filter).await?;
-    children.sort_unstable();
+    let children = count_by_state(&mut conn, &filter).await?;
     Ok(Json(RunDetail {
         children: children.into_iter().map(StateCount::from).collect(),
-        planned_attempts: PlannedAttempt::of(&run),
-        run: run.into(),
+        planned_attempts: PlannedAttempt::of(&run, state.env.kinds),
+        run: RunView::load(&mut conn, run).await?,
     }))
 }
 
@@ -160,7 +176,7 @@ impl ListParams for LogParams {
 /// List a run's log lines, oldest first.
 #[utoipa::path(get, path = "/api/v1/runs/{id}/logs", tag = "runs",
     params(("id" = uuid::Uuid, Path, description = "The run"), LogParams, PageParams), responses(
-    (status = 200, description = "A page of the log; `previous` is always null", body = Listing<LogView>),
+    (status = 200, description = "A page of the log", body = LogPage),
     (status = 404, description = "There is no such run"),
 ))]
 pub async fn list_logs(
@@ -179,8 +195,10 @@ pub async fn list_logs(
         .last()
         .filter(|_| more)
         .map(|line| Cursor { direction: Direction::Older, key: vec![line.id.to_string()] }.encode());
+    let dropped = queries::dropped_lines(&mut conn, id).await?.into_iter().map(DroppedView::from).collect();
     let items = lines.into_iter().map(LogView::from).collect();
-    Ok(Listing { items, next, previous: None }.respond(&query.uri))
+    let links = list::links(&query.uri, next.as_deref(), None);
+    Ok((links, Json(LogPage { items, next, previous: None, dropped })).into_response())
 }
 
 /// What a list of children is narrowed to.
@@ -220,7 +238,8 @@ pub async fn list_children(
     let states = query.params.state.unwrap_or_default();
     let filter = RunFilter { parent: Some(id), states, ..RunFilter::default() };
     let page = queries::list_runs(&mut conn, &filter, &query.page).await?;
-    Ok(Listing::of(page, RunView::from).respond(&query.uri))
+    let (items, next, previous) = (RunView::list(&mut conn, page.items).await?, page.older, page.newer);
+    Ok(Listing { items, next, previous }.respond(&query.uri))
 }
 
 /// Run an ended run again.
@@ -229,17 +248,27 @@ pub async fn list_children(
 #[utoipa::path(post, path = "/api/v1/runs/{id}/retry", tag = "runs",
     params(("id" = uuid::Uuid, Path, description = "The run")), responses(
     (status = 202, description = "The run, waiting again", body = RunView),
+    (status = 200, description = "Another run that has not ended and stands for it: it holds the unique key",
+     body = RunView, headers(("Location" = String, description = "That run"))),
     (status = 404, description = "There is no such run"),
-    (status = 409, description = "The run's state refuses, or another run or upload has taken its place"),
+    (status = 409, description = "The run's state refuses, or another upload has taken its place"),
 ))]
 pub async fn retry_run(
     State(state): State<AppState>,
     principal: Principal,
     PathId(id): PathId<RunId>,
     _: NoQuery,
-) -> ApiResult<(StatusCode, Json<RunView>)> {
+) -> ApiResult<Response> {
     let run = actions::retry_run(&state, &principal, id).await?;
-    Ok((StatusCode::ACCEPTED, Json(run.into())))
+    let status = if run.id == id { StatusCode::ACCEPTED } else { StatusCode::OK };
+    answer(&state, status, run).await
+}
+
+/// A run as the answer to an action, with its place.
+async fn answer(state: &AppState, status: StatusCode, run: Run) -> ApiResult<Response> {
+    let mut conn = state.env.pool.get().await?;
+    let view = RunView::load(&mut conn, run).await?;
+    Ok((status, [(header::LOCATION, view.links.itself.clone())], Json(view)).into_response())
 }
 
 /// Cancel a run and its unfinished children.
@@ -256,17 +285,35 @@ pub async fn cancel_run(
     principal: Principal,
     PathId(id): PathId<RunId>,
     _: NoQuery,
-) -> ApiResult<(StatusCode, Json<RunView>)> {
+) -> ApiResult<Response> {
     let run = actions::cancel_run(&state, &principal, id).await?;
-    Ok((StatusCode::ACCEPTED, Json(run.into())))
+    answer(&state, StatusCode::ACCEPTED, run).await
 }
 
-/// List the workers that live or were seen in the last day, newest first.
-#[utoipa::path(get, path = "/api/v1/workers", tag = "runs", responses(
-    (status = 200, description = "At most 100 workers", body = Listing<WorkerView>),
+/// Enqueue a run like another.
+///
+/// With other arguments if `args` is given: they are read strictly, by the kind's `args_schema`. A clone
+/// stands alone: it belongs to no flow.
+#[utoipa::path(post, path = "/api/v1/runs/{id}/clone", tag = "runs", request_body = Option<CloneRequest>,
+    params(("id" = uuid::Uuid, Path, description = "The run that is cloned"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes repeating the request harmless")),
+    responses(
+    (status = 201, description = "The new run", body = RunView,
+     headers(("Location" = String, description = "The new run"))),
+    (status = 200, description = "The unfinished run that stands for it, or the run that the same request made before",
+     body = RunView, headers(("Location" = String, description = "That run"))),
+    (status = 404, description = "There is no such run"),
+    (status = 409, description = "Runs of this kind cannot be cloned"),
+    (status = 422, description = "The kind refuses an argument (`field` is `args.<path>`), or the Idempotency-Key was used for another request"),
 ))]
-pub async fn list_workers(State(state): State<AppState>, _: NoQuery) -> ApiResult<Json<Listing<WorkerView>>> {
-    let mut conn = state.env.pool.get().await?;
-    let workers = workers::recent(&mut conn).await?;
-    Ok(Json(Listing::whole(workers.into_iter().map(WorkerView::from).collect())))
+pub async fn clone_run(
+    State(state): State<AppState>,
+    principal: Principal,
+    PathId(id): PathId<RunId>,
+    IdempotencyKey(key): IdempotencyKey,
+    _: NoQuery,
+    JsonOrNothing(body): JsonOrNothing<CloneRequest>,
+) -> ApiResult<Response> {
+    let (run, created) = actions::clone_run(&state, &principal, id, &body, key.as_deref()).await?;
+    answer(&state, if created { StatusCode::CREATED } else { StatusCode::OK }, run).await
 }

@@ -3,8 +3,12 @@
 
 pub mod accounts;
 pub mod clients;
+pub mod failures;
+pub mod kinds;
+pub mod queues;
 pub mod runs;
 pub mod summaries;
 pub mod transactions;
 pub mod uploads;
 pub mod words;
+pub mod workers;

@@ -1,11 +1,44 @@
-//! Runs, attempts, log lines and workers as JSON.
+//! Runs, attempts and log lines as JSON.
 
 use super::words;
 use chrono::{DateTime, Utc};
+use diesel::QueryResult;
+use diesel_async::AsyncPgConnection;
 use serde::Serialize;
-use shared::runs::{Run, RunAttempt, RunLog, RunState, Worker, registry::KINDS};
+use shared::{
+    ids::RunId,
+    runs::{
+        Run, RunAttempt, RunLog, RunState, counts,
+        queries::DroppedLines,
+        registry::Kind,
+        waiting::{self, Waiting, WaitingReason},
+    },
+};
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+/// Why a run that has not ended is where it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WaitingView {
+    /// The reason, for programs.
+    #[schema(schema_with = words::waiting_reason)]
+    pub reason: WaitingReason,
+    /// The reason, for people.
+    pub text: String,
+    /// When it ends by itself, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
+    /// Who paused its queue or kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+impl From<Waiting> for WaitingView {
+    fn from(waiting: Waiting) -> Self {
+        let text = waiting.words();
+        Self { reason: waiting.reason, text, until: waiting.detail.until, by: waiting.detail.by }
+    }
+}
 
 /// How far a run is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -48,8 +81,10 @@ pub struct RunView {
     /// Where it stands.
     #[schema(schema_with = words::run_state)]
     pub state: RunState,
-    /// Why it waits or failed.
+    /// Why it waits for a time, or how it ended.
     pub reason: Option<String>,
+    /// Why it is where it is; null once it has ended.
+    pub waiting: Option<WaitingView>,
     /// Lower runs first.
     pub priority: i16,
     /// Attempts opened so far.
@@ -60,6 +95,8 @@ pub struct RunView {
     pub crashes: i16,
     /// Not before.
     pub run_at: DateTime<Utc>,
+    /// Discarded if it has not begun by then.
+    pub start_by: Option<DateTime<Utc>>,
     /// The worker that runs it.
     pub worker_id: Option<Uuid>,
     /// Whether it is asked to stop.
@@ -92,8 +129,29 @@ pub struct RunView {
     pub links: RunLinks,
 }
 
-impl From<Run> for RunView {
-    fn from(run: Run) -> Self {
+impl RunView {
+    /// The views of runs; one query says why those wait that do.
+    pub async fn list(conn: &mut AsyncPgConnection, runs: Vec<Run>) -> QueryResult<Vec<Self>> {
+        let waiting: Vec<RunId> =
+            runs.iter().filter(|run| !run.state.is_terminal()).map(|run| run.id).collect();
+        let mut reasons = waiting::reasons(conn, &waiting).await?;
+        Ok(runs
+            .into_iter()
+            .map(|run| {
+                let waiting = reasons.remove(&run.id);
+                Self::new(run, waiting)
+            })
+            .collect())
+    }
+
+    /// The view of one run.
+    pub async fn load(conn: &mut AsyncPgConnection, run: Run) -> QueryResult<Self> {
+        let waiting = waiting::reasons(conn, &[run.id]).await?.remove(&run.id);
+        Ok(Self::new(run, waiting))
+    }
+
+    /// The view of a run that waits for this reason.
+    pub fn new(run: Run, waiting: Option<Waiting>) -> Self {
         let path = format!("/api/v1/runs/{}", run.id);
         Self {
             id: run.id.0,
@@ -102,11 +160,13 @@ impl From<Run> for RunView {
             args: run.args,
             state: run.state,
             reason: run.reason,
+            waiting: waiting.map(WaitingView::from),
             priority: run.priority,
             attempt: run.attempt,
             max_attempts: run.max_attempts,
             crashes: run.crashes,
             run_at: run.run_at,
+            start_by: run.start_by,
             worker_id: run.worker_id.map(|id| id.0),
             cancel_requested: run.cancel_requested,
             parent_id: run.parent_id.map(|id| id.0),
@@ -152,8 +212,8 @@ impl PlannedAttempt {
     const LISTED: usize = 20;
 
     /// The attempts that would follow if each failed. None for an ended run.
-    pub fn of(run: &Run) -> Vec<Self> {
-        let Some(kind) = KINDS.iter().find(|kind| kind.name == run.kind) else {
+    pub fn of(run: &Run, kinds: &[Kind]) -> Vec<Self> {
+        let Some(kind) = kinds.iter().find(|kind| kind.name == run.kind) else {
             return Vec::new();
         };
         if run.state.is_terminal() {
@@ -179,13 +239,15 @@ pub struct StateCount {
     /// The state.
     #[schema(schema_with = words::run_state)]
     pub state: RunState,
-    /// How many.
+    /// How many, counted up to 10,000.
     pub count: i64,
+    /// Whether there may be more than were counted.
+    pub more: bool,
 }
 
-impl From<(RunState, i64)> for StateCount {
-    fn from((state, count): (RunState, i64)) -> Self {
-        Self { state, count }
+impl From<counts::StateCount> for StateCount {
+    fn from(counts::StateCount { state, count, more }: counts::StateCount) -> Self {
+        Self { state, count, more }
     }
 }
 
@@ -212,7 +274,9 @@ pub struct AttemptView {
     pub started_at: DateTime<Utc>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
-    /// How: completed, error, failed, discarded, cancelled, interrupted, crashed, timed_out.
+    /// How long it took; null while it runs.
+    pub duration_ms: Option<i64>,
+    /// How: completed, error, failed, discarded, cancelled, interrupted, snoozed, crashed, timed_out.
     pub outcome: Option<String>,
     /// The error.
     pub error: Option<String>,
@@ -227,6 +291,7 @@ impl From<RunAttempt> for AttemptView {
             worker_id: attempt.worker_id.0,
             started_at: attempt.started_at,
             finished_at: attempt.finished_at,
+            duration_ms: attempt.finished_at.map(|end| (end - attempt.started_at).num_milliseconds()),
             outcome: attempt.outcome,
             error: attempt.error,
             backtrace: attempt.backtrace,
@@ -241,6 +306,8 @@ pub struct LogView {
     pub id: i64,
     /// The attempt that logged it.
     pub attempt: i32,
+    /// Its number within the attempt, from 1. A gap is lines that were dropped.
+    pub line: i32,
     /// When.
     pub at: DateTime<Utc>,
     /// ERROR, WARN, INFO or DEBUG.
@@ -251,39 +318,46 @@ pub struct LogView {
 
 impl From<RunLog> for LogView {
     fn from(line: RunLog) -> Self {
-        Self { id: line.id, attempt: line.attempt, at: line.at, level: line.level, message: line.message }
+        let RunLog { id, attempt, line, at, level, message, .. } = line;
+        Self { id, attempt, line, at, level, message }
     }
 }
 
-/// One start of a worker process.
+/// Log lines of an attempt that were dropped.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WorkerView {
-    /// Fresh at each start.
-    pub id: Uuid,
-    /// Machine.
-    pub host: String,
-    /// Process id there.
-    pub pid: i32,
-    /// Version of Millrace.
-    pub version: String,
-    /// alive, stopped or dead.
-    pub state: String,
-    /// When it started.
-    pub started_at: DateTime<Utc>,
-    /// Its last heartbeat.
-    pub last_seen: DateTime<Utc>,
+pub struct DroppedView {
+    /// The attempt.
+    pub attempt: i32,
+    /// How many lines, its oldest.
+    pub lines: i64,
 }
 
-impl From<Worker> for WorkerView {
-    fn from(worker: Worker) -> Self {
-        Self {
-            id: worker.id.0,
-            host: worker.host,
-            pid: worker.pid,
-            version: worker.version,
-            state: worker.state,
-            started_at: worker.started_at,
-            last_seen: worker.last_seen,
-        }
+impl From<DroppedLines> for DroppedView {
+    fn from(DroppedLines { attempt, lines }: DroppedLines) -> Self {
+        Self { attempt, lines }
     }
+}
+
+/// A page of a run's log.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LogPage {
+    /// The lines, oldest first.
+    pub items: Vec<LogView>,
+    /// Cursor of the next page, if there is one.
+    pub next: Option<String>,
+    /// Always null.
+    pub previous: Option<String>,
+    /// How many lines of each attempt were dropped: the newest 1,000 of an attempt are kept. Attempts
+    /// that have all of theirs are left out.
+    pub dropped: Vec<DroppedView>,
+}
+
+/// The run that does something to many runs.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BulkView {
+    /// The run; its `progress` counts the runs it has gone through.
+    #[serde(flatten)]
+    pub run: RunView,
+    /// How many runs matched when it was asked for.
+    pub matched: i64,
 }

@@ -3,7 +3,7 @@
 use shared::{
     auth::Role,
     clients::{AccountType, RiskTolerance},
-    runs::RunState,
+    runs::{Queue, RunState, waiting::WaitingReason},
     summaries::SummaryMode,
     transactions::{TransactionKind, TransactionStatus},
     uploads::{UploadKind, UploadState, model::UnknownClients},
@@ -35,7 +35,9 @@ word_schemas! {
     role, roles => Role;
     account_type, account_types => AccountType;
     risk_tolerance, risk_tolerances => RiskTolerance;
+    queue, queues => Queue;
     run_state, run_states => RunState;
+    waiting_reason, waiting_reasons => WaitingReason;
     summary_mode, summary_modes => SummaryMode;
     transaction_kind, transaction_kinds => TransactionKind;
     transaction_status, transaction_statuses => TransactionStatus;

@@ -1,7 +1,12 @@
 //! Failures, like by like. A fingerprint stands for a kind and its error without what differs from run
 //! to run.
 
-use crate::ids::RunId;
+use super::model::RunState;
+use crate::{
+    ids::RunId,
+    pagination::{Cursor, InvalidCursor, Page, PageRequest},
+    schema::runs,
+};
 use chrono::{DateTime, Utc};
 use diesel::{
     prelude::*,
@@ -84,29 +89,51 @@ pub struct FailureGroup {
     pub last_run_id: RunId,
 }
 
+// A run that was retried since may have ended otherwise: its error is then another group's.
 const GROUPS: &str = "SELECT f.fingerprint, f.kind, f.message, f.occurrences, f.first_seen, f.last_seen, f.last_run_id,
-        (SELECT r.error FROM runs r WHERE r.id = f.last_run_id) AS error,
+        (SELECT r.error FROM runs r WHERE r.fingerprint = f.fingerprint
+             AND (r.id = f.last_run_id OR r.state IN ('failed', 'discarded'))
+         ORDER BY r.id = f.last_run_id DESC, r.finished_at DESC LIMIT 1) AS error,
         (SELECT count(*) FROM runs r WHERE r.fingerprint = f.fingerprint AND r.state IN ('failed', 'discarded'))
             AS failed_runs,
         (SELECT count(*) FROM runs r WHERE r.fingerprint = f.fingerprint AND r.state = 'retryable') AS retrying_runs
     FROM failures f";
 
-/// The groups, last seen first; before `before` if it is given.
-pub async fn groups(
-    conn: &mut AsyncPgConnection,
-    before: Option<(DateTime<Utc>, String)>,
-    limit: i64,
-) -> QueryResult<Vec<FailureGroup>> {
-    let (time, fingerprint) = before.unzip();
-    diesel::sql_query(format!(
-        "{GROUPS} WHERE $1 IS NULL OR (f.last_seen, f.fingerprint) < ($1, $2)
-         ORDER BY f.last_seen DESC, f.fingerprint DESC LIMIT $3"
+/// Where a cursor of [`groups`] is.
+pub fn place(cursor: &Cursor) -> Result<(DateTime<Utc>, String), InvalidCursor> {
+    match cursor.key.as_slice() {
+        [time, fingerprint] => Ok((time.parse().map_err(|_| InvalidCursor)?, fingerprint.clone())),
+        _ => Err(InvalidCursor),
+    }
+}
+
+/// The groups, last seen first. The cursor's key is the time and the fingerprint.
+pub async fn groups(conn: &mut AsyncPgConnection, request: &PageRequest) -> QueryResult<Page<FailureGroup>> {
+    let (time, fingerprint) = request.cursor.as_ref().and_then(|cursor| place(cursor).ok()).unzip();
+    let (than, order) = if request.upwards() { (">", "ASC") } else { ("<", "DESC") };
+    let rows = diesel::sql_query(format!(
+        "{GROUPS} WHERE $1 IS NULL OR (f.last_seen, f.fingerprint) {than} ($1, $2)
+         ORDER BY f.last_seen {order}, f.fingerprint {order} LIMIT $3"
     ))
     .bind::<Nullable<Timestamptz>, _>(time)
     .bind::<Nullable<Text>, _>(fingerprint)
-    .bind::<BigInt, _>(limit)
+    .bind::<BigInt, _>(request.limit + 1)
     .load(conn)
-    .await
+    .await?;
+    Ok(Page::from_rows(rows, request, |group: &FailureGroup| {
+        vec![group.last_seen.to_rfc3339(), group.fingerprint.clone()]
+    }))
+}
+
+/// How many runs ended badly that belong to no group: those that waited too long, for example. A
+/// parent that failed by a step of its is not counted: the step is.
+pub async fn count_ungrouped(conn: &mut AsyncPgConnection) -> QueryResult<i64> {
+    runs::table
+        .filter(runs::state.eq_any([RunState::Failed, RunState::Discarded]))
+        .filter(runs::fingerprint.is_null().and(runs::reason.is_distinct_from("child_failed")))
+        .count()
+        .get_result(conn)
+        .await
 }
 
 /// One group.

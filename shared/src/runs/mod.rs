@@ -3,6 +3,7 @@
 //! `doorbell` only tells workers sooner that there is something to claim. The machine that executes
 //! runs is the crate `worker`.
 
+pub mod counts;
 pub mod doorbell;
 pub mod error;
 pub mod failures;

@@ -37,9 +37,6 @@ pub struct Pulse {
     /// Workers that are thought alive but have been silent for longer.
     #[diesel(sql_type = BigInt)]
     pub silent_workers: i64,
-    /// Paused queues and kinds, with commas between.
-    #[diesel(sql_type = Nullable<Text>)]
-    pub paused: Option<String>,
     /// Uploads on their way.
     #[diesel(sql_type = BigInt)]
     pub uploads_in_progress: i64,
@@ -59,8 +56,6 @@ pub async fn pulse(conn: &mut AsyncPgConnection) -> QueryResult<Pulse> {
                      AND reason IS DISTINCT FROM 'child_failed') AS failed_lately,
                 (SELECT count(*) FROM workers w WHERE state = 'alive' AND NOT is_silent(w)) AS workers,
                 (SELECT count(*) FROM workers w WHERE state = 'alive' AND is_silent(w)) AS silent_workers,
-                (SELECT string_agg(target || ' ' || name, ', ' ORDER BY target DESC, name) FROM pauses
-                 WHERE coalesce(until > now(), true)) AS paused,
                 (SELECT count(*) FROM uploads
                  WHERE state IN ('received', 'planning', 'loading')) AS uploads_in_progress",
     )
@@ -98,6 +93,9 @@ pub struct FailureGroup {
     /// The kind that failed.
     #[diesel(sql_type = Text)]
     pub kind: String,
+    /// The group's fingerprint, if it has one.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub fingerprint: Option<String>,
     /// The latest error of the group.
     #[diesel(sql_type = Nullable<Text>)]
     pub error: Option<String>,
@@ -116,7 +114,7 @@ pub struct FailureGroup {
 /// not named: the step is.
 pub async fn failures_lately(conn: &mut AsyncPgConnection, limit: i64) -> QueryResult<Vec<FailureGroup>> {
     diesel::sql_query(
-        "SELECT kind, (array_agg(error ORDER BY finished_at DESC))[1] AS error, count(*) AS count,
+        "SELECT kind, max(fingerprint) AS fingerprint, (array_agg(error ORDER BY finished_at DESC))[1] AS error, count(*) AS count,
                 max(finished_at) AS last_at, (array_agg(id ORDER BY finished_at DESC))[1] AS last_run
          FROM runs
          WHERE state IN ('failed', 'discarded') AND finished_at > now() - interval '1 hour'
@@ -154,6 +152,7 @@ pub async fn fingerprint(conn: &mut AsyncPgConnection) -> QueryResult<String> {
                   WHERE state IN ('received', 'planning', 'loading') GROUP BY state) AS uploading),
              (SELECT string_agg(concat(id, is_silent(w)), ' ' ORDER BY id)
               FROM workers w WHERE state = 'alive'),
+             (SELECT string_agg(concat(queue, max_running), ' ' ORDER BY queue) FROM queue_limits),
              (SELECT string_agg(concat(target, name, until, coalesce(until > now(), true)), ' ' ORDER BY target, name)
               FROM pauses)) AS fingerprint",
     )

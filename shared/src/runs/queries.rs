@@ -272,19 +272,6 @@ pub async fn list_runs(
     Ok(Page::from_rows(rows, request, |run| vec![run.id.to_string()]))
 }
 
-/// How many runs are in each state, of those that the filter's other parts let through.
-pub async fn count_by_state(
-    conn: &mut AsyncPgConnection,
-    filter: &RunFilter,
-) -> QueryResult<Vec<(RunState, i64)>> {
-    filtered!(
-        runs::table.group_by(runs::state).select((runs::state, diesel::dsl::count_star())).into_boxed(),
-        filter
-    )
-    .load(conn)
-    .await
-}
-
 /// Ids of runs that a filter lets through and that ended before `ended_before` (any that have not ended,
 /// if it is absent), after `after`, oldest first.
 pub async fn matching(
@@ -305,6 +292,16 @@ pub async fn count_matching(
     ended_before: Option<DateTime<Utc>>,
 ) -> QueryResult<i64> {
     selected(filter, ended_before).count().get_result(conn).await
+}
+
+/// How many of these runs an action would change: of those that have ended badly before `ended_before`,
+/// or, if it is absent, of those that have not ended.
+pub async fn count_changeable(
+    conn: &mut AsyncPgConnection,
+    ids: &[RunId],
+    ended_before: Option<DateTime<Utc>>,
+) -> QueryResult<i64> {
+    selected(&RunFilter::default(), ended_before).filter(runs::id.eq_any(ids)).count().get_result(conn).await
 }
 
 fn selected(
@@ -378,6 +375,53 @@ pub async fn children(conn: &mut AsyncPgConnection, run: RunId, limit: i64) -> Q
         .limit(limit)
         .select(Run::as_select())
         .load(conn)
+        .await
+}
+
+/// A run's children, those first that failed, then those that run, those that wait, those that are
+/// done; at most `limit`.
+pub async fn notable_children(conn: &mut AsyncPgConnection, run: RunId, limit: i64) -> QueryResult<Vec<Run>> {
+    // Only ids are sorted: of 10,000 children, `limit` rows are read whole.
+    diesel::sql_query(
+        "SELECT r.* FROM runs r JOIN (
+             SELECT id, array_position('{failed,discarded,retryable,running,available,scheduled,blocked,cancelled}'::text[],
+                                       state) AS place
+             FROM runs WHERE parent_id = $1 ORDER BY place NULLS LAST, id LIMIT $2) AS first USING (id)
+         ORDER BY first.place NULLS LAST, r.id",
+    )
+    .bind::<Uuid, _>(run)
+    .bind::<BigInt, _>(limit)
+    .load(conn)
+    .await
+}
+
+/// Log lines of an attempt that are not kept.
+#[derive(Debug, Clone, Copy, QueryableByName)]
+pub struct DroppedLines {
+    /// The attempt.
+    #[diesel(sql_type = Integer)]
+    pub attempt: i32,
+    /// How many, its oldest.
+    #[diesel(sql_type = BigInt)]
+    pub lines: i64,
+}
+
+/// How many log lines of each attempt were dropped: the gaps in their numbers. Attempts that have all
+/// of theirs are left out.
+pub async fn dropped_lines(conn: &mut AsyncPgConnection, run: RunId) -> QueryResult<Vec<DroppedLines>> {
+    diesel::sql_query(
+        "SELECT attempt, max(line) - count(*) AS lines FROM run_logs WHERE run_id = $1
+         GROUP BY attempt HAVING max(line) > count(*) ORDER BY attempt",
+    )
+    .bind::<Uuid, _>(run)
+    .load(conn)
+    .await
+}
+
+/// The database's time: what runs ended before or after is told by it.
+pub async fn database_time(conn: &mut AsyncPgConnection) -> QueryResult<DateTime<Utc>> {
+    diesel::select(diesel::dsl::sql::<diesel::sql_types::Timestamptz>("clock_timestamp()"))
+        .get_result(conn)
         .await
 }
 

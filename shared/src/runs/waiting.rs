@@ -107,14 +107,18 @@ pub async fn reasons(conn: &mut AsyncPgConnection, runs: &[RunId]) -> QueryResul
 }
 
 impl Waiting {
-    /// A sentence for people. Times are absolute (UTC): whoever shows it may say them better.
+    /// A sentence for people, with absolute times.
     pub fn words(&self) -> String {
+        self.words_with(|time| time.format("%Y-%m-%d %H:%M:%S UTC").to_string())
+    }
+
+    /// A sentence for people; `say` tells a time.
+    pub fn words_with(&self, say: impl Fn(DateTime<Utc>) -> String) -> String {
         use WaitingReason as R;
         let WaitingDetail { until, why, by, children, ahead, running, slots, limit, last_seen } =
             &self.detail;
         let number = |number: &Option<i64>| number.unwrap_or_default();
-        let until =
-            until.map(|time| format!(" until {}", time.format("%Y-%m-%d %H:%M:%S UTC"))).unwrap_or_default();
+        let until = until.map(|time| format!(" until {}", say(time))).unwrap_or_default();
         let paused = |what: &str| {
             let by = by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
             let why = why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
@@ -133,19 +137,19 @@ impl Waiting {
             R::NoWorker => "no worker that is alive serves its queue and knows its kind; start one with `millrace worker`".to_owned(),
             R::LimitReached => format!("its queue's limit is reached: {} may run at once on all workers", number(limit)),
             R::SlotsFull => format!(
-                "every slot of its queue is taken: {} of {} run, {} go first",
+                "every slot of its queue is taken: {} of {} run, {}",
                 number(running),
                 number(slots),
-                capped(number(ahead))
+                first(number(ahead))
             ),
-            R::Behind => format!("{} go first", capped(number(ahead))),
+            R::Behind => first(number(ahead)),
             R::Starting => "begins within a second".to_owned(),
             R::Running => "it runs".to_owned(),
             R::Stopping => "it was asked to stop; what runs ends within ten seconds".to_owned(),
             R::WorkerSilent => match last_seen {
                 Some(time) => format!(
                     "its worker has said nothing since {}; its runs will be given to others",
-                    time.format("%H:%M:%S UTC")
+                    say(*time)
                 ),
                 None => "its worker is dead; it will be given to another".to_owned(),
             },
@@ -153,6 +157,11 @@ impl Waiting {
     }
 }
 
-fn capped(ahead: i64) -> String {
-    if ahead >= 1000 { "1,000 or more".to_owned() } else { ahead.to_string() }
+fn first(ahead: i64) -> String {
+    match ahead {
+        0 => "it is next".to_owned(),
+        1 => "1 run goes first".to_owned(),
+        2..1000 => format!("{ahead} runs go first"),
+        _ => "1,000 runs or more go first".to_owned(),
+    }
 }

@@ -1,11 +1,15 @@
 //! Workers: who is alive, what each holds, who has died. Times are the database's.
 
-use super::model::Worker;
+use super::model::{Run, RunState, Worker};
 use crate::{
     ids::{ClaimToken, RunId, WorkerId},
-    schema::workers,
+    schema::{runs, workers},
 };
-use diesel::{prelude::*, sql_types::Uuid};
+use diesel::{
+    dsl::sql,
+    prelude::*,
+    sql_types::{Array, BigInt, Bool, Text, Uuid},
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::time::Duration;
 
@@ -106,7 +110,7 @@ pub struct HeldRun {
     #[diesel(sql_type = Uuid)]
     pub claim_token: ClaimToken,
     /// Whether it is asked to stop.
-    #[diesel(sql_type = diesel::sql_types::Bool)]
+    #[diesel(sql_type = Bool)]
     pub cancel_requested: bool,
 }
 
@@ -130,15 +134,77 @@ pub async fn orphaned(conn: &mut AsyncPgConnection) -> QueryResult<Vec<HeldRun>>
     .await
 }
 
-/// The workers that live or were seen in the last day, newest first.
-pub async fn recent(conn: &mut AsyncPgConnection) -> QueryResult<Vec<Worker>> {
-    workers::table
-        .filter(diesel::dsl::sql::<diesel::sql_types::Bool>(
-            "state = 'alive' OR last_seen > now() - interval '1 day'",
-        ))
-        .order(workers::started_at.desc())
+/// A worker, and what it does now.
+#[derive(Debug, Clone)]
+pub struct WorkerStanding {
+    /// The worker.
+    pub worker: Worker,
+    /// It is thought alive but has said nothing for its whole lease.
+    pub silent: bool,
+    /// Runs that it runs, by queue.
+    pub running: Vec<(String, i64)>,
+}
+
+#[derive(QueryableByName)]
+struct RunningRow {
+    #[diesel(sql_type = Uuid)]
+    worker_id: WorkerId,
+    #[diesel(sql_type = Text)]
+    queue: String,
+    #[diesel(sql_type = BigInt)]
+    n: i64,
+}
+
+const SILENT: &str = "workers.state = 'alive' AND is_silent(workers)";
+
+async fn standings_of(
+    conn: &mut AsyncPgConnection,
+    found: Vec<(Worker, bool)>,
+) -> QueryResult<Vec<WorkerStanding>> {
+    let ids: Vec<WorkerId> = found.iter().map(|(worker, _)| worker.id).collect();
+    let running: Vec<RunningRow> = diesel::sql_query(
+        "SELECT worker_id, queue, count(*) AS n FROM runs WHERE state = 'running' AND worker_id = ANY ($1)
+         GROUP BY worker_id, queue ORDER BY queue",
+    )
+    .bind::<Array<Uuid>, _>(ids)
+    .load(conn)
+    .await?;
+    let of = |id| running.iter().filter(move |row| row.worker_id == id).map(|row| (row.queue.clone(), row.n));
+    Ok(found
+        .into_iter()
+        .map(|(worker, silent)| WorkerStanding { silent, running: of(worker.id).collect(), worker })
+        .collect())
+}
+
+/// The workers that live or were seen in the last day: the living first, then the newest; at most 100.
+pub async fn recent(conn: &mut AsyncPgConnection) -> QueryResult<Vec<WorkerStanding>> {
+    let found = workers::table
+        .filter(sql::<Bool>("state = 'alive' OR last_seen > now() - interval '1 day'"))
+        .order((workers::state.eq("alive").desc(), workers::started_at.desc()))
         .limit(100)
-        .select(Worker::as_select())
+        .select((Worker::as_select(), sql::<Bool>(SILENT)))
+        .load(conn)
+        .await?;
+    standings_of(conn, found).await
+}
+
+/// One worker.
+pub async fn find(conn: &mut AsyncPgConnection, id: WorkerId) -> QueryResult<Option<WorkerStanding>> {
+    let found = workers::table
+        .filter(workers::id.eq(id))
+        .select((Worker::as_select(), sql::<Bool>(SILENT)))
+        .load(conn)
+        .await?;
+    Ok(standings_of(conn, found).await?.pop())
+}
+
+/// What a worker runs now, oldest first, at most `limit`.
+pub async fn runs_of(conn: &mut AsyncPgConnection, id: WorkerId, limit: i64) -> QueryResult<Vec<Run>> {
+    runs::table
+        .filter(runs::worker_id.eq(id).and(runs::state.eq(RunState::Running)))
+        .order(runs::id)
+        .limit(limit)
+        .select(Run::as_select())
         .load(conn)
         .await
 }
@@ -146,7 +212,7 @@ pub async fn recent(conn: &mut AsyncPgConnection) -> QueryResult<Vec<Worker>> {
 /// How many workers are alive: they said so within their leases.
 pub async fn count_live(conn: &mut AsyncPgConnection) -> QueryResult<i64> {
     workers::table
-        .filter(diesel::dsl::sql::<diesel::sql_types::Bool>("state = 'alive' AND NOT is_silent(workers)"))
+        .filter(sql::<Bool>("state = 'alive' AND NOT is_silent(workers)"))
         .count()
         .get_result(conn)
         .await

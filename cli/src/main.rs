@@ -62,12 +62,14 @@ enum Command {
 }
 
 impl Command {
+    /// Whether it runs until it is stopped.
+    fn is_server(&self) -> bool {
+        matches!(self, Self::Up | Self::Api | Self::Worker | Self::Scheduler)
+    }
+
     /// What is logged by default: a server says what it does, a command only what is wrong.
     fn log_filter(&self) -> &'static str {
-        match self {
-            Self::Up | Self::Api | Self::Worker | Self::Scheduler => telemetry::DEFAULT_FILTER,
-            _ => "warn",
-        }
+        if self.is_server() { telemetry::DEFAULT_FILTER } else { "warn" }
     }
 }
 
@@ -88,6 +90,11 @@ fn main() -> ExitCode {
         LogConfig::from_env(command.log_filter()).and_then(|config| telemetry::init(&config, run_logs));
     if let Err(error) = logging {
         return failure(&anyhow::anyhow!(error));
+    }
+    if command.is_server() {
+        if let Err(error) = shared::metrics::install() {
+            return failure(&anyhow::anyhow!(error));
+        }
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

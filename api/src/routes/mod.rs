@@ -6,6 +6,7 @@
 mod accounts;
 mod clients;
 mod health;
+mod metrics;
 pub mod rejects;
 mod root;
 mod runs;
@@ -13,6 +14,8 @@ mod summaries;
 mod tokens;
 mod transactions;
 mod uploads;
+
+pub use health::livez;
 
 use crate::{app::AppState, openapi};
 use utoipa::OpenApi;
@@ -24,6 +27,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(root::greet))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
+        .routes(routes!(metrics::show_metrics))
         .routes(routes!(tokens::create_token))
         .routes(routes!(uploads::list_uploads, uploads::create_upload))
         .routes(routes!(uploads::show_upload))

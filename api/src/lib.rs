@@ -7,6 +7,7 @@ pub mod auth;
 pub mod error;
 pub mod intake;
 pub mod list;
+mod metrics;
 pub mod middleware;
 pub mod openapi;
 pub mod pages;
@@ -17,3 +18,4 @@ pub mod routes;
 pub mod views;
 
 pub use app::{AppState, app, serve};
+pub use metrics::serve_metrics;

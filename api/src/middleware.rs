@@ -13,6 +13,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use shared::metrics;
 use std::{any::Any, sync::Arc, time::Duration};
 use tracing::Instrument;
 
@@ -57,16 +58,33 @@ pub async fn finish(mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let span = tracing::info_span!("http.request", request.id = %id.0, method = %request.method(), path);
     request.extensions_mut().insert(id.clone());
+    let (method, route) = (known_method(request.method()), matched(&request).to_owned());
     async move {
         let started = tokio::time::Instant::now();
         let mut response = write_problem(next.run(request).await, &path, &id);
         set_headers(response.headers_mut(), &path, &id);
-        let (status, duration_ms) = (response.status().as_u16(), started.elapsed().as_millis());
+        let (status, took) = (response.status().as_u16(), started.elapsed());
+        metrics::request_answered(method, if route.is_empty() { "none" } else { &route }, status, took);
+        let duration_ms = took.as_millis();
         tracing::info!(status, duration_ms, "answered {status} in {duration_ms} ms");
         response
     }
     .instrument(span)
     .await
+}
+
+/// The method's name for metrics: clients may invent methods without end.
+fn known_method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
 }
 
 /// Gives an error its body: HTML under `/ui`, problem+json elsewhere. Errors that axum made itself get

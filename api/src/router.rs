@@ -82,6 +82,7 @@ pub const ACCESS: &[Rule] = &[
     get("/", Who::Public),
     get("/livez", Who::Public),
     get("/readyz", Who::Public),
+    get("/metrics", Who::Readers),
     get("/openapi.json", Who::Public),
     get("/docs", Who::Public),
     get("/docs/", Who::Public),

@@ -1,8 +1,9 @@
-//! A client of the HTTP API, as `ingest --server` and `demo` need it.
+//! A client of the HTTP API.
 
 use anyhow::{Context, bail};
-use reqwest::{RequestBuilder, multipart};
+use reqwest::{Method, RequestBuilder, StatusCode, multipart};
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use shared::uploads::{UploadKind, UploadState};
 use std::path::Path;
 use url::Url;
@@ -43,6 +44,19 @@ pub struct ApiClient {
     token: String,
 }
 
+/// What the server answered: the text as it came, for scripts, and what it means.
+#[derive(Debug, Clone)]
+pub struct Answer(String);
+
+/// A page of a list.
+#[derive(Debug, Deserialize)]
+pub struct Listing {
+    /// The rows.
+    pub items: Vec<Value>,
+    /// Cursor of the next page.
+    pub next: Option<String>,
+}
+
 #[derive(Deserialize)]
 struct Token {
     access_token: String,
@@ -54,7 +68,23 @@ struct Problem {
     detail: Option<String>,
 }
 
+impl Answer {
+    /// The text, unchanged; `null` where the server had nothing to say.
+    pub fn text(&self) -> &str {
+        if self.0.trim().is_empty() { "null" } else { &self.0 }
+    }
+
+    /// What it means.
+    pub fn read<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
+        serde_json::from_str(self.text())
+            .context("the answer cannot be read; is it Millrace, and as new as this?")
+    }
+}
+
 impl ApiClient {
+    /// Rows of the largest page.
+    pub const LARGEST_PAGE: usize = 500;
+
     /// With a token or an API key.
     pub fn with_token(base: &str, token: String) -> anyhow::Result<Self> {
         let base: Url =
@@ -72,8 +102,8 @@ impl ApiClient {
     pub async fn log_in(base: &str, username: &str, password: &str) -> anyhow::Result<Self> {
         let mut client = Self::with_token(base, String::new())?;
         let login = serde_json::json!({ "username": username, "password": password });
-        let request = client.http.post(client.url("api/v1/token")?).json(&login);
-        client.token = client.send::<Token>(request).await.context("cannot log in")?.access_token;
+        let request = client.http.post(client.url(&["token"])?).json(&login);
+        client.token = client.send(request).await.context("cannot log in")?.read::<Token>()?.access_token;
         Ok(client)
     }
 
@@ -84,32 +114,94 @@ impl ApiClient {
             .with_context(|| format!("cannot read {}", file.display()))?
             .mime_str("text/csv")?;
         let form = multipart::Form::new().text("kind", kind.as_str()).part("file", part);
-        let request = self.http.post(self.url("api/v1/uploads")?).bearer_auth(&self.token).multipart(form);
-        self.send(request).await.context("the upload was not accepted")
+        let request = self.http.post(self.url(&["uploads"])?).bearer_auth(&self.token).multipart(form);
+        self.send(request).await.context("the upload was not accepted")?.read()
     }
 
     /// Where an upload stands.
     pub async fn find_upload(&self, id: &str) -> anyhow::Result<RemoteUpload> {
-        let url = self.url(&format!("api/v1/uploads/{id}"))?;
-        self.send(self.http.get(url).bearer_auth(&self.token)).await.context("cannot ask for the upload")
+        self.get(&["uploads", id], &[]).await.context("cannot ask for the upload")?.read()
     }
 
-    fn url(&self, path: &str) -> anyhow::Result<Url> {
-        Ok(self.base.join(path)?)
+    /// GETs what is at a path below `/api/v1`, given segment by segment.
+    pub async fn get(&self, path: &[&str], query: &[(&str, String)]) -> anyhow::Result<Answer> {
+        self.send(self.http.get(self.url(path)?).query(query).bearer_auth(&self.token)).await
+    }
+
+    /// Sends JSON, or nothing, to a path below `/api/v1`.
+    pub async fn send_json(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<&Value>,
+    ) -> anyhow::Result<Answer> {
+        let request = self.http.request(method, self.url(path)?).bearer_auth(&self.token);
+        self.send(if let Some(body) = body { request.json(body) } else { request }).await
+    }
+
+    /// POSTs JSON, or nothing.
+    pub async fn post(&self, path: &[&str], body: Option<&Value>) -> anyhow::Result<Answer> {
+        self.send_json(Method::POST, path, body).await
+    }
+
+    /// GETs up to `wanted` rows of a list. One page comes as it is; of several one is made.
+    pub async fn list(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        wanted: usize,
+    ) -> anyhow::Result<(Answer, Listing)> {
+        let mut query = query.to_vec();
+        query.push(("limit", wanted.clamp(1, Self::LARGEST_PAGE).to_string()));
+        let first = self.get(path, &query).await?;
+        let mut listing: Listing = first.read()?;
+        if listing.next.is_none() || listing.items.len() >= wanted {
+            return Ok((first, listing));
+        }
+        while let Some(cursor) = listing.next.take_if(|_| listing.items.len() < wanted) {
+            let rest = wanted - listing.items.len();
+            query.retain(|(name, _)| !["limit", "cursor"].contains(name));
+            query.push(("limit", rest.clamp(1, Self::LARGEST_PAGE).to_string()));
+            query.push(("cursor", cursor));
+            let page: Listing = self.get(path, &query).await?.read()?;
+            listing.items.extend(page.items);
+            listing.next = page.next;
+        }
+        let whole = serde_json::json!({ "items": listing.items, "next": listing.next, "previous": null });
+        Ok((Answer(whole.to_string()), listing))
+    }
+
+    fn url(&self, path: &[&str]) -> anyhow::Result<Url> {
+        let mut url = self.base.join("api/v1")?;
+        let Ok(mut segments) = url.path_segments_mut() else { bail!("{} cannot be used", self.base) };
+        segments.extend(path);
+        drop(segments);
+        Ok(url)
     }
 
     /// Sends a request; what the server says against it becomes the error.
-    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> anyhow::Result<T> {
-        let response =
-            request.send().await.with_context(|| format!("no answer from {}; does it run?", self.base))?;
+    async fn send(&self, request: RequestBuilder) -> anyhow::Result<Answer> {
+        let response = request.send().await.map_err(|error| {
+            let why = error.without_url();
+            let mend =
+                "is `millrace up` or `millrace api` running there? --server (MILLRACE_SERVER) names another";
+            anyhow::Error::new(why).context(format!("no answer from {}; {mend}", self.base))
+        })?;
         let status = response.status();
         let body = response.bytes().await.context("the answer broke off")?;
         if status.is_success() {
-            return serde_json::from_slice(&body).context("the answer cannot be read; is it Millrace?");
+            return Ok(Answer(String::from_utf8_lossy(&body).into_owned()));
         }
-        match serde_json::from_slice::<Problem>(&body) {
-            Ok(Problem { detail: Some(said), .. } | Problem { title: Some(said), .. }) => bail!("{said}"),
-            _ => bail!("the server answered {status}"),
+        let said = match serde_json::from_slice::<Problem>(&body) {
+            Ok(Problem { detail: Some(said), .. } | Problem { title: Some(said), .. }) => said,
+            _ => format!("the server answered {status}"),
+        };
+        match status {
+            StatusCode::UNAUTHORIZED if !self.token.is_empty() => {
+                bail!("not logged in: {said} Give --username NAME, or another --token (MILLRACE_TOKEN).")
+            }
+            StatusCode::FORBIDDEN => bail!("not allowed: {said}"),
+            _ => bail!("{said}"),
         }
     }
 }

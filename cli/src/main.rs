@@ -1,5 +1,6 @@
 //! The executable `millrace`: one subcommand a role or command.
 
+mod access;
 mod accounts;
 mod child;
 mod client;
@@ -10,7 +11,10 @@ mod output;
 mod roles;
 mod services;
 mod signals;
+mod table;
 mod up;
+mod usage;
+mod words;
 
 use clap::{Parser, Subcommand};
 use shared::telemetry::{self, LogConfig};
@@ -47,6 +51,16 @@ enum Command {
     Generate(commands::generate::Generate),
     /// Load a file and wait until it is loaded.
     Ingest(commands::ingest::Ingest),
+    /// List, show, retry and cancel runs.
+    Runs(commands::runs::Runs),
+    /// Show, pause, resume and limit queues.
+    Queues(commands::queues::Queues),
+    /// Show, pause and resume kinds of job.
+    Kinds(commands::queues::Kinds),
+    /// Show the workers.
+    Workers(commands::workers::Workers),
+    /// Show what fails, like by like, and retry it.
+    Failures(commands::failures::Failures),
     /// Run everything and load a sample file through the API.
     Demo(commands::demo::Demo),
     /// Say what is configured.
@@ -62,12 +76,14 @@ enum Command {
 }
 
 impl Command {
+    /// Whether it runs until it is stopped.
+    fn is_server(&self) -> bool {
+        matches!(self, Self::Up | Self::Api | Self::Worker | Self::Scheduler)
+    }
+
     /// What is logged by default: a server says what it does, a command only what is wrong.
     fn log_filter(&self) -> &'static str {
-        match self {
-            Self::Up | Self::Api | Self::Worker | Self::Scheduler => telemetry::DEFAULT_FILTER,
-            _ => "warn",
-        }
+        if self.is_server() { telemetry::DEFAULT_FILTER } else { "warn" }
     }
 }
 
@@ -88,6 +104,11 @@ fn main() -> ExitCode {
         LogConfig::from_env(command.log_filter()).and_then(|config| telemetry::init(&config, run_logs));
     if let Err(error) = logging {
         return failure(&anyhow::anyhow!(error));
+    }
+    if command.is_server() {
+        if let Err(error) = shared::metrics::install() {
+            return failure(&anyhow::anyhow!(error));
+        }
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -111,6 +132,11 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::CreateAdmin(args) => commands::users::create_admin(args).await?,
         Command::Generate(args) => commands::generate::generate(&args)?,
         Command::Ingest(args) => commands::ingest::ingest(args).await?,
+        Command::Runs(args) => commands::runs::runs(args).await?,
+        Command::Queues(args) => commands::queues::queues(args).await?,
+        Command::Kinds(args) => commands::queues::kinds(args).await?,
+        Command::Workers(args) => commands::workers::workers(args).await?,
+        Command::Failures(args) => commands::failures::failures(args).await?,
         Command::Demo(args) => commands::demo::demo(&args, signals::listen()?).await?,
         Command::Config(args) => commands::config::config(&args)?,
         Command::WithServices(args) => return commands::with_services::with_services(args).await,
@@ -119,8 +145,8 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One sentence, no backtrace.
+/// One sentence, no backtrace; 2 for a wrong call, 1 for whatever was refused or failed.
 fn failure(error: &anyhow::Error) -> ExitCode {
     output::remark(format!("millrace: {error:#}"));
-    ExitCode::FAILURE
+    if error.is::<usage::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }

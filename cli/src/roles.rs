@@ -3,7 +3,10 @@
 
 use crate::services::Services;
 use anyhow::{Context, anyhow};
-use shared::config::{ApiConfig, RetentionConfig, WorkerConfig};
+use shared::{
+    config::{ApiConfig, MetricsConfig, RetentionConfig, WorkerConfig},
+    db::DbPool,
+};
 use std::{
     future::Future,
     sync::{Arc, Mutex, PoisonError},
@@ -40,17 +43,31 @@ impl Roles {
         self.0.push(Role { name, stop, patience, task });
     }
 
-    /// Serves pages and API on `listener`.
+    /// Serves pages and API on `listener`. Returns its connections.
     pub async fn start_api(
         &mut self,
         services: &Services,
         config: ApiConfig,
         listener: TcpListener,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<DbPool> {
         let env = services.environment("millrace-api").await?;
+        let pool = env.pool.clone();
         self.start("api", SHORT_PATIENCE, |shutdown| {
             api::serve(api::AppState { env, config: Arc::new(config), shutdown }, listener)
         });
+        Ok(pool)
+    }
+
+    /// Serves the metrics of this process where `MILLRACE_METRICS_LISTEN` says, if it does; with a pool
+    /// also how the record stands. Start it last: it stops last.
+    pub async fn start_metrics(&mut self, pool: Option<DbPool>) -> anyhow::Result<()> {
+        let Some(address) = MetricsConfig::from_env()?.listen else { return Ok(()) };
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot serve metrics on {address}; choose another MILLRACE_METRICS_LISTEN=host:port")
+        })?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        tracing::info!("metrics for everybody at http://{address}/metrics");
+        self.start("metrics", SHORT_PATIENCE, |shutdown| api::serve_metrics(listener, pool, shutdown));
         Ok(())
     }
 

@@ -153,9 +153,10 @@ async fn start(servers: &mut Option<Embedded>, roles: &mut Roles) -> anyhow::Res
     }
     let new_admin = prepare(&services, embedded).await?;
 
-    roles.start_api(&services, api_config, listener).await?;
+    let pool = roles.start_api(&services, api_config, listener).await?;
     roles.start_worker(&services)?;
     roles.start_scheduler(&services);
+    roles.start_metrics(Some(pool)).await?;
     let running = Running { address, services, new_admin, embedded };
     if let Some(servers) = servers {
         servers.place.publish(&servers.instance(Some(running.url())))?;

@@ -90,7 +90,10 @@ async fn every_attempt_is_kept_and_the_last_failure_discards() {
     assert_eq!(outcomes(&app, badly).await, ["error", "error", "error"]);
     assert_eq!(run.error.as_deref(), Some("not yet \u{fffd} 42"));
     let failures =
-        shared::runs::failures::groups(&mut app.env.pool.get().await.unwrap(), None, 10).await.unwrap();
+        shared::runs::failures::groups(&mut app.env.pool.get().await.unwrap(), &Default::default())
+            .await
+            .unwrap()
+            .items;
     let group = failures.iter().find(|group| Some(&group.fingerprint) == run.fingerprint.as_ref()).unwrap();
     assert_eq!((group.message.as_str(), group.occurrences, group.failed_runs), ("not yet \u{fffd} #", 3, 1));
     let attempts = queries::attempts(&mut app.env.pool.get().await.unwrap(), badly).await.unwrap();

@@ -227,7 +227,7 @@ async fn all_that_match_are_retried_once_and_failures_are_counted_alike() {
         until(&app, id, RunState::Failed).await;
     }
     let mut conn = app.env.pool.get().await.unwrap();
-    let groups = shared::runs::failures::groups(&mut conn, None, 10).await.unwrap();
+    let groups = shared::runs::failures::groups(&mut conn, &Default::default()).await.unwrap().items;
     assert_eq!(groups.len(), 1, "ids do not tell failures apart: {groups:?}");
     assert_eq!((groups[0].occurrences, groups[0].failed_runs), (7, 7));
     let filter = RunFilter { fingerprint: Some(groups[0].fingerprint.clone()), ..RunFilter::default() };

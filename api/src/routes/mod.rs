@@ -9,6 +9,7 @@ mod clients;
 pub mod failures;
 mod health;
 mod kinds;
+mod metrics;
 mod queues;
 pub mod rejects;
 mod root;
@@ -18,6 +19,8 @@ mod tokens;
 mod transactions;
 mod uploads;
 mod workers;
+
+pub use health::livez;
 
 use crate::{app::AppState, openapi};
 use utoipa::OpenApi;
@@ -29,6 +32,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(root::greet))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
+        .routes(routes!(metrics::show_metrics))
         .routes(routes!(tokens::create_token))
         .routes(routes!(uploads::list_uploads, uploads::create_upload))
         .routes(routes!(uploads::show_upload))

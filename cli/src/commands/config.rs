@@ -4,8 +4,8 @@ use crate::output::say;
 use clap::Subcommand;
 use shared::{
     config::{
-        ApiConfig, ConfigError, DatabaseConfig, RedisConfig, RetentionConfig, SettingsConfig, StorageConfig,
-        WorkerConfig,
+        ApiConfig, ConfigError, DatabaseConfig, MetricsConfig, RedisConfig, RetentionConfig, SettingsConfig,
+        StorageConfig, WorkerConfig,
     },
     telemetry::{DEFAULT_FILTER, LogConfig},
 };
@@ -62,6 +62,11 @@ pub fn config(args: &Config) -> anyhow::Result<()> {
             ("MILLRACE_SECURE_COOKIES", api.secure_cookies.to_string()),
             ("MILLRACE_TOKEN_MINUTES", (api.token_life.as_secs() / 60).to_string()),
         ]
+    });
+    topic(wrong, MetricsConfig::from_env(), |metrics| {
+        let listen =
+            metrics.listen.map_or_else(|| "off: only the api has /metrics".to_owned(), |at| at.to_string());
+        vec![("MILLRACE_METRICS_LISTEN", listen)]
     });
     topic(wrong, WorkerConfig::from_env(), |worker| {
         vec![

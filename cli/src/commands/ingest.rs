@@ -2,11 +2,12 @@
 //! API; otherwise straight into the database and the directory that the workers read from.
 
 use crate::{
-    accounts,
-    client::{ApiClient, Counts, RemoteUpload},
+    access::Access,
+    client::{Counts, RemoteUpload},
     follow::follow,
     output::{remark, say},
     services::Services,
+    usage::Usage,
 };
 use anyhow::{Context, bail};
 use clap::Args;
@@ -30,7 +31,7 @@ const READ_BYTES: usize = 1 << 20;
 /// After this time without any worker somebody should be told.
 const TELL_AFTER: Duration = Duration::from_secs(5);
 
-/// A file to load.
+/// A file to load: with --server through the API, without it straight into the database.
 #[derive(Debug, Args)]
 pub struct Ingest {
     /// CSV with a header line.
@@ -41,16 +42,8 @@ pub struct Ingest {
     /// Load it although the same file was loaded before (only without --server).
     #[arg(long, conflicts_with = "server")]
     force: bool,
-    /// Hand it to this server, such as http://host:8000, instead of straight to the database.
-    #[arg(long)]
-    server: Option<String>,
-    /// Access token or API key for the server.
-    #[arg(long, env = "MILLRACE_TOKEN", hide_env_values = true, requires = "server")]
-    token: Option<String>,
-    /// Log in to the server under this name; the password is MILLRACE_PASSWORD or the first line of
-    /// standard input.
-    #[arg(long, requires = "server", conflicts_with = "token")]
-    username: Option<String>,
+    #[command(flatten)]
+    access: Access,
 }
 
 /// Loads a file; an error if its flow does not finish.
@@ -63,32 +56,20 @@ pub async fn ingest(args: Ingest) -> anyhow::Result<()> {
     if !file.is_file() {
         bail!("{} is no file", args.file.display());
     }
-    match &args.server {
-        Some(server) => through_api(server, &args, &name).await,
-        None => straight(&args, &name).await,
+    match (&args.access.server, &args.access.username) {
+        (Some(_), _) => through_api(&args, &name).await,
+        (None, Some(_)) => Err(Usage::new("--username goes with --server (MILLRACE_SERVER)")),
+        (None, None) => straight(&args, &name).await,
     }
 }
 
-async fn through_api(server: &str, args: &Ingest, name: &str) -> anyhow::Result<()> {
-    let client = match (&args.token, &args.username) {
-        (Some(token), _) => ApiClient::with_token(server, token.clone())?,
-        (None, Some(username)) => ApiClient::log_in(server, username, &password()?).await?,
-        (None, None) => bail!("who are you? Give --token or --username (or set MILLRACE_TOKEN)"),
-    };
+async fn through_api(args: &Ingest, name: &str) -> anyhow::Result<()> {
+    let client = args.access.connect().await?;
     let accepted = client.upload(&args.file, args.kind).await?;
     if accepted.already_uploaded {
         say(format!("{name} was handed in before, as upload {}.", accepted.id));
     }
     follow(name, async || client.find_upload(&accepted.id).await).await.map(|_| ())
-}
-
-fn password() -> anyhow::Result<String> {
-    if let Some(password) = accounts::env("MILLRACE_PASSWORD") {
-        return Ok(password);
-    }
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line).context("cannot read the password from standard input")?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 async fn straight(args: &Ingest, name: &str) -> anyhow::Result<()> {

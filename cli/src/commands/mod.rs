@@ -2,9 +2,13 @@
 
 pub mod config;
 pub mod demo;
+pub mod failures;
 pub mod generate;
 pub mod ingest;
 pub mod migrate;
+pub mod queues;
 pub mod roles;
+pub mod runs;
 pub mod users;
 pub mod with_services;
+pub mod workers;

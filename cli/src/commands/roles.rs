@@ -14,7 +14,8 @@ pub async fn api(stop: CancellationToken) -> anyhow::Result<()> {
     let listener = roles::listen(&config).await?;
     let mut roles = Roles::default();
     remark(format!("Serving at http://{}", listener.local_addr()?));
-    roles.start_api(&Services::find()?, config, listener).await?;
+    let pool = roles.start_api(&Services::find()?, config, listener).await?;
+    roles.start_metrics(Some(pool)).await?;
     until_stopped(roles, stop).await
 }
 
@@ -22,6 +23,7 @@ pub async fn api(stop: CancellationToken) -> anyhow::Result<()> {
 pub async fn worker(stop: CancellationToken) -> anyhow::Result<()> {
     let mut roles = Roles::default();
     roles.start_worker(&Services::find()?)?;
+    roles.start_metrics(None).await?;
     until_stopped(roles, stop).await
 }
 
@@ -29,6 +31,7 @@ pub async fn worker(stop: CancellationToken) -> anyhow::Result<()> {
 pub async fn scheduler(stop: CancellationToken) -> anyhow::Result<()> {
     let mut roles = Roles::default();
     roles.start_scheduler(&Services::find()?);
+    roles.start_metrics(None).await?;
     until_stopped(roles, stop).await
 }
 

@@ -4,7 +4,8 @@
 mod topics;
 
 pub use topics::{
-    ApiConfig, DatabaseConfig, RedisConfig, RetentionConfig, SettingsConfig, StorageConfig, WorkerConfig,
+    ApiConfig, DatabaseConfig, MetricsConfig, RedisConfig, RetentionConfig, SettingsConfig, StorageConfig,
+    WorkerConfig,
 };
 
 /// A variable whose value cannot be used.

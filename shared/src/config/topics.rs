@@ -117,6 +117,27 @@ impl ApiConfig {
     }
 }
 
+/// `MILLRACE_METRICS_LISTEN` (off): an address on which this process serves `/metrics` and `/livez` to
+/// anybody who reaches it, without a login; choose one that only the monitoring reaches. Without it only
+/// the api has metrics, for who is logged in, and nobody sees what workers and schedulers count.
+#[derive(Debug, Clone, Copy)]
+pub struct MetricsConfig {
+    /// Address to listen on.
+    pub listen: Option<SocketAddr>,
+}
+
+impl MetricsConfig {
+    /// Reads the topic.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        const LISTEN: &str = "MILLRACE_METRICS_LISTEN";
+        let listen = match text(LISTEN) {
+            None => None,
+            Some(_) => Some(parsed(LISTEN, SocketAddr::from(([127, 0, 0, 1], 0)))?),
+        };
+        Ok(Self { listen })
+    }
+}
+
 /// `MILLRACE_INGEST_SLOTS` (cores): chunks loaded at once; each takes up to 50 MiB and a database
 /// connection. `MILLRACE_DEFAULT_SLOTS` (4): other runs at once. `MILLRACE_LIGHT_SLOTS` (200): runs of a few
 /// milliseconds at once; they are claimed and closed many at a time. `MILLRACE_HEARTBEAT_MS` (5000) and

@@ -34,8 +34,9 @@ impl Exposition {
                 .zip(&values)
                 .map(|(label, value)| format!("{}=\"{}\"", label.as_str(), escaped(value)))
                 .collect();
+            let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
             // As above.
-            let _ = writeln!(self.0, "{name}{{{}}} {value}", labels.join(","));
+            let _ = writeln!(self.0, "{name}{labels} {value}");
         }
         if !head {
             self.0.push('\n');

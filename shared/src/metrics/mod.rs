@@ -1,11 +1,12 @@
-//! Metrics for Prometheus: their names (`names`), the functions that count, and their text form
-//! (`exposition`). Counters and histograms are the process's own and begin at zero with it; gauges that
+//! Metrics for Prometheus: their names (`names`), the functions that count, what gauges are read from
+//! (`queries`), and the text form (`exposition`). Counters and histograms are the process's own and begin at zero with it; gauges that
 //! are about the record are read from it when somebody asks, by the api.
 //!
 //! Without [`install`] every function here does nothing.
 
 pub mod exposition;
 pub mod names;
+pub mod queries;
 
 use crate::runs::{Queue, RunState};
 use ::metrics::{counter, describe_counter, describe_histogram, histogram};

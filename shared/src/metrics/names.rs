@@ -70,6 +70,8 @@ metrics! {
         "Runs in each state but completed: completed runs are counted by millrace_runs_finished_total.";
     Gauge WORKERS = "millrace_workers" [State]
         "Workers: alive; silent (alive on record, but past their leases); dead (in the last day).";
+    Gauge DATABASE_UP = "millrace_database_up" []
+        "1 if the gauges could be read from the database, 0 if they are missing because it did not answer.";
     Gauge DATABASE_POOL = "millrace_database_pool" [State]
         "Connections of the api's pool: max (that it may open), open, idle; and requests waiting for one.";
 }

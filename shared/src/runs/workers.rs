@@ -104,7 +104,7 @@ pub struct HeldRun {
     #[diesel(sql_type = Uuid)]
     pub id: RunId,
     /// Its kind.
-    #[diesel(sql_type = diesel::sql_types::Text)]
+    #[diesel(sql_type = Text)]
     pub kind: String,
     /// The claim.
     #[diesel(sql_type = Uuid)]

@@ -1,0 +1,60 @@
+//! What gauges are read from. Only statements that indexes answer: completed runs, which are nearly all
+//! runs, are never looked at (test: `a_scrape_reads_no_table_of_runs_from_end_to_end`).
+
+use crate::runs::RunState;
+use diesel::{
+    prelude::*,
+    sql_types::{BigInt, Text},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+/// How many runs of a kind are in a state.
+#[derive(Debug, QueryableByName)]
+pub struct RunCount {
+    /// The kind.
+    #[diesel(sql_type = Text)]
+    pub kind: String,
+    /// The state.
+    #[diesel(sql_type = Text)]
+    pub state: RunState,
+    /// How many.
+    #[diesel(sql_type = BigInt)]
+    pub count: i64,
+}
+
+/// Counts the runs in every state but completed.
+pub async fn count_runs(conn: &mut AsyncPgConnection) -> QueryResult<Vec<RunCount>> {
+    // The condition is that of the partial index `runs_state`.
+    diesel::sql_query(
+        "SELECT kind, state, count(*) AS count FROM runs WHERE state <> 'completed'
+         GROUP BY kind, state ORDER BY kind, state",
+    )
+    .load(conn)
+    .await
+}
+
+/// Workers by how they are.
+#[derive(Debug, QueryableByName)]
+pub struct WorkerCounts {
+    /// Alive and heard of within their leases.
+    #[diesel(sql_type = BigInt)]
+    pub alive: i64,
+    /// Alive on record, but past their leases.
+    #[diesel(sql_type = BigInt)]
+    pub silent: i64,
+    /// Dead since yesterday.
+    #[diesel(sql_type = BigInt)]
+    pub dead: i64,
+}
+
+/// Counts the workers.
+pub async fn count_workers(conn: &mut AsyncPgConnection) -> QueryResult<WorkerCounts> {
+    diesel::sql_query(
+        "SELECT count(*) FILTER (WHERE state = 'alive' AND NOT is_silent(w)) AS alive,
+                count(*) FILTER (WHERE state = 'alive' AND is_silent(w)) AS silent,
+                count(*) FILTER (WHERE state = 'dead') AS dead
+         FROM workers w WHERE state = 'alive' OR last_seen > now() - interval '1 day'",
+    )
+    .get_result(conn)
+    .await
+}

@@ -304,6 +304,7 @@ mod tests {
         let app = build(state(directory.path()));
         for rule in ACCESS.iter().filter(|rule| !rule.path.contains("{*")) {
             let path = rule.path.replace("{id}", "01a1f828-3a35-74a3-8cf5-57ada783babe");
+            let path = path.replace("{name}", "default").replace("{fingerprint}", "f");
             let (status, ..) = ask(app.clone(), request(rule.method.as_str(), &path)).await;
             assert!(status != StatusCode::NOT_FOUND, "{} {} is not mounted", rule.method, rule.path);
             assert!(status != StatusCode::METHOD_NOT_ALLOWED, "{} {} is not mounted", rule.method, rule.path);

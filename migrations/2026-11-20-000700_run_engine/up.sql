@@ -416,6 +416,15 @@ LANGUAGE sql STABLE AS $$
         FROM (SELECT DISTINCT queue FROM asked WHERE state = 'available') AS q
         LEFT JOIN pauses p ON p.target = 'queue' AND p.name = q.queue AND (p.until IS NULL OR p.until > now())
         LEFT JOIN queue_limits l ON l.queue = q.queue
+    ), line AS (
+        -- The first of each queue, once for all that are asked for; those of a paused kind hold up none.
+        SELECT f.queue, f.id, row_number() OVER (PARTITION BY f.queue ORDER BY f.turn, f.id) - 1 AS n
+        FROM queues q CROSS JOIN LATERAL (
+            SELECT o.queue, o.id, o.kind, claim_order(o.run_at, o.priority) AS turn FROM runs o
+            WHERE o.queue = q.queue AND o.state = 'available'
+            ORDER BY claim_order(o.run_at, o.priority), o.id LIMIT 1001) AS f
+        WHERE NOT EXISTS (SELECT 1 FROM pauses p WHERE p.target = 'kind' AND p.name = f.kind
+                          AND (p.until IS NULL OR p.until > now()))
     )
     SELECT r.id,
         CASE r.state
@@ -446,12 +455,9 @@ LANGUAGE sql STABLE AS $$
     LEFT JOIN queues q ON q.queue = r.queue AND r.state = 'available'
     LEFT JOIN pauses k ON k.target = 'kind' AND k.name = r.kind AND (k.until IS NULL OR k.until > now())
     LEFT JOIN alive w ON w.id = r.worker_id
+    LEFT JOIN line ON line.id = r.id
     LEFT JOIN LATERAL (
-        SELECT count(*) AS n FROM (
-            SELECT 1 FROM runs o
-            WHERE o.queue = r.queue AND o.state = 'available'
-              AND (claim_order(o.run_at, o.priority), o.id) < (claim_order(r.run_at, r.priority), r.id)
-            LIMIT 1000) AS first) AS ahead ON r.state = 'available'
+        SELECT coalesce(line.n, (SELECT count(*) FROM line AS l WHERE l.queue = r.queue)) AS n) AS ahead ON true
 $$;
 
 -- Deletes, of the p_window oldest runs after p_after, the flows that ended before their time: completed

@@ -6,6 +6,7 @@ mod embedded;
 mod engine;
 mod http;
 mod malformed;
+mod operators;
 mod pages;
 mod policies;
 mod schedules;

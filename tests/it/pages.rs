@@ -1,66 +1,13 @@
 //! The pages as a browser without JavaScript uses them: cookies, forms, redirects.
 
-use reqwest::{Client, Response, StatusCode, multipart, redirect::Policy};
+use reqwest::{Client, StatusCode, redirect::Policy};
 use shared::auth::Role;
-use tests::{App, AppOptions, app::PASSWORD, eventually};
-
-/// A browser that has logged in.
-struct Browser {
-    http: Client,
-    url: String,
-    csrf: String,
-}
-
-impl Browser {
-    async fn log_in(app: &App, role: Role) -> Self {
-        let name = format!("browser-{role}");
-        let mut conn = app.env.pool.get().await.expect("a connection");
-        shared::auth::create_user(&mut conn, &name, None, PASSWORD, role).await.expect("a user");
-        let http = Client::builder().cookie_store(true).redirect(Policy::none()).build().expect("a client");
-        let mut browser = Self { http, url: app.url.clone(), csrf: String::new() };
-        let answer = browser.post("/ui/login", &[("username", &name), ("password", PASSWORD)]).await;
-        assert_eq!(answer.status(), StatusCode::SEE_OTHER);
-        let page = browser.page("/ui").await;
-        browser.csrf = between(&page, "name=\"csrf_token\" value=\"", "\"").to_owned();
-        browser
-    }
-
-    async fn get(&self, path: &str) -> Response {
-        self.http.get(format!("{}{path}", self.url)).send().await.expect("an answer")
-    }
-
-    async fn page(&self, path: &str) -> String {
-        let answer = self.get(path).await;
-        assert_eq!(answer.status(), StatusCode::OK, "{path}");
-        answer.text().await.expect("a body")
-    }
-
-    async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Response {
-        self.http.post(format!("{}{path}", self.url)).form(fields).send().await.expect("an answer")
-    }
-
-    async fn upload(&self, csrf: &str, name: &str, content: &str) -> Response {
-        let file = multipart::Part::text(content.to_owned()).file_name(name.to_owned());
-        let form = multipart::Form::new()
-            .text("csrf_token", csrf.to_owned())
-            .text("kind", "transactions")
-            .text("zone", "")
-            .part("file", file);
-        self.http.post(format!("{}/ui/uploads", self.url)).multipart(form).send().await.expect("an answer")
-    }
-}
-
-fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
-    text.split_once(before)
-        .and_then(|(_, rest)| rest.split_once(after))
-        .map(|(found, _)| found)
-        .expect("the page holds it")
-}
-
-fn location(answer: &Response) -> String {
-    assert_eq!(answer.status(), StatusCode::SEE_OTHER);
-    answer.headers()["location"].to_str().expect("text").to_owned()
-}
+use tests::{
+    App, AppOptions,
+    app::PASSWORD,
+    browser::{Browser, between, location},
+    eventually,
+};
 
 const FILE: &str = "transaction_id,user_id,timestamp,transaction_amount\n\
                     t-1,u-1,2026-03-01 10:00:00,5.00\n\
@@ -100,10 +47,20 @@ async fn a_browser_uploads_a_file_and_reads_what_became_of_it() {
 async fn no_page_needs_inline_script_or_style() {
     let app = App::start_with(AppOptions { worker: false, ..AppOptions::default() }).await;
     let browser = Browser::log_in(&app, Role::Admin).await;
-    let empty = ["/ui", "/ui/uploads", "/ui/uploads/new", "/ui/runs", "/ui/clients", "/ui/transactions"];
+    let empty = [
+        "/ui",
+        "/ui/uploads",
+        "/ui/uploads/new",
+        "/ui/runs",
+        "/ui/failures",
+        "/ui/queues",
+        "/ui/workers",
+        "/ui/clients",
+        "/ui/transactions",
+    ];
     let upload = location(&browser.upload(&browser.csrf, "one.csv", FILE).await);
     let run = app.get("/api/v1/runs?limit=1").await["items"][0]["id"].as_str().unwrap().to_owned();
-    let full = [upload, format!("/ui/runs/{run}"), "/ui/nowhere".to_owned()];
+    let full = [upload, format!("/ui/runs/{run}"), format!("/ui/runs/{run}/clone"), "/ui/nowhere".to_owned()];
     for path in empty.iter().map(ToString::to_string).chain(full) {
         let answer = browser.get(&path).await;
         let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();

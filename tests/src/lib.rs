@@ -5,6 +5,7 @@
 //! private servers and sets both.
 
 pub mod app;
+pub mod browser;
 pub mod chaos;
 pub mod database;
 pub mod files;

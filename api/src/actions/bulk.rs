@@ -235,6 +235,8 @@ pub struct Asked {
     pub run: Run,
     /// How many.
     pub matched: i64,
+    /// False if the same request asked for it before.
+    pub created: bool,
 }
 
 /// Asks for the run that does it. The request's audit row says who, which and how many.
@@ -255,7 +257,7 @@ pub async fn ask(
             let matched = count(conn, &selection, ended_before).await?;
             if let Some(id) = repeat::claim::<RunId>(conn, actor, key, deed.name(), &request).await? {
                 let run = queries::find_run(conn, id).await?.ok_or_else(|| super::no_run(id))?;
-                return Ok(Asked { run, matched });
+                return Ok(Asked { run, matched, created: false });
             }
             let details = serde_json::json!({ "runs": selection_words(&selection), "matched": matched });
             let options = EnqueueOptions::by(actor);
@@ -268,7 +270,7 @@ pub async fn ask(
             audit::record(conn, actor, deed.name(), &id.to_string(), &details).await?;
             repeat::point(conn, actor, key, &id.to_string()).await?;
             let run = queries::find_run(conn, id).await?.ok_or_else(|| super::no_run(id))?;
-            Ok(Asked { run, matched })
+            Ok(Asked { run, matched, created: true })
         })
         .await?;
     super::ring(state, &asked.run);

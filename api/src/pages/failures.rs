@@ -77,7 +77,6 @@ impl Group {
         let label = format!("Retry {}", fmt::counted(group.failed_runs, "run"));
         let label = if group.failed_runs == 0 { "Retry".to_owned() } else { label };
         let action = shell.action(&label, format!("{href}/retry"), refusal);
-        // A dialog needs an id of its own: on a list it is asked on a page.
         Self {
             kind: fmt::words(&group.kind),
             message: fmt::cut(&group.message, 300),
@@ -152,7 +151,16 @@ pub(super) async fn list(
                 "/ui/runs",
             )
         }),
-        groups: found.items.iter().map(|group| Group::new(group, &shell)).collect(),
+        groups: found
+            .items
+            .iter()
+            .map(|group| {
+                // A dialog needs an id of its own: from a list, a page asks.
+                let mut group = Group::new(group, &shell);
+                group.retry.label.push_str(" …");
+                group
+            })
+            .collect(),
         shell,
     })
 }

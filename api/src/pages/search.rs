@@ -92,8 +92,6 @@ pub struct Sought {
     pub search: Search,
     /// The kind that is chosen in the field.
     pub kind: Option<String>,
-    /// The states, with commas between.
-    pub state: String,
     /// All of it.
     pub filter: RunFilter,
     /// The list's address.
@@ -135,7 +133,7 @@ impl Sought {
             .maybe("worker", worker.map(|id| id.to_string()).as_deref())
             .with("q", &search.text);
         let cursor = text("cursor").map(Cursor::decode).transpose()?;
-        Ok(Self { search, kind, state, filter, here, cursor })
+        Ok(Self { search, kind, filter, here, cursor })
     }
 
     /// Filters that no field shows, each with the way to the list without it.

@@ -20,7 +20,8 @@ pub async fn answer(state: &AppState, asked: Asked) -> ApiResult<Response> {
     let mut conn = state.env.pool.get().await?;
     let run = RunView::load(&mut conn, asked.run).await?;
     let location = [(header::LOCATION, run.links.itself.clone())];
-    Ok((StatusCode::ACCEPTED, location, Answer(BulkView { run, matched: asked.matched })).into_response())
+    let status = if asked.created { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, location, Answer(BulkView { run, matched: asked.matched })).into_response())
 }
 
 /// Run many ended runs again.
@@ -32,6 +33,7 @@ pub async fn answer(state: &AppState, asked: Asked) -> ApiResult<Response> {
     responses(
     (status = 202, description = "The run that does it, and how many runs match now", body = BulkView,
      headers(("Location" = String, description = "The run that does it"))),
+    (status = 200, description = "The run that the same request asked for before", body = BulkView),
     (status = 422, description = "No selection, an empty one, or one that nothing can match"),
 ))]
 pub async fn retry_runs(
@@ -54,6 +56,7 @@ pub async fn retry_runs(
     responses(
     (status = 202, description = "The run that does it, and how many runs match now", body = BulkView,
      headers(("Location" = String, description = "The run that does it"))),
+    (status = 200, description = "The run that the same request asked for before", body = BulkView),
     (status = 422, description = "No selection, an empty one, or one that nothing can match"),
 ))]
 pub async fn cancel_runs(

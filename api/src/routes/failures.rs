@@ -92,6 +92,7 @@ pub async fn show_failure(
     responses(
     (status = 202, description = "The run that does it, and how many runs match now", body = BulkView,
      headers(("Location" = String, description = "The run that does it"))),
+    (status = 200, description = "The run that the same request asked for before", body = BulkView),
     (status = 404, description = "There is no such group"),
 ))]
 pub async fn retry_failure(

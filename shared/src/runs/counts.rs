@@ -71,7 +71,7 @@ fn line(state: RunState, filter: &RunFilter, conditions: &str) -> String {
     };
     format!(
         "SELECT '{state}' AS state, least(count(*), {CAP}) AS count, NOT (count(*) <= {CAP} AND {surely}) AS more
-         FROM (SELECT 1 FROM {from} WHERE state = '{state}'{conditions} LIMIT {limit}) AS some"
+         FROM (SELECT 1 FROM {from} WHERE state = '{state}'{conditions} LIMIT {limit}) AS found"
     )
 }
 

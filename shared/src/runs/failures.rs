@@ -91,13 +91,16 @@ pub struct FailureGroup {
 
 // A run that was retried since may have ended otherwise: its error is then another group's.
 const GROUPS: &str = "SELECT f.fingerprint, f.kind, f.message, f.occurrences, f.first_seen, f.last_seen, f.last_run_id,
-        (SELECT r.error FROM runs r WHERE r.fingerprint = f.fingerprint
-             AND (r.id = f.last_run_id OR r.state IN ('failed', 'discarded'))
-         ORDER BY r.id = f.last_run_id DESC, r.finished_at DESC LIMIT 1) AS error,
+        coalesce(
+            (SELECT r.error FROM runs r WHERE r.id = f.last_run_id AND r.fingerprint = f.fingerprint),
+            (SELECT r.error FROM runs r WHERE r.fingerprint = f.fingerprint AND r.state IN ('failed', 'discarded')
+             ORDER BY r.finished_at DESC LIMIT 1)) AS error,
         (SELECT count(*) FROM runs r WHERE r.fingerprint = f.fingerprint AND r.state IN ('failed', 'discarded'))
             AS failed_runs,
-        (SELECT count(*) FROM runs r WHERE r.fingerprint = f.fingerprint AND r.state = 'retryable') AS retrying_runs
-    FROM failures f";
+        coalesce(again.n, 0) AS retrying_runs
+    FROM failures f
+    LEFT JOIN (SELECT fingerprint, count(*) AS n FROM runs WHERE state = 'retryable' GROUP BY fingerprint) AS again
+        USING (fingerprint)";
 
 /// Where a cursor of [`groups`] is.
 pub fn place(cursor: &Cursor) -> Result<(DateTime<Utc>, String), InvalidCursor> {

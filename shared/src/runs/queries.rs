@@ -238,11 +238,17 @@ macro_rules! filtered {
         if let Some(parent) = filter.parent {
             query = query.filter(runs::parent_id.eq(parent));
         }
+        // What is completed has no error, and only what runs has a worker: partial indexes serve, if
+        // the statement says so in words that are not bound.
+        if filter.fingerprint.is_some() || filter.error.is_some() {
+            query = query.filter(diesel::dsl::sql::<diesel::sql_types::Bool>("runs.state <> 'completed'"));
+        }
         if let Some(fingerprint) = &filter.fingerprint {
             query = query.filter(runs::fingerprint.eq(fingerprint.clone()));
         }
         if let Some(worker) = filter.worker {
             query = query.filter(runs::worker_id.eq(worker));
+            query = query.filter(diesel::dsl::sql::<diesel::sql_types::Bool>("runs.state = 'running'"));
         }
         if let Some(text) = &filter.error {
             let pattern = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");

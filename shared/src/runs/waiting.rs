@@ -130,16 +130,16 @@ impl Waiting {
             R::Backoff => format!("an attempt failed; waits{until} for the next"),
             R::Dependency => match number(children) {
                 1 => "waits for 1 step that has not ended".to_owned(),
-                n => format!("waits for {n} steps that have not ended"),
+                n => format!("waits for {} steps that have not ended", grouped(n)),
             },
             R::QueuePaused => paused("queue"),
             R::KindPaused => paused("kind"),
             R::NoWorker => "no worker that is alive serves its queue and knows its kind; start one with `millrace worker`".to_owned(),
-            R::LimitReached => format!("its queue's limit is reached: {} may run at once on all workers", number(limit)),
+            R::LimitReached => format!("its queue's limit is reached: {} may run at once on all workers", grouped(number(limit))),
             R::SlotsFull => format!(
                 "every slot of its queue is taken: {} of {} run, {}",
-                number(running),
-                number(slots),
+                grouped(number(running)),
+                grouped(number(slots)),
                 first(number(ahead))
             ),
             R::Behind => first(number(ahead)),
@@ -154,6 +154,14 @@ impl Waiting {
                 None => "its worker is dead; it will be given to another".to_owned(),
             },
         }
+    }
+}
+
+/// `9,990`.
+fn grouped(number: i64) -> String {
+    match number {
+        0..1000 => number.to_string(),
+        _ => format!("{},{:03}", grouped(number / 1000), number % 1000),
     }
 }
 

@@ -2,9 +2,13 @@ use tests::chaos::{self, Plan};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chaos_loses_doubles_and_stops_nothing() {
-    let seed = std::env::var("MILLRACE_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    let seed =
+        std::env::var("MILLRACE_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
     let verdict = chaos::run(Plan::quick(seed)).await;
     assert!(verdict.is_clean(), "{verdict}");
-    assert!(verdict.faults() >= 30 && verdict.runs >= 300 && verdict.rescues > 0, "too little happened: {verdict}");
+    assert!(
+        verdict.faults() >= 30 && verdict.runs >= 300 && verdict.rescues > 0,
+        "too little happened: {verdict}"
+    );
     eprintln!("{verdict}");
 }

@@ -37,8 +37,9 @@ pub(super) async fn worker_of(chaos: &Chaos, pid: u32) -> Option<uuid::Uuid> {
         id: uuid::Uuid,
     }
     let mut conn = chaos.fleet.pool.get().await.ok()?;
-    let sql =
-        format!("SELECT id FROM workers WHERE pid = {pid} AND state = 'alive' ORDER BY started_at DESC LIMIT 1");
+    let sql = format!(
+        "SELECT id FROM workers WHERE pid = {pid} AND state = 'alive' ORDER BY started_at DESC LIMIT 1"
+    );
     diesel::sql_query(sql).get_result::<Row>(&mut conn).await.ok().map(|row| row.id)
 }
 

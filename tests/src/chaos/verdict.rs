@@ -53,8 +53,17 @@ impl std::fmt::Display for Verdict {
         for (name, count) in &self.faults {
             writeln!(f, "  {count:5}  {name}")?;
         }
-        writeln!(f, "  {:5}  runs accepted, {} lost, {} doubled, {} stuck", self.runs, self.lost, self.doubled, self.stuck)?;
-        writeln!(f, "  {:5}  rescues, the longest after {:.1} s", self.rescues, self.rescue_max.as_secs_f64())?;
+        writeln!(
+            f,
+            "  {:5}  runs accepted, {} lost, {} doubled, {} stuck",
+            self.runs, self.lost, self.doubled, self.stuck
+        )?;
+        writeln!(
+            f,
+            "  {:5}  rescues, the longest after {:.1} s",
+            self.rescues,
+            self.rescue_max.as_secs_f64()
+        )?;
         writeln!(f, "  {:5}  workers buried alive", self.buried_alive)?;
         self.complaints.iter().try_for_each(|complaint| writeln!(f, "  wrong: {complaint}"))
     }
@@ -119,7 +128,8 @@ async fn until_quiet(chaos: &Chaos) {
     let (mut before, mut moved) = ((-1, -1), Instant::now());
     while moved.elapsed() < patience {
         ticks.tick().await;
-        let open = chaos.fleet.try_number("SELECT count(*) AS value FROM runs WHERE finished_at IS NULL").await;
+        let open =
+            chaos.fleet.try_number("SELECT count(*) AS value FROM runs WHERE finished_at IS NULL").await;
         let ended = chaos
             .fleet
             .try_number("SELECT count(*) AS value FROM run_attempts WHERE finished_at IS NOT NULL")
@@ -138,8 +148,7 @@ async fn until_quiet(chaos: &Chaos) {
 async fn buried_alive(chaos: &Chaos) -> i64 {
     let doomed: Vec<String> = locked(&chaos.doomed).iter().map(u32::to_string).collect();
     let doomed = if doomed.is_empty() { "0".to_owned() } else { doomed.join(",") };
-    let sql =
-        format!("SELECT count(*) AS value FROM workers WHERE state = 'dead' AND pid NOT IN ({doomed})");
+    let sql = format!("SELECT count(*) AS value FROM workers WHERE state = 'dead' AND pid NOT IN ({doomed})");
     chaos.fleet.number(&sql).await
 }
 

@@ -2,6 +2,7 @@
 
 use crate::Place;
 use shared::runs::RunState;
+use std::sync::atomic::{AtomicI64, Ordering};
 use tests::{
     eventually,
     kinds::{Obey, effects::Slow},
@@ -49,27 +50,33 @@ async fn a_global_limit_holds_whatever_dies() {
     let place = Place::new().await;
     place.fleet.execute("SELECT set_queue_limit('default', 3)").await;
     let mut workers = [place.fleet.worker(), place.fleet.worker(), place.fleet.worker()];
-    place.fleet.enqueue_many(&vec![Slow { ms: 120 }; 80]).await;
-    let running = "SELECT count(*) AS value FROM runs WHERE state = 'running'";
-    let most = std::sync::atomic::AtomicI64::new(0);
-    for kill in 0..4usize {
-        let wanted = 10 * (kill as i64 + 1);
-        eventually("progress", || async {
-            let now = place.fleet.number(running).await;
-            most.fetch_max(now, std::sync::atomic::Ordering::Relaxed);
-            (place.fleet.number("SELECT count(*) AS value FROM runs WHERE state = 'completed'").await
-                >= wanted)
-                .then_some(())
+    place.fleet.enqueue_many(&vec![Slow { ms: 200 }; 60]).await;
+    let most = AtomicI64::new(0);
+    let look = async || {
+        let now = place.fleet.number("SELECT count(*) AS value FROM runs WHERE state = 'running'").await;
+        most.fetch_max(now, Ordering::Relaxed);
+    };
+    for kill in 1..=4 {
+        let (look, place) = (&look, &place);
+        let holder = eventually("a worker with a run", || async move {
+            look().await;
+            let done = "SELECT count(*) AS value FROM runs WHERE state = 'completed'";
+            let holder = "SELECT coalesce(max(w.pid), 0)::bigint AS value FROM runs r
+                          JOIN workers w ON w.id = r.worker_id WHERE r.state = 'running'";
+            let enough = place.fleet.number(done).await >= kill * 8;
+            Some(place.fleet.number(holder).await).filter(|&pid| enough && pid > 0)
         })
         .await;
-        workers[kill % 3].kill();
-        workers[kill % 3] = place.fleet.worker();
+        // One that died before may still be in the record.
+        if let Some(worker) = workers.iter_mut().find(|worker| i64::from(worker.id()) == holder) {
+            worker.kill();
+            *worker = place.fleet.worker();
+        }
     }
     eventually("the end of all runs", || async {
-        let now = place.fleet.number(running).await;
-        most.fetch_max(now, std::sync::atomic::Ordering::Relaxed);
-        (place.fleet.number("SELECT count(*) AS value FROM runs WHERE finished_at IS NULL").await == 0)
-            .then_some(())
+        look().await;
+        let open = "SELECT count(*) AS value FROM runs WHERE finished_at IS NULL";
+        (place.fleet.number(open).await == 0).then_some(())
     })
     .await;
     assert_eq!(most.into_inner(), 3, "the limit is used, and never passed");
@@ -90,11 +97,11 @@ async fn low_priority_waits_a_bounded_time() {
         .fleet
         .execute(
             "INSERT INTO runs (id, kind, queue, args, state, max_attempts, flow_id, created_by, priority, run_at)
-             SELECT id, 'obey', 'default', '{\"orders\": []}', 'available', 3, id, label, priority::smallint, now() - age
+             SELECT id, 'obey', 'default', '{\"orders\": []}'::jsonb, 'available', 3, id, label, priority::smallint, now() - age
              FROM (VALUES (gen_random_uuid(), 'low, new', 110, interval '9 minutes'),
                           (gen_random_uuid(), 'low, old', 110, interval '11 minutes')) AS low (id, label, priority, age)
              UNION ALL
-             SELECT id, 'obey', 'default', '{\"orders\": []}', 'available', 3, id, 'high', 100::smallint, now()
+             SELECT id, 'obey', 'default', '{\"orders\": []}'::jsonb, 'available', 3, id, 'high', 100::smallint, now()
              FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, 30)) AS high",
         )
         .await;

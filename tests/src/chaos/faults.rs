@@ -58,7 +58,7 @@ pub(super) async fn break_things(chaos: &Arc<Chaos>, victims: Victims) -> Victim
         dead_workers: Vec::new(),
         dead_schedulers: Vec::new(),
     };
-    while breaking.started.elapsed() < chaos.plan.window {
+    while !breaking.is_enough() {
         breaking.mend(Instant::now()).await;
         breaking.break_something().await;
         let pause = chaos.plan.pause.mul_f64(breaking.rng.random_range(0.1..1.9));
@@ -69,10 +69,16 @@ pub(super) async fn break_things(chaos: &Arc<Chaos>, victims: Victims) -> Victim
 }
 
 impl Breaking<'_> {
+    fn is_enough(&self) -> bool {
+        let (plan, elapsed) = (&self.chaos.plan, self.started.elapsed());
+        let faults: u32 = locked(&self.chaos.faults).values().sum();
+        elapsed > plan.window * 2 || (elapsed > plan.window && faults > plan.faults)
+    }
+
     async fn break_something(&mut self) {
         let plan = &self.chaos.plan;
         let due = self.started.elapsed().as_secs_f64() / plan.window.as_secs_f64();
-        if due * f64::from(plan.crashes + 1) > f64::from(self.crashes + 1) {
+        if self.crashes < plan.crashes && due * f64::from(plan.crashes + 1) > f64::from(self.crashes + 1) {
             return self.crash_postgres().await;
         }
         // What cannot be broken now, because it is, leaves the turn to something else.

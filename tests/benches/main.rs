@@ -2,9 +2,11 @@
 //! figure; references run interleaved with the work. A benchmark fails when the work's result is
 //! wrong, never because it is slow.
 
+mod chaos;
 mod ingest;
 mod reference;
 mod report;
+mod runs;
 mod server;
 
 use report::Report;
@@ -16,13 +18,30 @@ async fn main() -> anyhow::Result<()> {
     let names: Vec<&str> =
         arguments.iter().map(String::as_str).filter(|argument| !argument.starts_with("--")).collect();
     let mut report = Report::default();
-    match names.as_slice() {
-        [] | ["ingest"] => ingest::run(&mut report, quick).await?,
-        _ => anyhow::bail!("there is no benchmark {names:?}; there is: ingest"),
-    }
+    let measured = measure(&mut report, &names, quick).await;
+    // What was measured before a failure says something too.
     report.print();
+    measured?;
     if names.is_empty() && !quick {
         report.write_to("docs/benchmarks.md")?;
+    }
+    Ok(())
+}
+
+async fn measure(report: &mut Report, names: &[&str], quick: bool) -> anyhow::Result<()> {
+    let known = ["ingest", "runs", "chaos"];
+    if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
+        anyhow::bail!("there is no benchmark {unknown}; there are: {}", known.join(", "));
+    }
+    let wanted = |name: &str| names.is_empty() || names.contains(&name);
+    if wanted("ingest") {
+        ingest::run(report, quick).await?;
+    }
+    if wanted("runs") {
+        runs::run(report, quick).await?;
+    }
+    if wanted("chaos") {
+        chaos::run(report, quick).await?;
     }
     Ok(())
 }

@@ -31,8 +31,10 @@ const LIMIT: i64 = 6;
 pub struct Plan {
     /// Runs to be accepted while things break (children of flows come on top).
     pub runs: usize,
-    /// How long things break.
+    /// How long things break; up to twice as long if that is not enough for this many faults.
     pub window: Duration,
+    /// See `window`.
+    pub faults: u32,
     /// Pause between two faults, on average.
     pub pause: Duration,
     /// Crashes of PostgreSQL, spread over the window.
@@ -51,6 +53,7 @@ impl Plan {
         Self {
             runs: 5_000,
             window: Duration::from_secs(240),
+            faults: 200,
             pause: Duration::from_millis(900),
             crashes: 6,
             heartbeat: Duration::from_secs(5),
@@ -64,6 +67,7 @@ impl Plan {
         Self {
             runs: 300,
             window: Duration::from_secs(18),
+            faults: 30,
             pause: Duration::from_millis(250),
             crashes: 2,
             heartbeat: Duration::from_millis(300),

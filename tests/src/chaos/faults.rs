@@ -58,7 +58,7 @@ pub(super) async fn break_things(chaos: &Arc<Chaos>, victims: Victims) -> Victim
         dead_workers: Vec::new(),
         dead_schedulers: Vec::new(),
     };
-    while breaking.started.elapsed() < chaos.plan.window {
+    while !breaking.is_enough() {
         breaking.mend(Instant::now()).await;
         breaking.break_something().await;
         let pause = chaos.plan.pause.mul_f64(breaking.rng.random_range(0.1..1.9));
@@ -69,22 +69,34 @@ pub(super) async fn break_things(chaos: &Arc<Chaos>, victims: Victims) -> Victim
 }
 
 impl Breaking<'_> {
+    fn is_enough(&self) -> bool {
+        let (plan, elapsed) = (&self.chaos.plan, self.started.elapsed());
+        let faults: u32 = locked(&self.chaos.faults).values().sum();
+        elapsed > plan.window * 2 || (elapsed > plan.window && faults > plan.faults)
+    }
+
     async fn break_something(&mut self) {
         let plan = &self.chaos.plan;
         let due = self.started.elapsed().as_secs_f64() / plan.window.as_secs_f64();
-        if due * f64::from(plan.crashes + 1) > f64::from(self.crashes + 1) {
+        if self.crashes < plan.crashes && due * f64::from(plan.crashes + 1) > f64::from(self.crashes + 1) {
             return self.crash_postgres().await;
         }
-        match self.rng.random_range(0..100) {
-            0..24 => self.kill_worker(),
-            24..36 => self.kill_scheduler(),
-            36..50 => self.freeze_worker().await,
-            50..66 => self.end_connections_of_one().await,
-            66..72 => self.end_all_connections().await,
-            72..86 => self.flush_redis(),
-            86..92 => self.break_redis(RedisFault::Stopped),
-            92..96 => self.break_redis(RedisFault::Frozen),
-            _ => self.break_redis(RedisFault::Cut),
+        // What cannot be broken now, because it is, leaves the turn to something else.
+        for _ in 0..10 {
+            let broke = match self.rng.random_range(0..100) {
+                0..24 => self.kill_worker(),
+                24..36 => self.kill_scheduler(),
+                36..50 => self.freeze_worker().await,
+                50..66 => self.end_connections_of_one().await,
+                66..72 => self.end_all_connections().await,
+                72..86 => self.flush_redis(),
+                86..92 => self.break_redis(RedisFault::Stopped),
+                92..96 => self.break_redis(RedisFault::Frozen),
+                _ => self.break_redis(RedisFault::Cut),
+            };
+            if broke {
+                return;
+            }
         }
     }
 
@@ -134,8 +146,8 @@ impl Breaking<'_> {
         Some(able[self.rng.random_range(0..able.len())])
     }
 
-    fn kill_worker(&mut self) {
-        let Some(index) = self.worker() else { return };
+    fn kill_worker(&mut self) -> bool {
+        let Some(index) = self.worker() else { return false };
         let pid = self.victims.workers[index].id();
         self.victims.workers[index].kill();
         self.chaos.doom(pid);
@@ -143,27 +155,29 @@ impl Breaking<'_> {
         let until = self.soon(0.1..2.0);
         self.dead_workers.push(Broken { what: index, until });
         self.chaos.count("kill -9 of a worker");
+        true
     }
 
-    fn kill_scheduler(&mut self) {
+    fn kill_scheduler(&mut self) -> bool {
         let index = self.rng.random_range(0..self.victims.schedulers.len());
         if self.dead_schedulers.iter().any(|dead| dead.what == index) {
-            return;
+            return false;
         }
         self.victims.schedulers[index].kill();
         let until = self.soon(0.1..2.0);
         self.dead_schedulers.push(Broken { what: index, until });
         self.chaos.count("kill -9 of a scheduler");
+        true
     }
 
     /// Freezes a worker, in mid-COPY if it comes to that within a second.
-    async fn freeze_worker(&mut self) {
+    async fn freeze_worker(&mut self) -> bool {
         if self.frozen.is_some() {
-            return;
+            return false;
         }
-        let Some(index) = self.worker() else { return };
+        let Some(index) = self.worker() else { return false };
         let pid = self.victims.workers[index].id();
-        let Some(worker) = rescue::worker_of(self.chaos, pid).await else { return };
+        let Some(worker) = rescue::worker_of(self.chaos, pid).await else { return false };
         let looking = Instant::now();
         while looking.elapsed() < Duration::from_secs(1) && !rescue::is_copying(self.chaos, worker).await {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -179,6 +193,7 @@ impl Breaking<'_> {
         let lease = self.chaos.plan.lease;
         let until = since + lease.mul_f64(self.rng.random_range(1.3..1.8));
         self.frozen = Some(Broken { what: Frozen { index, worker, since }, until });
+        true
     }
 
     async fn thaw_worker(&mut self) {
@@ -189,20 +204,24 @@ impl Breaking<'_> {
         tokio::spawn(rescue::until_begun_anew(self.chaos.clone(), process.id(), worker));
     }
 
-    async fn end_connections_of_one(&mut self) {
+    async fn end_connections_of_one(&mut self) -> bool {
         // Of any: a worker that keeps its process loses nothing by it.
         let index = self.rng.random_range(0..self.victims.workers.len());
         let pid = self.victims.workers[index].id();
-        let Some(worker) = rescue::worker_of(self.chaos, pid).await else { return };
-        if self.victims.postgres.terminate_backends(Some(&worker.to_string())).await.is_some_and(|n| n > 0) {
-            self.chaos.count("connections of a worker ended");
-        }
+        let Some(worker) = rescue::worker_of(self.chaos, pid).await else { return false };
+        self.end_connections(Some(&worker.to_string()), "connections of a worker ended").await
     }
 
-    async fn end_all_connections(&mut self) {
-        if self.victims.postgres.terminate_backends(None).await.is_some_and(|ended| ended > 0) {
-            self.chaos.count("all connections ended");
+    async fn end_all_connections(&mut self) -> bool {
+        self.end_connections(None, "all connections ended").await
+    }
+
+    async fn end_connections(&mut self, name: Option<&str>, fault: &'static str) -> bool {
+        let ended = self.victims.postgres.terminate_backends(name).await.is_some_and(|ended| ended > 0);
+        if ended {
+            self.chaos.count(fault);
         }
+        ended
     }
 
     async fn crash_postgres(&mut self) {
@@ -212,17 +231,19 @@ impl Breaking<'_> {
         self.chaos.count("crash of PostgreSQL (restart -m immediate)");
     }
 
-    fn flush_redis(&mut self) {
+    fn flush_redis(&mut self) -> bool {
         // A Redis that is away cannot be told anything.
-        if self.redis.as_ref().is_none_or(|broken| broken.what == RedisFault::Cut) {
-            self.victims.redis.flush();
-            self.chaos.count("FLUSHALL");
+        if self.redis.as_ref().is_some_and(|broken| broken.what != RedisFault::Cut) {
+            return false;
         }
+        self.victims.redis.flush();
+        self.chaos.count("FLUSHALL");
+        true
     }
 
-    fn break_redis(&mut self, fault: RedisFault) {
+    fn break_redis(&mut self, fault: RedisFault) -> bool {
         if self.redis.is_some() {
-            return;
+            return false;
         }
         let (name, until) = match fault {
             RedisFault::Stopped => {
@@ -240,6 +261,7 @@ impl Breaking<'_> {
         };
         self.chaos.count(name);
         self.redis = Some(Broken { what: fault, until });
+        true
     }
 
     fn mend_redis(&mut self) {

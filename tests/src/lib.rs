@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod database;
+pub mod exposition;
 pub mod files;
 pub mod processes;
 pub mod wait;

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+/// A sample's labels, sorted.
+type Labels = BTreeMap<String, String>;
+
 /// What a scrape said.
 #[derive(Debug, Default)]
 pub struct Scrape {
@@ -10,7 +13,7 @@ pub struct Scrape {
     /// Help by metric.
     pub help: BTreeMap<String, String>,
     /// Value by name and labels, the labels sorted.
-    pub samples: BTreeMap<(String, BTreeMap<String, String>), f64>,
+    pub samples: BTreeMap<(String, Labels), f64>,
 }
 
 impl Scrape {
@@ -78,7 +81,7 @@ impl Scrape {
 
     /// Buckets grow, the last is `+Inf` and holds as many as are counted.
     fn check_histograms(&self) {
-        let mut series: BTreeMap<(String, BTreeMap<String, String>), Vec<(f64, f64)>> = BTreeMap::new();
+        let mut series: BTreeMap<(String, Labels), Buckets> = BTreeMap::new();
         for ((name, labels), value) in &self.samples {
             let Some(family) = name.strip_suffix("_bucket").filter(|_| self.family(name) != Some(name))
             else {
@@ -107,7 +110,9 @@ impl Scrape {
     }
 }
 
-type Sample = (String, BTreeMap<String, String>, f64);
+type Sample = (String, Labels, f64);
+/// Bounds and counts.
+type Buckets = Vec<(f64, f64)>;
 
 fn is_name(name: &str) -> bool {
     !name.is_empty()

@@ -105,10 +105,10 @@ fn main() -> ExitCode {
     if let Err(error) = logging {
         return failure(&anyhow::anyhow!(error));
     }
-    if command.is_server() {
-        if let Err(error) = shared::metrics::install() {
-            return failure(&anyhow::anyhow!(error));
-        }
+    if command.is_server()
+        && let Err(error) = shared::metrics::install()
+    {
+        return failure(&anyhow::anyhow!(error));
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

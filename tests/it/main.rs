@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod clients;
+mod command_line;
 mod embedded;
 mod engine;
 mod http;
 mod malformed;
+mod metrics;
 mod operators;
 mod pages;
 mod policies;

@@ -89,6 +89,7 @@ impl App {
 
     /// The application with differences.
     pub async fn start_with(options: AppOptions) -> Self {
+        shared::metrics::install().expect("metrics");
         let db = TestDatabase::create_in(options.zone).await;
         let directory = tempfile::tempdir().expect("a directory");
         let redis = RedisConfig {
@@ -168,6 +169,11 @@ impl App {
         let (status, answer) = self.send(self.anonymous(Method::POST, "/api/v1/token").json(&body)).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
         answer["access_token"].as_str().expect("a token").to_owned()
+    }
+
+    /// The administrator's access token.
+    pub fn admin_token(&self) -> &str {
+        &self.admin_token
     }
 
     /// A request without credentials.

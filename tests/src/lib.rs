@@ -8,6 +8,7 @@ pub mod app;
 pub mod browser;
 pub mod chaos;
 pub mod database;
+pub mod exposition;
 pub mod files;
 pub mod fleet;
 pub mod kinds;

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 
 /// Queues.
@@ -100,6 +100,22 @@ struct QueueRow {
     slots: i64,
     limit: Option<i64>,
     paused: Option<Paused>,
+}
+
+/// What a kind promises, and whether it is paused.
+#[derive(Debug, Deserialize)]
+struct KindRow {
+    kind: String,
+    queue: String,
+    priority: i16,
+    timeout_ms: u64,
+    retry: KindRetry,
+    paused: Option<Paused>,
+}
+
+#[derive(Debug, Deserialize)]
+struct KindRetry {
+    max_attempts: i32,
 }
 
 /// How something is paused.
@@ -217,15 +233,16 @@ async fn list_kinds(remote: &Remote) -> anyhow::Result<()> {
         say(answer.text());
         return Ok(());
     }
-    let mut table = Table::new(&["KIND", "QUEUE", "PAUSED"]);
+    let mut table = Table::new(&["KIND", "QUEUE", "PRIORITY", "ATTEMPTS", "TIME LIMIT", "PAUSED"]);
     for item in answer.read::<Listing>()?.items {
-        let text = |name: &str| item[name].as_str().map(str::to_owned);
-        let paused: Option<Paused> =
-            serde_json::from_value(item.get("paused").cloned().unwrap_or(Value::Null))?;
+        let kind: KindRow = serde_json::from_value(item)?;
         table.row([
-            text("name").or_else(|| text("kind")).unwrap_or_default(),
-            text("queue").unwrap_or_default(),
-            paused.as_ref().map(Paused::words).unwrap_or_default(),
+            kind.kind,
+            kind.queue,
+            kind.priority.to_string(),
+            kind.retry.max_attempts.to_string(),
+            words::duration(Duration::from_millis(kind.timeout_ms)),
+            kind.paused.as_ref().map(Paused::words).unwrap_or_default(),
         ]);
     }
     table.print();

@@ -10,7 +10,7 @@ use crate::{
 use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The workers that live or were seen in the last day.
 #[derive(Debug, Args)]
@@ -31,9 +31,11 @@ struct WorkerRow {
     started_at: DateTime<Utc>,
     last_seen: DateTime<Utc>,
     #[serde(default)]
-    slots: Value,
+    slots: Map<String, Value>,
     #[serde(default)]
-    running: Value,
+    slots_in_use: Map<String, Value>,
+    #[serde(default)]
+    running: i64,
 }
 
 /// Lists the workers.
@@ -49,7 +51,7 @@ pub async fn workers(args: Workers) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut table =
-        Table::new(&["WORKER", "HOST", "PID", "VERSION", "STATE", "STARTED", "SEEN", "SLOTS", "RUNS"]);
+        Table::new(&["WORKER", "HOST", "PID", "VERSION", "STATE", "STARTED", "SEEN", "RUNS", "SLOTS"]);
     for item in items {
         let worker: WorkerRow = serde_json::from_value(item)?;
         table.row([
@@ -60,21 +62,18 @@ pub async fn workers(args: Workers) -> anyhow::Result<()> {
             if worker.silent { "silent".to_owned() } else { worker.state },
             words::relative(worker.started_at),
             words::relative(worker.last_seen),
-            by_queue(&worker.slots),
-            by_queue(&worker.running),
+            worker.running.to_string(),
+            slots(&worker.slots, &worker.slots_in_use),
         ]);
     }
     table.print();
     Ok(())
 }
 
-/// Numbers by queue, in words: `default 4, ingest 2`.
-fn by_queue(numbers: &Value) -> String {
-    let words: Vec<String> = match numbers {
-        Value::Null => Vec::new(),
-        Value::Object(numbers) => numbers.iter().map(|(queue, n)| format!("{queue} {n}")).collect(),
-        Value::Array(rows) => vec![rows.len().to_string()],
-        other => vec![other.to_string()],
-    };
+/// Slots in use and slots, by queue: `default 1/4, ingest 0/2`.
+fn slots(slots: &Map<String, Value>, in_use: &Map<String, Value>) -> String {
+    let used = |queue: &String| in_use.get(queue).and_then(Value::as_i64).unwrap_or_default();
+    let words: Vec<String> =
+        slots.iter().map(|(queue, slots)| format!("{queue} {}/{slots}", used(queue))).collect();
     words.join(", ")
 }

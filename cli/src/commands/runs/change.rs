@@ -28,14 +28,14 @@ pub struct Change {
     /// All runs that the options below let through; asks first.
     #[arg(long)]
     matching: bool,
-    #[command(flatten)]
-    filter: Filter,
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
     /// Follow it to its end: the run itself, or the run that changes the others.
     #[arg(long)]
     wait: bool,
+    #[command(flatten)]
+    filter: Filter,
 }
 
 /// What is done.

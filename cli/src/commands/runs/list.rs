@@ -16,14 +16,14 @@ use shared::runs::RunState;
 /// Which runs, and how many.
 #[derive(Debug, Args)]
 pub struct List {
-    #[command(flatten)]
-    filter: Filter,
     /// So many at most.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// All of them.
     #[arg(long, conflicts_with = "limit")]
     all: bool,
+    #[command(flatten)]
+    filter: Filter,
 }
 
 /// A run as the API shows it, as far as it is shown here.

@@ -124,7 +124,8 @@ async fn close(app: &App, run: &queries::ClaimedRun, outcome: &str, error: &str)
     let closings = json!([{ "id": run.id, "token": run.claim_token, "outcome": outcome, "delay_ms": 3_600_000,
         "error": error, "fingerprint": format!("greet: {error}/#"), "message": error }]);
     let mut conn = app.env.pool.get().await.unwrap();
-    assert_eq!(queries::close_runs(&mut conn, &closings).await.unwrap(), [run.id]);
+    let closed = queries::close_runs(&mut conn, &closings).await.unwrap();
+    assert_eq!(closed.iter().map(|run| run.id).collect::<Vec<_>>(), [run.id]);
 }
 
 async fn send(app: &App, method: Method, path: &str, body: Value) -> (StatusCode, Value) {

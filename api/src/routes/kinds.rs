@@ -52,7 +52,7 @@ pub async fn show_kind(
     params(("name" = String, Path, description = "The kind")), responses(
     (status = 200, description = "The kind", body = KindView),
     (status = 404, description = "There is no such kind; the answer lists those there are"),
-    (status = 422, description = "`until` is not to come, or `reason` is too long"),
+    (status = 422, description = "`until` is not in the future, or `reason` is too long"),
 ))]
 pub async fn pause_kind(
     State(state): State<AppState>,

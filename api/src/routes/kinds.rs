@@ -4,7 +4,7 @@ use crate::{
     actions::engine::{self, PauseRequest},
     app::AppState,
     auth::Principal,
-    error::ApiResult,
+    error::{ApiError, ApiResult},
     list::Listing,
     params::{JsonOrNothing, NoQuery, PathText},
     views::kinds::KindView,
@@ -20,7 +20,7 @@ async fn views(state: &AppState) -> ApiResult<Vec<KindView>> {
 async fn view(state: &AppState, name: &str) -> ApiResult<Answer<KindView>> {
     engine::kind(state, name)?;
     let found = views(state).await?.into_iter().find(|view| view.kind == name);
-    found.map(Answer).ok_or_else(|| crate::error::ApiError::internal("a kind that is known and is not"))
+    found.map(Answer).ok_or_else(|| ApiError::internal("a kind that is known and is not"))
 }
 
 /// List the kinds of jobs.

@@ -31,7 +31,7 @@ const RINGS: u64 = 32;
 pub struct PauseRequest {
     /// Why, for whoever wonders; at most 500 characters.
     pub reason: Option<String>,
-    /// Resumes by itself then; a time to come. Until somebody resumes it if absent.
+    /// Resumes by itself then; in the future. Until somebody resumes it if absent.
     pub until: Option<DateTime<Utc>>,
 }
 
@@ -65,7 +65,8 @@ pub async fn pause(
 ) -> ApiResult<()> {
     let now = state.env.clock.now();
     if request.until.is_some_and(|until| until <= now || until.year() > 9999) {
-        let detail = format!("The time is to come: later than {}.", now.format("%Y-%m-%dT%H:%M:%SZ"));
+        let detail =
+            format!("The time has to be in the future: later than {}.", now.format("%Y-%m-%dT%H:%M:%SZ"));
         return Err(ApiError::invalid("until", detail));
     }
     let reason = request.reason.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty());

@@ -67,7 +67,7 @@ fn question(shell: &Shell, deed: Deed, runs: &str, which: &str, back: String) ->
 
 fn which(filter: &RunFilter) -> String {
     match is_empty(filter) {
-        true => "These are all runs there are, without any filter.".to_owned(),
+        true => "No filter is set: these are all that there are.".to_owned(),
         false => format!("These are all runs with {}.", filter_words(filter)),
     }
 }

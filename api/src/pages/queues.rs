@@ -120,6 +120,16 @@ fn place(target: PauseTarget, name: &str) -> String {
 }
 
 impl PauseForm {
+    /// The form that changes a pause, if there is one, or begins it.
+    fn beside(pause: Option<&Pause>, shell: &Shell, target: PauseTarget, name: &str) -> Self {
+        let until = pause.and_then(|pause| pause.until).map(|until| until.with_timezone(&shell.zone));
+        Self {
+            reason: pause.and_then(|pause| pause.reason.clone()).unwrap_or_default(),
+            until: until.map(|until| until.format("%Y-%m-%dT%H:%M:%S").to_string()).unwrap_or_default(),
+            ..Self::new(shell, target, name)
+        }
+    }
+
     fn new(shell: &Shell, target: PauseTarget, name: &str) -> Self {
         Self {
             id: format!("pause-{target}-{name}"),
@@ -186,7 +196,7 @@ fn queue_line(standing: &QueueStanding, pauses: &[Pause], shell: &Shell) -> Queu
             _ => None,
         },
         resume: pause.map(|_| resume_action(shell, PauseTarget::Queue, name)),
-        pause: PauseForm::new(shell, PauseTarget::Queue, name),
+        pause: PauseForm::beside(pause, shell, PauseTarget::Queue, name),
         limit_form: LimitForm::new(shell, name, standing.max_running, Some(standing.slots)),
         name: name.clone(),
     }
@@ -221,7 +231,7 @@ fn kind_line(kind: &Kind, pauses: &[Pause], shell: &Shell) -> KindLine {
         timeout: fmt::duration(TimeDelta::from_std(kind.timeout).unwrap_or_default()).replace(".0 s", " s"),
         retry: retry_words(&kind.retry),
         resume: pause.map(|_| resume_action(shell, PauseTarget::Kind, kind.name)),
-        pause: PauseForm::new(shell, PauseTarget::Kind, kind.name),
+        pause: PauseForm::beside(pause, shell, PauseTarget::Kind, kind.name),
     }
 }
 

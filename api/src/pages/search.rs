@@ -5,7 +5,7 @@ use super::{address::Address, fmt};
 use crate::error::ApiResult;
 use shared::{
     ids::{RunId, WorkerId},
-    pagination::{Cursor, InvalidCursor},
+    pagination::Cursor,
     runs::{queries::RunFilter, registry::Kind},
 };
 
@@ -110,8 +110,7 @@ impl Sought {
         };
         let search = Search::read(text("q").unwrap_or_default(), kinds);
         let kind = text("kind").map(str::to_owned);
-        let worker = text("worker").map(|id| id.parse::<WorkerId>().map_err(|_| InvalidCursor));
-        let worker = worker.and_then(Result::ok);
+        let worker: Option<WorkerId> = text("worker").and_then(|id| id.parse().ok());
         let fingerprint = text("fingerprint").map(str::to_owned);
         let states = text("state").unwrap_or_default().split(',').filter_map(|one| one.parse().ok());
         let filter = RunFilter {

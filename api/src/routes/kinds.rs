@@ -4,7 +4,7 @@ use crate::{
     actions::engine::{self, PauseRequest},
     app::AppState,
     auth::Principal,
-    error::ApiResult,
+    error::{ApiError, ApiResult},
     list::Listing,
     params::{JsonOrNothing, NoQuery, PathText},
     views::kinds::KindView,
@@ -20,7 +20,7 @@ async fn views(state: &AppState) -> ApiResult<Vec<KindView>> {
 async fn view(state: &AppState, name: &str) -> ApiResult<Answer<KindView>> {
     engine::kind(state, name)?;
     let found = views(state).await?.into_iter().find(|view| view.kind == name);
-    found.map(Answer).ok_or_else(|| crate::error::ApiError::internal("a kind that is known and is not"))
+    found.map(Answer).ok_or_else(|| ApiError::internal("a kind that is known and is not"))
 }
 
 /// List the kinds of jobs.
@@ -52,7 +52,7 @@ pub async fn show_kind(
     params(("name" = String, Path, description = "The kind")), responses(
     (status = 200, description = "The kind", body = KindView),
     (status = 404, description = "There is no such kind; the answer lists those there are"),
-    (status = 422, description = "`until` is not to come, or `reason` is too long"),
+    (status = 422, description = "`until` is not in the future, or `reason` is too long"),
 ))]
 pub async fn pause_kind(
     State(state): State<AppState>,

@@ -70,7 +70,7 @@ pub async fn show_queue(
     params(("name" = String, Path, description = "The queue")), responses(
     (status = 200, description = "The queue", body = QueueView),
     (status = 404, description = "There is no such queue; the answer lists those there are"),
-    (status = 422, description = "`until` is not to come, or `reason` is too long"),
+    (status = 422, description = "`until` is not in the future, or `reason` is too long"),
 ))]
 pub async fn pause_queue(
     State(state): State<AppState>,

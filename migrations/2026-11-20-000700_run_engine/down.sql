@@ -142,9 +142,11 @@ ALTER TABLE run_attempts RESET (fillfactor, autovacuum_vacuum_scale_factor),
     ADD CONSTRAINT run_attempts_outcome_check CHECK (outcome IN ('completed', 'error', 'failed', 'discarded',
         'cancelled', 'interrupted', 'crashed', 'timed_out'));
 
-DROP INDEX runs_claimable, runs_expiring, runs_state, runs_failed, runs_failed_at;
+ALTER TABLE run_attempts ADD FOREIGN KEY (run_id) REFERENCES runs ON DELETE CASCADE;
+DROP INDEX runs_claimable, runs_expiring, runs_flow, runs_state, runs_failed, runs_failed_at;
 DROP FUNCTION claim_order;
 CREATE INDEX runs_claimable ON runs (queue, priority, run_at, id) WHERE state = 'available';
+CREATE INDEX runs_flow ON runs (flow_id, id);
 CREATE INDEX runs_state ON runs (state, id DESC);
 ALTER TABLE runs RESET (autovacuum_vacuum_scale_factor, autovacuum_vacuum_insert_scale_factor,
                         autovacuum_analyze_scale_factor, autovacuum_vacuum_cost_delay),

@@ -95,9 +95,11 @@ ALTER TABLE runs
 CREATE FUNCTION claim_order(run_at timestamptz, priority smallint) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT run_at + priority * interval '1 minute' $$;
 
-DROP INDEX runs_claimable, runs_state;
+DROP INDEX runs_claimable, runs_state, runs_flow;
 CREATE INDEX runs_claimable ON runs (queue, claim_order(run_at, priority), id) WHERE state = 'available';
 CREATE INDEX runs_expiring ON runs (start_by) WHERE state = 'available' AND start_by IS NOT NULL;
+-- Most runs are flows of their own, and are found by their ids.
+CREATE INDEX runs_flow ON runs (flow_id, id) WHERE flow_id <> id;
 -- Most runs are completed, and are found by their ids.
 CREATE INDEX runs_state ON runs (state, id DESC) WHERE state <> 'completed';
 CREATE INDEX runs_failed ON runs (fingerprint, finished_at DESC) WHERE state IN ('failed', 'discarded');
@@ -105,6 +107,8 @@ CREATE INDEX runs_failed_at ON runs (finished_at DESC) WHERE state IN ('failed',
 -- Rows are rewritten at each step of a run's life: dead ones must go soon.
 ALTER TABLE runs SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.1,
                       autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 1);
+-- As with runs.worker_id: a claim writes run and attempt in one statement, and pruning deletes both.
+ALTER TABLE run_attempts DROP CONSTRAINT run_attempts_run_id_fkey;
 ALTER TABLE run_attempts SET (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05);
 
 ALTER TABLE run_attempts DROP CONSTRAINT run_attempts_outcome_check,
@@ -483,9 +487,14 @@ BEGIN
     INTO next_after, roots
     FROM (SELECT r.id FROM runs r JOIN old ON old.id = r.id
           WHERE r.finished_at IS NOT NULL ORDER BY r.id FOR UPDATE OF r SKIP LOCKED) AS o;
-    DELETE FROM runs WHERE flow_id = ANY (roots)
-        AND NOT EXISTS (SELECT 1 FROM uploads u WHERE u.run_id = runs.id);
-    GET DIAGNOSTICS deleted = ROW_COUNT;
+    WITH gone AS (
+        DELETE FROM runs WHERE (id = ANY (roots) OR flow_id <> id AND flow_id = ANY (roots))
+            AND NOT EXISTS (SELECT 1 FROM uploads u WHERE u.run_id = runs.id)
+        RETURNING id
+    ), attempts AS (
+        DELETE FROM run_attempts a USING gone WHERE a.run_id = gone.id
+    )
+    SELECT count(*) INTO deleted FROM gone;
     IF NOT EXISTS (SELECT 1 FROM runs WHERE id > next_after) THEN
         next_after := NULL;
     END IF;

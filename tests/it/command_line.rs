@@ -289,7 +289,6 @@ async fn workers_are_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the queue routes"]
 async fn a_filter_is_retried_after_a_question_and_followed() {
     let app = app(true).await;
     let ids = put(&app, &["one", "two", "three"]).await;
@@ -317,7 +316,6 @@ async fn a_filter_is_retried_after_a_question_and_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the queue routes"]
 async fn several_runs_are_cancelled_at_once() {
     let mut app = app(false).await;
     let ids: Vec<String> = put(&app, &["one", "two"]).await.iter().map(ToString::to_string).collect();
@@ -332,7 +330,6 @@ async fn several_runs_are_cancelled_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the queue routes"]
 async fn queues_and_kinds_are_paused_limited_and_resumed() {
     let app = app(false).await;
     put(&app, &["one"]).await;
@@ -366,7 +363,6 @@ async fn queues_and_kinds_are_paused_limited_and_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the queue routes, and the worker to write failures"]
 async fn what_fails_alike_is_listed_and_retried() {
     let app = app(true).await;
     let ids = put(&app, &["one", "two"]).await;

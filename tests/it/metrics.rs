@@ -189,7 +189,6 @@ async fn requests_are_counted_by_route_and_class_of_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the worker's counts"]
 async fn what_a_worker_does_is_counted() {
     let app = app(true).await;
     put(&app, &Measured { fails: true }).await;

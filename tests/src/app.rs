@@ -73,6 +73,7 @@ pub fn quick_worker(chunk_records: u64) -> WorkerConfig {
     WorkerConfig {
         ingest_slots: 2,
         default_slots: 2,
+        control_slots: 1,
         light_slots: 50,
         heartbeat: Duration::from_millis(500),
         lease: Duration::from_millis(3000),

@@ -71,7 +71,7 @@ pub(crate) fn crew(
     worker: shared::ids::WorkerId,
     settings: shared::settings::Settings,
 ) -> anyhow::Result<Crew> {
-    let heavy = setup.config.ingest_slots + setup.config.default_slots;
+    let heavy = setup.config.ingest_slots + setup.config.default_slots + setup.config.control_slots;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(heavy + 1)
         .thread_name("handler")

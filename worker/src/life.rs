@@ -78,6 +78,7 @@ fn slots(setup: &WorkerSetup) -> Vec<(Queue, usize)> {
     let of = |queue| match queue {
         Queue::Ingest => setup.config.ingest_slots,
         Queue::Default => setup.config.default_slots,
+        Queue::Control => setup.config.control_slots,
         Queue::Light => setup.config.light_slots,
     };
     let served = |queue| of(queue) > 0 && setup.kinds.iter().any(|kind| kind.queue == queue);

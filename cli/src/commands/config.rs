@@ -72,6 +72,7 @@ pub fn config(args: &Config) -> anyhow::Result<()> {
         vec![
             ("MILLRACE_INGEST_SLOTS", worker.ingest_slots.to_string()),
             ("MILLRACE_DEFAULT_SLOTS", worker.default_slots.to_string()),
+            ("MILLRACE_CONTROL_SLOTS", worker.control_slots.to_string()),
             ("MILLRACE_LIGHT_SLOTS", worker.light_slots.to_string()),
             ("MILLRACE_HEARTBEAT_MS", worker.heartbeat.as_millis().to_string()),
             ("MILLRACE_LEASE_MS", worker.lease.as_millis().to_string()),

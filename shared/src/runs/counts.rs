@@ -36,7 +36,7 @@ fn conditions(filter: &RunFilter) -> (String, Vec<String>) {
         ("fingerprint = $", filter.fingerprint.clone()),
     ];
     let ids = [
-        ("flow_id = $", filter.flow.map(|id| id.to_string())),
+        ("(id = $ OR flow_id = $ AND flow_id <> id)", filter.flow.map(|id| id.to_string())),
         ("parent_id = $", filter.parent.map(|id| id.to_string())),
         ("worker_id = $", filter.worker.map(|id| id.to_string())),
     ];
@@ -44,12 +44,12 @@ fn conditions(filter: &RunFilter) -> (String, Vec<String>) {
     for (part, value) in parts {
         let Some(value) = value else { continue };
         values.push(value);
-        sql.push_str(&format!(" AND {part}{}", values.len()));
+        sql.push_str(&format!(" AND {}", part.replace('$', &format!("${}", values.len()))));
     }
     for (part, value) in ids {
         let Some(value) = value else { continue };
         values.push(value);
-        sql.push_str(&format!(" AND {part}{}::uuid", values.len()));
+        sql.push_str(&format!(" AND {}", part.replace('$', &format!("${}::uuid", values.len()))));
     }
     (sql, values)
 }

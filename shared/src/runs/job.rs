@@ -29,6 +29,8 @@ text_enum! {
         Light = "light",
         /// Everything else.
         Default = "default",
+        /// What operators ask for: it waits behind no other work, and pausing that work does not stop it.
+        Control = "control",
     }
 }
 

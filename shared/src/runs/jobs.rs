@@ -166,10 +166,9 @@ async fn apply_to_all(context: &RunContext, runs: &Selection, action: Action) ->
 
 impl Job for RetryRuns {
     const KIND: &'static str = "retry_runs";
-    const QUEUE: Queue = Queue::Default;
+    const QUEUE: Queue = Queue::Control;
     const RETRY: Retry = RETRY;
     const TIMEOUT: Duration = Duration::from_secs(3600);
-    const PRIORITY: i16 = 20;
 
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {
         apply_to_all(&context, &self.runs, Action::Retry(self.ended_before)).await
@@ -178,10 +177,9 @@ impl Job for RetryRuns {
 
 impl Job for CancelRuns {
     const KIND: &'static str = "cancel_runs";
-    const QUEUE: Queue = Queue::Default;
+    const QUEUE: Queue = Queue::Control;
     const RETRY: Retry = RETRY;
     const TIMEOUT: Duration = Duration::from_secs(3600);
-    const PRIORITY: i16 = 20;
 
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {
         apply_to_all(&context, &self.runs, Action::Cancel).await

@@ -176,7 +176,7 @@ pub struct StepSpan {
 pub async fn step_span(conn: &mut AsyncPgConnection, flow: RunId, kind: &str) -> QueryResult<StepSpan> {
     diesel::sql_query(
         "SELECT min(started_at) AS started_at, max(finished_at) AS finished_at
-         FROM runs WHERE flow_id = $1 AND kind = $2",
+         FROM runs WHERE flow_id = $1 AND flow_id <> id AND kind = $2",
     )
     .bind::<Uuid, _>(flow)
     .bind::<Text, _>(kind)

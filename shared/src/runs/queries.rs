@@ -233,7 +233,9 @@ macro_rules! filtered {
             query = query.filter(runs::queue.eq(queue.clone()));
         }
         if let Some(flow) = filter.flow {
-            query = query.filter(runs::flow_id.eq(flow));
+            // As the index of flows has it: only steps of others.
+            let step = runs::flow_id.eq(flow).and(runs::flow_id.ne(runs::id));
+            query = query.filter(runs::id.eq(flow).or(step));
         }
         if let Some(parent) = filter.parent {
             query = query.filter(runs::parent_id.eq(parent));

@@ -187,7 +187,7 @@ pub async fn rejects_with_code(
 /// Why a flow failed: the error of the step of it that failed first.
 pub async fn failure(conn: &mut AsyncPgConnection, flow: RunId) -> QueryResult<Option<String>> {
     runs::table
-        .filter(runs::flow_id.eq(flow).and(runs::id.ne(flow)))
+        .filter(runs::flow_id.eq(flow).and(runs::flow_id.ne(runs::id)))
         .filter(runs::state.eq_any([RunState::Failed, RunState::Discarded]))
         .order(runs::finished_at)
         .select(runs::error)

@@ -25,7 +25,7 @@ async fn until_served_by_doorbell(fleet: &Fleet) {
         for _ in 0..5 {
             let run = fleet.enqueue(&Light {}).await;
             let run = fleet.until(run, RunState::Completed).await;
-            let waited = run.started_at.unwrap() - run.created_at;
+            let waited = run.started_at.expect("it has started") - run.created_at;
             if waited > FAR_SOONER {
                 return None;
             }
@@ -128,10 +128,12 @@ async fn finished_runs_leave_nothing_in_redis() {
     work(400).await;
     let before = place.redis.used_memory();
     work(2000).await;
-    // What is left of doorbells is swept away every few seconds.
+    // What is left of doorbells is swept away every few seconds. Redis itself takes some room for
+    // statistics, once; what the transport leaves takes 200 bytes a message and more.
     eventually("Redis to be as empty as before", || {
         let grown = place.redis.used_memory().saturating_sub(before);
-        async move { (grown < 20_000).then_some(()) }
+        let keys: u64 = place.redis.ask(&["DBSIZE"]).parse().unwrap();
+        async move { (grown < 120_000 && keys < 50).then_some(()) }
     })
     .await;
 }

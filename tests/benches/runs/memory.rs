@@ -6,7 +6,7 @@ use anyhow::Context;
 use std::time::{Duration, Instant};
 
 /// Longer than the time between two sweeps of what the transport leaves behind.
-const SETTLES: Duration = Duration::from_secs(12);
+const SETTLES: Duration = Duration::from_secs(11);
 
 /// Bytes by which Redis has grown, per run.
 pub async fn grown(report: &mut Report, engine: &Engine, runs: usize) -> anyhow::Result<()> {
@@ -18,7 +18,7 @@ pub async fn grown(report: &mut Report, engine: &Engine, runs: usize) -> anyhow:
         engine.until_idle().await;
     }
     let after = settled_bytes().await?;
-    let context = format!("{runs} runs after a warm-up, {} bytes before and {after} after", before);
+    let context = format!("{runs} runs after a warm-up, {before} bytes before and {after} after");
     let grown = (after as f64 - before as f64) / runs as f64;
     report.add(BENCH, "redis_bytes_per_finished_run", "bytes", "0", &context, grown.max(0.0));
     Ok(())

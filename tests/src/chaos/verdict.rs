@@ -105,18 +105,20 @@ pub(super) async fn judge(chaos: &Chaos, accepted: Accepted, started: Instant) -
     if most > LIMIT {
         chaos.complain(format!("{most} runs ran at once where {LIMIT} may"));
     }
-    let rescues = locked(&chaos.rescues).clone();
+    let (rescues, faults) = (locked(&chaos.rescues).clone(), locked(&chaos.faults).clone());
+    let buried_alive = buried_alive(chaos).await;
+    let complaints = locked(&chaos.complaints).clone();
     Verdict {
         seed: chaos.plan.seed,
-        faults: locked(&chaos.faults).clone(),
+        faults,
         runs: fleet.number("SELECT count(*) AS value FROM runs").await,
         lost: fleet.number(LOST).await,
         doubled: fleet.number(DOUBLED).await,
         stuck: fleet.number("SELECT count(*) AS value FROM runs WHERE finished_at IS NULL").await,
         rescue_max: rescues.iter().max().copied().unwrap_or_default(),
         rescues: rescues.len(),
-        buried_alive: buried_alive(chaos).await,
-        complaints: locked(&chaos.complaints).clone(),
+        buried_alive,
+        complaints,
         took: started.elapsed(),
     }
 }

@@ -40,7 +40,7 @@ pub(crate) async fn listen(life: Arc<Life>, redis: Option<RedisConfig>) {
 
 /// Runs the apalis workers, one per queue, until one of them fails.
 async fn attend(life: &Arc<Life>, redis: &RedisConfig) -> anyhow::Result<()> {
-    let mut monitor = Monitor::new();
+    let mut workers = tokio::task::JoinSet::new();
     for slots in &life.slots {
         let connection = doorbell::connect(redis).await?;
         let storage = RedisStorage::<Doorbell>::new(connection)
@@ -48,29 +48,24 @@ async fn attend(life: &Arc<Life>, redis: &RedisConfig) -> anyhow::Result<()> {
         // A name that was used before would be refused, or hide its orphans.
         let name = format!("{}-{}-{}", slots.queue, life.id, uuid::Uuid::new_v4());
         let slots = slots.clone();
-        monitor = monitor.register(move |_| {
-            let slots = slots.clone();
-            WorkerBuilder::new(name.clone())
-                .backend(storage.clone().poll_with_interval(LOOK))
-                .concurrency(1)
-                .catch_panic()
-                .build(move |bell: Doorbell| {
-                    metrics::doorbell_heard(slots.queue, bell.age());
-                    slots.wake();
-                    std::future::ready(Ok::<(), BoxDynError>(()))
-                })
-        });
+        let worker = WorkerBuilder::new(name)
+            .backend(storage.poll_with_interval(LOOK))
+            .concurrency(1)
+            .catch_panic()
+            .build(move |bell: Doorbell| {
+                metrics::doorbell_heard(slots.queue, bell.age());
+                slots.wake();
+                std::future::ready(Ok::<(), BoxDynError>(()))
+            });
+        workers.spawn(worker.run());
     }
-    let stopping = life.stopping.clone();
-    let stopped = async move {
-        stopping.cancelled().await;
-        Ok(())
-    };
+    // The first that ends (Redis was emptied, or did not answer in time) ends them all; apalis' monitor
+    // would wait for a signal.
     tokio::select! {
-        ended = monitor.run_with_signal(stopped) => ended?,
-        error = sweep(life, redis) => return Err(error),
+        () = life.stopping.cancelled() => Ok(()),
+        Some(ended) = workers.join_next() => Ok(ended??),
+        error = sweep(life, redis) => Err(error),
     }
-    Ok(())
 }
 
 /// Removes what apalis leaves behind of each message: nothing else would, and Redis would fill. Returns

@@ -14,7 +14,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex as AsyncMutex;
 
 /// Doorbells that may lie in Redis for a queue.
 const MAX_OUTSTANDING: u64 = 32;
@@ -45,7 +45,9 @@ pub struct Doorbells(Arc<Inner>);
 
 struct Inner {
     config: Option<RedisConfig>,
-    connection: OnceCell<ConnectionManager>,
+    /// None until it is needed, and after a silence: a connection that says nothing is never given up by
+    /// the client itself.
+    connection: AsyncMutex<Option<ConnectionManager>>,
     /// By queue: the runs to ring for, and whether a task is ringing.
     wanted: Vec<Mutex<(u64, bool)>>,
 }
@@ -94,7 +96,7 @@ impl Doorbells {
     /// Rings through this Redis, or not at all.
     pub fn new(config: Option<RedisConfig>) -> Self {
         let wanted = Queue::ALL.iter().map(|_| Mutex::default()).collect();
-        Self(Arc::new(Inner { config, connection: OnceCell::new(), wanted }))
+        Self(Arc::new(Inner { config, connection: AsyncMutex::default(), wanted }))
     }
 
     /// Says that `runs` runs of a queue can be claimed. Returns at once; call it after the commit. Rings
@@ -117,11 +119,26 @@ impl Doorbells {
                 match tokio::time::timeout(PATIENCE, doorbells.push(&config, queue, runs)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => tracing::debug!(%error, "doorbell not rung; workers poll"),
-                    Err(_) => tracing::debug!("doorbell not rung in time; workers poll"),
+                    Err(_) => {
+                        tracing::debug!("doorbell not rung in time; workers poll");
+                        doorbells.forget_connection().await;
+                    }
                 }
                 tokio::time::sleep(PAUSE).await;
             }
         });
+    }
+
+    async fn connection(&self, config: &RedisConfig) -> Result<ConnectionManager, redis::RedisError> {
+        let mut kept = self.0.connection.lock().await;
+        match &*kept {
+            Some(connection) => Ok(connection.clone()),
+            None => Ok(kept.insert(connect(config).await?).clone()),
+        }
+    }
+
+    async fn forget_connection(&self) {
+        self.0.connection.lock().await.take();
     }
 
     fn wanted(&self, queue: Queue) -> MutexGuard<'_, (u64, bool)> {
@@ -141,14 +158,14 @@ impl Doorbells {
     pub async fn answer(&self) -> Option<bool> {
         let config = self.0.config.as_ref()?;
         let ping = async {
-            let mut connection = self.0.connection.get_or_try_init(|| connect(config)).await?.clone();
+            let mut connection = self.connection(config).await?;
             redis::cmd("PING").query_async::<String>(&mut connection).await
         };
         Some(matches!(tokio::time::timeout(PATIENCE, ping).await, Ok(Ok(_))))
     }
 
     async fn push(&self, config: &RedisConfig, queue: Queue, runs: u64) -> anyhow::Result<()> {
-        let mut connection = self.0.connection.get_or_try_init(|| connect(config)).await?.clone();
+        let mut connection = self.connection(config).await?;
         let names = apalis_config(config, queue);
         // Looked-at messages move from the first to the second.
         let (new, fetched): (u64, u64) = redis::pipe()

@@ -247,6 +247,18 @@ impl RunContext {
         self.env.pool.get().await.map_err(JobError::retry)
     }
 
+    /// Locks the run within the caller's transaction; fails if the claim no longer holds it. A transaction
+    /// that adds steps to a flow calls it first: children are locked before parents.
+    pub async fn hold(&self, conn: &mut AsyncPgConnection) -> Result<(), RunError> {
+        use diesel::sql_types::Uuid;
+        let held = diesel::sql_query("SELECT hold_runs(ARRAY[$1], ARRAY[$2])")
+            .bind::<Uuid, _>(self.run_id.0)
+            .bind::<Uuid, _>(self.token.0)
+            .execute(conn)
+            .await?;
+        if held == 0 { Err(RunError::FenceLost) } else { Ok(()) }
+    }
+
     /// Closes the run as completed within the caller's transaction. Fails if the claim no longer holds
     /// the run; the caller's transaction must then roll back.
     pub async fn complete(

@@ -16,7 +16,7 @@ use crate::{
 use chrono::{DateTime, Utc};
 use diesel::{
     prelude::*,
-    sql_types::{Array, Integer, Text, Uuid},
+    sql_types::{Array, Integer, Nullable, Text, Timestamptz, Uuid},
 };
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
@@ -51,8 +51,14 @@ pub struct Enqueued {
     pub created: bool,
 }
 
+diesel::define_sql_function! {
+    /// The first that is not null.
+    fn coalesce(first: Nullable<Timestamptz>, second: Timestamptz) -> Timestamptz;
+}
+
+/// What is absent is NULL, not DEFAULT: a statement with DEFAULT would be parsed anew for each run.
 #[derive(Insertable)]
-#[diesel(table_name = runs)]
+#[diesel(table_name = runs, treat_none_as_default_value = false)]
 struct NewRun<'a> {
     id: RunId,
     kind: &'static str,
@@ -62,6 +68,7 @@ struct NewRun<'a> {
     reason: Option<&'static str>,
     priority: i16,
     max_attempts: i32,
+    #[diesel(skip_insertion)]
     run_at: Option<DateTime<Utc>>,
     start_by: Option<DateTime<Utc>>,
     parent_id: Option<RunId>,
@@ -71,6 +78,13 @@ struct NewRun<'a> {
     unique_states: Option<Vec<&'static str>>,
     unique_held: bool,
     created_by: &'a str,
+}
+
+/// A run to insert, with its time: by the database's clock, unless another is given.
+macro_rules! row {
+    ($run:expr) => {
+        ($run, runs::run_at.eq(coalesce($run.run_at, diesel::dsl::now)))
+    };
 }
 
 impl<'a> NewRun<'a> {
@@ -109,9 +123,13 @@ impl<'a> NewRun<'a> {
 
     /// Inserts it, or finds the run that holds its key.
     async fn insert(&self, conn: &mut AsyncPgConnection) -> QueryResult<Enqueued> {
+        if self.unique_key.is_none() {
+            diesel::insert_into(runs::table).values(row!(self)).execute(conn).await?;
+            return Ok(Enqueued { id: self.id, created: true });
+        }
         loop {
-            let inserted =
-                diesel::insert_into(runs::table).values(self).on_conflict_do_nothing().execute(conn).await?;
+            let insert = diesel::insert_into(runs::table).values(row!(self));
+            let inserted = insert.on_conflict_do_nothing().execute(conn).await?;
             if inserted == 1 {
                 return Ok(Enqueued { id: self.id, created: true });
             }
@@ -152,8 +170,8 @@ pub async fn enqueue_flow<P: Registered, C: Registered>(
     let mut step = NewRun::of(first, options)?;
     step.parent_id = Some(root.id);
     step.flow_id = root.flow_id;
-    diesel::insert_into(runs::table).values(&root).execute(conn).await?;
-    diesel::insert_into(runs::table).values(&step).execute(conn).await?;
+    diesel::insert_into(runs::table).values(row!(&root)).execute(conn).await?;
+    diesel::insert_into(runs::table).values(row!(&step)).execute(conn).await?;
     Ok(())
 }
 
@@ -187,7 +205,8 @@ pub async fn enqueue_children<J: Registered>(
             ids.push(run.id);
             rows.push(run);
         }
-        diesel::insert_into(runs::table).values(&rows).execute(conn).await?;
+        let rows: Vec<_> = rows.iter().map(|run| row!(run)).collect();
+        diesel::insert_into(runs::table).values(rows).execute(conn).await?;
     }
     diesel::update(runs::table.find(parent))
         .set(runs::blocked_by.eq(runs::blocked_by + i32::try_from(jobs.len()).unwrap_or(i32::MAX)))

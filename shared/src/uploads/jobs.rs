@@ -143,6 +143,7 @@ async fn commit_plan(context: &RunContext, upload: &Upload, plan: &Plan) -> Resu
     let root = context.parent_id.unwrap_or(upload.run_id);
     let closed = conn
         .transaction(async |conn| {
+            context.hold(conn).await?;
             diesel::update(uploads::table.find(upload.id))
                 .set((
                     uploads::state.eq(UploadState::Loading),

@@ -243,10 +243,7 @@ impl Job for Scatter {
         let closed: Result<Closed, RunError> = conn
             .transaction(async |conn| {
                 // Children are locked before parents; closing first would let the parent go on.
-                diesel::sql_query("SELECT 1 FROM runs WHERE id = $1 FOR NO KEY UPDATE")
-                    .bind::<Uuid, _>(context.run_id)
-                    .execute(conn)
-                    .await?;
+                context.hold(conn).await?;
                 enqueue_children(conn, parent, &children, &EnqueueOptions::by("scatter")).await?;
                 leave_effect(conn, &context, 0).await
             })

@@ -83,15 +83,15 @@ struct RunLogLayer {
 /// The lines on their way to the database.
 pub struct RunLogs(SharedBuffer);
 
-/// The layer for the process's subscriber, and the lines that it collects: ours from debug on, of the
-/// libraries from info on.
+/// The layer for the process's subscriber, and the lines that it collects: those of the domains from debug
+/// on, others from info on. That an attempt began and ended is on its record: lines that say so once more
+/// would cost a light run more than all else.
 pub fn run_logs<S>() -> (impl Layer<S>, RunLogs)
 where
     S: Subscriber + for<'s> LookupSpan<'s>,
 {
     let buffer = SharedBuffer::default();
-    let ours = [("shared", LevelFilter::DEBUG), ("worker", LevelFilter::DEBUG)];
-    let filter = Targets::new().with_default(LevelFilter::INFO).with_targets(ours);
+    let filter = Targets::new().with_default(LevelFilter::INFO).with_target("shared", LevelFilter::DEBUG);
     let layer = RunLogLayer { buffer: buffer.clone(), clock: shared::clock::SystemClock };
     (layer.with_filter(filter), RunLogs(buffer))
 }

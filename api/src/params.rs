@@ -344,10 +344,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         if holds_nul(&value) {
             return Err(ApiError::invalid("body", "The body holds a text with a NUL character."));
         }
-        serde_json::from_value(value).map(Self).map_err(|error| {
-            let text = error.to_string();
-            // serde quotes the field's name: missing field `password`.
-            let field = text.split('`').nth(1).unwrap_or("body").to_owned();
+        serde_path_to_error::deserialize(value).map(Self).map_err(|error| {
+            let (path, text) = (error.path().to_string(), error.inner().to_string());
+            // What is missing or unknown may not be in the path; serde quotes its name.
+            let named =
+                ["missing field `", "unknown field `"].iter().find_map(|start| text.strip_prefix(start));
+            let field = match (path.as_str(), named.and_then(|rest| rest.split('`').next())) {
+                (".", name) => name.unwrap_or("body").to_owned(),
+                (path, Some(name)) if !path.ends_with(name) => format!("{path}.{name}"),
+                (path, _) => path.to_owned(),
+            };
             ApiError::invalid(&field, format!("The body has the wrong form: {text}."))
         })
     }

@@ -206,6 +206,8 @@ BEGIN
             worker_id   = p_worker,
             attempt     = r.attempt + 1,
             start_by    = NULL,
+            error       = NULL,              -- of an attempt before, which keeps it
+            fingerprint = NULL,
             started_at  = coalesce(r.started_at, now())
         FROM due WHERE r.id = due.id
         RETURNING r.id, r.kind, r.args, r.attempt, r.max_attempts, r.claim_token, r.parent_id, r.flow_id,
@@ -223,7 +225,8 @@ BEGIN
            (1000 * extract(epoch FROM now() - c.started_at))::bigint
     FROM claimed c ORDER BY claim_order(c.run_at, c.priority), c.id;
 
-    IF FOUND AND cardinality(p_external) = 0 THEN
+    IF FOUND AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.worker_id = p_worker AND r.state = 'running'
+                             AND r.kind = ANY (p_external)) THEN
         PERFORM set_config('synchronous_commit', 'off', true);
     END IF;
 END $$;
@@ -415,14 +418,21 @@ LANGUAGE sql STABLE AS $$
         SELECT w.*, is_silent(w) AS silent FROM workers w WHERE w.state = 'alive'
     ), queues AS (
         SELECT q.queue, p.name IS NOT NULL AS paused, p.until, p.reason, p.paused_by, l.max_running,
-               (SELECT count(*) FROM queue_slots s WHERE s.queue = q.queue AND s.run_id IS NULL) AS free_global,
-               (SELECT coalesce(sum((a.slots->>q.queue)::integer), 0) FROM alive a WHERE NOT a.silent) AS slots,
-               (SELECT count(*) FROM runs r WHERE r.state = 'running' AND r.queue = q.queue) AS running
+               (SELECT count(*) FROM queue_slots s WHERE s.queue = q.queue AND s.run_id IS NULL) AS free_global
         FROM (SELECT DISTINCT queue FROM asked WHERE state = 'available') AS q
         LEFT JOIN pauses p ON p.target = 'queue' AND p.name = q.queue AND (p.until IS NULL OR p.until > now())
         LEFT JOIN queue_limits l ON l.queue = q.queue
+    ), offers AS (
+        -- What those workers offer and do that know the kind: of others no slot helps.
+        SELECT p.queue, p.kind, coalesce(sum((a.slots->>p.queue)::integer), 0) AS slots,
+               (SELECT count(*) FROM runs r JOIN alive b ON b.id = r.worker_id
+                WHERE r.state = 'running' AND r.queue = p.queue AND NOT b.silent AND p.kind = ANY (b.kinds)) AS running
+        FROM (SELECT DISTINCT queue, kind FROM asked WHERE state = 'available') AS p
+        LEFT JOIN alive a ON NOT a.silent AND p.kind = ANY (a.kinds)
+        GROUP BY p.queue, p.kind
     ), line AS (
-        -- The first of each queue, once for all that are asked for; those of a paused kind hold up none.
+        -- The first of each queue, once for all that are asked for; those of a kind that is paused or that
+        -- nobody knows hold up none.
         SELECT f.queue, f.id, row_number() OVER (PARTITION BY f.queue ORDER BY f.turn, f.id) - 1 AS n
         FROM queues q CROSS JOIN LATERAL (
             SELECT o.queue, o.id, o.kind, claim_order(o.run_at, o.priority) AS turn FROM runs o
@@ -430,6 +440,7 @@ LANGUAGE sql STABLE AS $$
             ORDER BY claim_order(o.run_at, o.priority), o.id LIMIT 1001) AS f
         WHERE NOT EXISTS (SELECT 1 FROM pauses p WHERE p.target = 'kind' AND p.name = f.kind
                           AND (p.until IS NULL OR p.until > now()))
+          AND EXISTS (SELECT 1 FROM alive a WHERE NOT a.silent AND f.kind = ANY (a.kinds))
     )
     SELECT r.id,
         CASE r.state
@@ -441,10 +452,9 @@ LANGUAGE sql STABLE AS $$
                                      WHEN r.cancel_requested THEN 'stopping' ELSE 'running' END
             ELSE CASE WHEN q.paused THEN 'queue_paused'
                       WHEN k.name IS NOT NULL THEN 'kind_paused'
-                      WHEN NOT EXISTS (SELECT 1 FROM alive a WHERE NOT a.silent AND r.kind = ANY (a.kinds)
-                                       AND (a.slots->>r.queue)::integer > 0) THEN 'no_worker'
+                      WHEN o.slots = 0 THEN 'no_worker'
                       WHEN q.max_running IS NOT NULL AND q.free_global = 0 THEN 'limit_reached'
-                      WHEN q.running >= q.slots THEN 'slots_full'
+                      WHEN o.running >= o.slots THEN 'slots_full'
                       WHEN ahead.n > 0 THEN 'behind' ELSE 'starting' END
         END,
         jsonb_strip_nulls(CASE
@@ -454,10 +464,11 @@ LANGUAGE sql STABLE AS $$
                                                              'last_seen', w.last_seen)
             WHEN q.paused THEN jsonb_build_object('until', q.until, 'why', q.reason, 'by', q.paused_by)
             WHEN k.name IS NOT NULL THEN jsonb_build_object('until', k.until, 'why', k.reason, 'by', k.paused_by)
-            ELSE jsonb_build_object('ahead', ahead.n, 'running', q.running, 'slots', q.slots, 'limit', q.max_running)
+            ELSE jsonb_build_object('ahead', ahead.n, 'running', o.running, 'slots', o.slots, 'limit', q.max_running)
         END)
     FROM asked r
     LEFT JOIN queues q ON q.queue = r.queue AND r.state = 'available'
+    LEFT JOIN offers o ON o.queue = r.queue AND o.kind = r.kind AND r.state = 'available'
     LEFT JOIN pauses k ON k.target = 'kind' AND k.name = r.kind AND (k.until IS NULL OR k.until > now())
     LEFT JOIN alive w ON w.id = r.worker_id
     LEFT JOIN line ON line.id = r.id

@@ -81,3 +81,33 @@ async fn an_outage_of_the_database_longer_than_a_lease_declares_nobody_dead() {
     assert_eq!(fleet.number("SELECT count(*) AS value FROM workers").await, 2);
     assert_eq!(fleet.number("SELECT count(*) AS value FROM chaos_effects").await, 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_stood_still_longer_than_a_lease_declares_nobody_dead() {
+    let (postgres, redis) = (Postgres::start().await, Redis::start());
+    let mut fleet = Fleet::new(&postgres.url, &redis.url());
+    fleet.set_lease(Duration::from_millis(300), Duration::from_millis(1500));
+    let _workers = [fleet.ready_worker().await, fleet.ready_worker().await, fleet.ready_worker().await];
+    let since = Instant::now();
+    eventually("the workers to judge each other", || async {
+        (since.elapsed() > Duration::from_millis(2500)).then_some(())
+    })
+    .await;
+    for _ in 0..3 {
+        postgres.freeze();
+        let frozen = Instant::now();
+        eventually("a standstill longer than a lease", || async {
+            (frozen.elapsed() > Duration::from_millis(2500)).then_some(())
+        })
+        .await;
+        postgres.thaw();
+        let thawed = Instant::now();
+        // Time enough for a wrong judgement.
+        eventually("two leases after it", || async {
+            (thawed.elapsed() > Duration::from_millis(3000)).then_some(())
+        })
+        .await;
+        assert_eq!(fleet.number("SELECT count(*) AS value FROM workers WHERE state = 'dead'").await, 0);
+    }
+    assert_eq!(fleet.number("SELECT count(*) AS value FROM workers").await, 3);
+}

@@ -76,9 +76,9 @@ impl Drop for Seat {
 
 /// Claims and sets going for as long as the worker takes on work.
 pub(crate) async fn claim(life: Arc<Life>, slots: Arc<Slots>) {
-    let of_queue = || life.kinds.iter().filter(|kind| kind.queue == slots.queue);
-    let kinds: Vec<&str> = of_queue().map(|kind| kind.name).collect();
-    let external: Vec<&str> = of_queue().filter(|kind| kind.external).map(|kind| kind.name).collect();
+    // All kinds: an older version may have put some of them in other queues.
+    let kinds: Vec<&str> = life.kinds.iter().map(|kind| kind.name).collect();
+    let external: Vec<&str> = life.kinds.iter().filter(|kind| kind.external).map(|kind| kind.name).collect();
     loop {
         tokio::select! {
             () = life.stopping.cancelled() => return,

@@ -99,7 +99,7 @@ async fn supervise(
         () = in_flight.lost.cancelled() => Outcome::Lost,
         () = in_flight.cancel.cancelled() => Outcome::Cancelled,
         () = life.deadline.cancelled() => Outcome::Interrupted,
-        () = tokio::time::sleep(kind.timeout) => Outcome::TimedOut { after: kind.timeout, abandoned: false },
+        () = tokio::time::sleep(kind.timeout) => Outcome::TimedOut { after: kind.timeout, ignored: None },
     };
     cancel.cancel();
     let patience = match ended {
@@ -116,7 +116,7 @@ async fn supervise(
     // Dropped at its next await. Dropping a connection in mid-transaction rolls it back.
     match tokio::time::timeout(DROP_DEADLINE, handler).await {
         Ok(Ok(Ok(Finished::Closed(_)))) => Outcome::Done,
-        Ok(_) => ended,
+        Ok(_) => ended.ignored("dropped"),
         Err(_) => {
             // It has not come to an await: it blocks its thread. What it does afterwards is fenced off.
             life.handlers.replace(crew);
@@ -125,10 +125,7 @@ async fn supervise(
                 "{} ignores that it is to stop and blocks its thread; it is left behind, others take its place",
                 kind.name
             );
-            match ended {
-                Outcome::TimedOut { after, .. } => Outcome::TimedOut { after, abandoned: true },
-                other => other,
-            }
+            ended.ignored("left behind")
         }
     }
 }

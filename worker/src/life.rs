@@ -176,6 +176,14 @@ async fn stop(life: &Life) {
     tracing::info!(running, "worker {} stops; {running} runs may finish", life.id);
     life.stopping.cancel();
     life.tasks.close();
+    let telling = async {
+        let mut conn = life.pool.get().await?;
+        anyhow::Ok(workers::begin_to_stop(&mut conn, life.id).await?)
+    };
+    // Only for people: nothing waits for it if the database does not answer.
+    if !matches!(tokio::time::timeout(Duration::from_secs(1), telling).await, Ok(Ok(()))) {
+        tracing::debug!("nobody can be told that the worker stops");
+    }
     if tokio::time::timeout(life.config.shutdown_grace, life.tasks.wait()).await.is_err() {
         life.deadline.cancel();
         // Putting back takes one statement; if even that cannot be had, others rescue the runs.

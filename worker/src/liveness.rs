@@ -2,6 +2,7 @@
 //! database's clock; its runs live and die with it.
 
 use crate::life::Life;
+use diesel_async::{AsyncConnection, AsyncPgConnection};
 use serde_json::json;
 use shared::{
     ids::ClaimToken,
@@ -113,23 +114,50 @@ pub(crate) async fn rescue(life: Arc<Life>) {
         if last_contact.elapsed() > heartbeat * 2 {
             in_touch_since = Instant::now();
         }
-        let may_judge = in_touch_since.elapsed() >= life.config.lease;
-        match rescue_once(&life, may_judge).await {
+        if in_touch_since.elapsed() >= life.config.lease
+            && let Err(error) = judge(&life).await
+        {
+            tracing::warn!("cannot judge who is alive: {error:#}");
+            continue;
+        }
+        match take_over(&life).await {
             Ok(()) => last_contact = Instant::now(),
             Err(error) => tracing::warn!("cannot look after other workers: {error:#}"),
         }
     }
 }
 
-async fn rescue_once(life: &Life, may_judge: bool) -> anyhow::Result<()> {
-    let mut conn = life.pool.get().await?;
-    if may_judge {
-        let buried = workers::bury_silent(&mut conn).await?;
-        metrics::workers_declared_dead(buried.len());
-        for dead in buried {
-            tracing::warn!(worker = %dead, "worker {dead} has been silent for its lease and is declared dead");
+/// Declares dead who has been silent. If the database took longer than a heartbeat to answer, it stood
+/// still for everybody: the judgement is taken back.
+async fn judge(life: &Life) -> anyhow::Result<()> {
+    let (asked, patience) = (Instant::now(), life.config.heartbeat);
+    let mut pooled = life.pool.get().await?;
+    let conn: &mut AsyncPgConnection = &mut pooled;
+    let judged = conn
+        .transaction(async |conn| {
+            let dead = workers::bury_silent(conn).await?;
+            if asked.elapsed() > patience {
+                return Err(diesel::result::Error::RollbackTransaction);
+            }
+            Ok(dead)
+        })
+        .await;
+    let buried = match judged {
+        Err(diesel::result::Error::RollbackTransaction) => {
+            anyhow::bail!("the database took {:?} to answer", asked.elapsed())
         }
+        judged => judged?,
+    };
+    metrics::workers_declared_dead(buried.len());
+    for dead in buried {
+        tracing::warn!(worker = %dead, "worker {dead} has been silent for its lease and is declared dead");
     }
+    Ok(())
+}
+
+/// Ends what dead workers left open and gives their runs to others.
+async fn take_over(life: &Life) -> anyhow::Result<()> {
+    let mut conn = life.pool.get().await?;
     workers::end_connections_of_dead(&mut conn).await?;
     loop {
         let orphans = workers::orphaned(&mut conn).await?;

@@ -24,8 +24,8 @@ pub(crate) enum Outcome {
     Interrupted,
     /// It lost the database.
     Disconnected { error: String },
-    /// Its time was over; abandoned, if it blocks its thread.
-    TimedOut { after: Duration, abandoned: bool },
+    /// Its time was over; and if it did not stop when it was asked to, what became of it.
+    TimedOut { after: Duration, ignored: Option<&'static str> },
     /// The claim no longer holds: whoever holds it now decides.
     Lost,
 }
@@ -77,6 +77,14 @@ impl Outcome {
         matches!(self, Self::Done | Self::Finished(Finished::Closed(_)))
     }
 
+    /// The handler did not stop when it was asked to.
+    pub fn ignored(self, became: &'static str) -> Self {
+        match self {
+            Self::TimedOut { after, .. } => Self::TimedOut { after, ignored: Some(became) },
+            other => other,
+        }
+    }
+
     /// One line at the end of the attempt.
     pub fn log(&self, run: &ClaimedRun) {
         let kind = &run.kind;
@@ -117,10 +125,15 @@ impl Outcome {
             Self::Cancelled => ("cancelled", None, None, None),
             Self::Interrupted => ("interrupted", None, None, None),
             Self::Disconnected { error } => ("interrupted", None, Some(error.clone()), None),
-            Self::TimedOut { after, abandoned } => {
-                let left =
-                    if *abandoned { "; it ignored that it was to stop and was left behind" } else { "" };
-                ("timed_out", None, Some(format!("no end after {after:?}{left}")), None)
+            Self::TimedOut { after, ignored } => {
+                let ignored =
+                    ignored.map(|became| format!("; it ignored that it was to stop and was {became}"));
+                (
+                    "timed_out",
+                    None,
+                    Some(format!("no end after {after:?}{}", ignored.unwrap_or_default())),
+                    None,
+                )
             }
         };
         if let Some(too_large) = result.as_mut().and_then(storable_result) {

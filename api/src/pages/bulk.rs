@@ -74,6 +74,10 @@ fn which(filter: &RunFilter) -> String {
 
 /// The button for all that match, if there are any.
 pub(super) fn on_all(shell: &Shell, deed: Deed, sought: &Sought, counts: &[StateCount]) -> Option<Action> {
+    // What was left out of the filter would widen it to what nobody meant.
+    if !sought.search.unknown.is_empty() {
+        return None;
+    }
     let states = &sought.filter.states;
     let meant = counts
         .iter()
@@ -141,6 +145,10 @@ async fn act(
     let sought = Sought::read(&sent.pairs, state.env.kinds)?;
     let back = sought.here.to_string();
     let all = sent.one("scope") == Some("all");
+    if let (true, Some(word)) = (all, sought.search.unknown.first()) {
+        let text = format!("{word} is not understood: without it, more runs would be meant than you see.");
+        return Err(ApiError::bad_parameter("q", text));
+    }
     let ids = sent.ids()?;
     if !all && ids.is_empty() {
         return Ok(done(&back, "none-selected"));

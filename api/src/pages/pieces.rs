@@ -45,7 +45,8 @@ impl Badge {
     pub fn worker(state: &str, late: bool) -> Self {
         match (state, late) {
             ("alive", false) => Self::new("alive", "completed", "alive"),
-            ("alive", true) => Self::new("warn", "warn", "silent"),
+            ("stopping", false) => Self::new("stopped", "cancelled", "stopping"),
+            ("alive" | "stopping", true) => Self::new("warn", "warn", "silent"),
             ("stopped", _) => Self::new("stopped", "cancelled", "stopped"),
             _ => Self::new("dead", "failed", "dead"),
         }

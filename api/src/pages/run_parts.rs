@@ -11,7 +11,7 @@ use crate::{
     auth::{PageSession, verify_csrf},
     error::{ApiError, ApiResult},
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
 use serde::Deserialize;
@@ -102,9 +102,11 @@ fn short_args(args: &serde_json::Value) -> String {
 /// How long a run waited before its first attempt; until now, if that has not begun.
 pub fn waited(run: &Run, now: DateTime<Utc>) -> String {
     match (run.started_at, run.state) {
+        // A run that was put off, or asked for again, waits from then.
+        (Some(started), _) if started >= run.run_at => fmt::duration(started - run.run_at),
         (Some(started), _) => fmt::duration(started - run.created_at),
         (None, state) if state.is_terminal() => "–".to_owned(),
-        (None, _) => fmt::duration(now - run.created_at),
+        (None, _) => fmt::duration((now - run.run_at).max(TimeDelta::zero())),
     }
 }
 

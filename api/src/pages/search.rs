@@ -6,7 +6,7 @@ use crate::error::ApiResult;
 use shared::{
     ids::{RunId, WorkerId},
     pagination::Cursor,
-    runs::{queries::RunFilter, registry::Kind},
+    runs::{RunState, queries::RunFilter, registry::Kind},
 };
 
 /// What the search box says.
@@ -112,9 +112,19 @@ impl Sought {
         let kind = text("kind").map(str::to_owned);
         let worker: Option<WorkerId> = text("worker").and_then(|id| id.parse().ok());
         let fingerprint = text("fingerprint").map(str::to_owned);
-        let states = text("state").unwrap_or_default().split(',').filter_map(|one| one.parse().ok());
+        let mut search = search;
+        let mut states: Vec<RunState> = Vec::new();
+        for one in text("state").unwrap_or_default().split(',').filter(|one| !one.is_empty()) {
+            match one.parse() {
+                Ok(state) => states.push(state),
+                Err(_) => search.unknown.push(format!("state={one}")),
+            }
+        }
+        if let Some(id) = text("worker").filter(|_| worker.is_none()) {
+            search.unknown.push(format!("worker={id}"));
+        }
         let filter = RunFilter {
-            states: states.collect(),
+            states,
             kind: kind.clone().or_else(|| search.kind.clone()),
             queue: search.queue.clone(),
             flow: search.flow,

@@ -87,7 +87,7 @@ impl WorkerLine {
         Self {
             href: format!("/ui/workers/{}", worker.id),
             id: shell.id(worker.id),
-            badge: Badge::worker(&worker.state, *silent),
+            badge: Badge::worker(worker.standing(), *silent),
             place: format!("{} · {}", fmt::cut(&worker.host, 60), worker.pid),
             version: worker.version.clone(),
             started: shell.ago(worker.started_at),

@@ -29,7 +29,7 @@ pub struct WorkerView {
     pub pid: i32,
     /// Version of Millrace.
     pub version: String,
-    /// alive, stopped or dead.
+    /// alive, stopping, stopped or dead.
     pub state: String,
     /// It is thought alive, but has said nothing for its whole lease.
     pub silent: bool,
@@ -56,11 +56,11 @@ impl From<WorkerStanding> for WorkerView {
     fn from(standing: WorkerStanding) -> Self {
         let WorkerStanding { worker, silent, running } = standing;
         Self {
+            state: worker.standing().to_owned(),
             id: worker.id.0,
             host: worker.host,
             pid: worker.pid,
             version: worker.version,
-            state: worker.state,
             silent,
             started_at: worker.started_at,
             last_seen: worker.last_seen,

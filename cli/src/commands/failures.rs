@@ -39,6 +39,7 @@ enum Command {
 struct FailureRow {
     fingerprint: String,
     kind: String,
+    message: String,
     occurrences: i64,
     #[serde(default)]
     failed_runs: i64,
@@ -69,7 +70,8 @@ async fn list(client: &ApiClient, json: bool) -> anyhow::Result<()> {
         remark("Nothing has failed.");
         return Ok(());
     }
-    let mut table = Table::new(&["KIND", "TIMES", "FAILED RUNS", "FIRST SEEN", "LAST SEEN", "FINGERPRINT"]);
+    let mut table =
+        Table::new(&["KIND", "TIMES", "FAILED RUNS", "FIRST SEEN", "LAST SEEN", "FINGERPRINT", "MESSAGE"]);
     for item in listing.items {
         let failure: FailureRow = serde_json::from_value(item)?;
         table.row([
@@ -79,6 +81,7 @@ async fn list(client: &ApiClient, json: bool) -> anyhow::Result<()> {
             words::relative(failure.first_seen),
             words::relative(failure.last_seen),
             failure.fingerprint,
+            failure.message,
         ]);
     }
     table.print();

@@ -168,6 +168,7 @@ impl Job for RetryRuns {
     const KIND: &'static str = "retry_runs";
     const QUEUE: Queue = Queue::Control;
     const RETRY: Retry = RETRY;
+    const UNCLONABLE: Option<&'static str> = Some("ask for the action anew, so that its filter is checked");
     const TIMEOUT: Duration = Duration::from_secs(3600);
 
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {
@@ -179,6 +180,7 @@ impl Job for CancelRuns {
     const KIND: &'static str = "cancel_runs";
     const QUEUE: Queue = Queue::Control;
     const RETRY: Retry = RETRY;
+    const UNCLONABLE: Option<&'static str> = Some("ask for the action anew, so that its filter is checked");
     const TIMEOUT: Duration = Duration::from_secs(3600);
 
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {

@@ -228,7 +228,7 @@ pub struct Worker {
     pub pid: i32,
     /// Version of Millrace.
     pub version: String,
-    /// alive, stopped or dead.
+    /// alive, stopped or dead; see [`Worker::standing`].
     pub state: String,
     /// When it started.
     pub started_at: DateTime<Utc>,
@@ -240,4 +240,12 @@ pub struct Worker {
     pub kinds: Vec<String>,
     /// Silent for so long, it is taken for dead.
     pub lease_ms: i32,
+}
+
+impl Worker {
+    /// alive, stopping, stopped or dead. One that stops has given up its slots.
+    pub fn standing(&self) -> &str {
+        let stopping = self.state == "alive" && self.slots.as_object().is_some_and(serde_json::Map::is_empty);
+        if stopping { "stopping" } else { &self.state }
+    }
 }

@@ -56,6 +56,15 @@ pub async fn heartbeat(conn: &mut AsyncPgConnection, id: WorkerId) -> QueryResul
         .map(|rows| rows == 1)
 }
 
+/// Records that a worker takes on nothing more: its slots no longer count.
+pub async fn begin_to_stop(conn: &mut AsyncPgConnection, id: WorkerId) -> QueryResult<()> {
+    diesel::update(workers::table.find(id))
+        .set(workers::slots.eq(serde_json::json!({})))
+        .execute(conn)
+        .await
+        .map(|_| ())
+}
+
 /// Records that a worker stopped in order.
 pub async fn stop(conn: &mut AsyncPgConnection, id: WorkerId) -> QueryResult<()> {
     diesel::update(workers::table.filter(workers::id.eq(id).and(workers::state.eq("alive"))))

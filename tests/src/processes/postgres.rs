@@ -101,6 +101,29 @@ impl Postgres {
         }
     }
 
+    /// SIGSTOP or SIGCONT for the server and every one of its backends: the whole stands still.
+    fn signal_all(&self, signal: Signal) {
+        let server = self.process.as_ref().expect("it runs");
+        let children =
+            Command::new("pgrep").args(["-P", &server.id().to_string()]).output().expect("pgrep runs");
+        server.signal(signal);
+        for child in String::from_utf8_lossy(&children.stdout).lines() {
+            let pid = child.parse().ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
+            // It may just have ended.
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+
+    /// The server answers nothing, refuses nothing and ends nothing.
+    pub fn freeze(&self) {
+        self.signal_all(Signal::STOP);
+    }
+
+    /// It goes on.
+    pub fn thaw(&self) {
+        self.signal_all(Signal::CONT);
+    }
+
     /// What `pg_ctl restart -m immediate` does.
     pub async fn restart_immediate(&mut self) {
         self.stop_immediate();

@@ -139,6 +139,9 @@ pub async fn report_bulk(client: &ApiClient, answer: Answer, wait: bool, json: b
 async fn change_one(client: &ApiClient, deed: Deed, id: &str, wait: bool, json: bool) -> anyhow::Result<()> {
     let answer = client.post(&["runs", id, deed.verb()], None).await?;
     let run = wait::read_run(&answer)?;
+    if deed == Deed::Retry && run.id != id {
+        remark(format!("Run {id} was not retried: run {} holds its unique key and stands for it.", run.id));
+    }
     if !json {
         let what = if run.cancel_requested && !run.state.is_terminal() { "was asked to stop" } else { "is" };
         let state = if what == "is" { format!(" {}", run.state) } else { String::new() };

@@ -354,7 +354,15 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
                 (path, Some(name)) if !path.ends_with(name) => format!("{path}.{name}"),
                 (path, _) => path.to_owned(),
             };
-            ApiError::invalid(&field, format!("The body has the wrong form: {text}."))
+            // What chrono says of a text that is no time.
+            let is_time =
+                ["input contains invalid characters", "premature end of input", "input is out of range"];
+            let hint = if is_time.contains(&text.as_str()) {
+                "; a time is written 2026-11-20T12:00:00Z"
+            } else {
+                ""
+            };
+            ApiError::invalid(&field, format!("The body has the wrong form: {text}{hint}."))
         })
     }
 }

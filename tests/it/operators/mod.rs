@@ -238,7 +238,7 @@ async fn queues_are_paused_resumed_and_limited() {
 
     for (method, path, body, status, field) in [
         (Method::POST, "/api/v1/queues/default/pause", json!({ "until": in_minutes(-1) }), 422, "until"),
-        (Method::POST, "/api/v1/queues/default/pause", json!({ "until": "soon" }), 422, "body"),
+        (Method::POST, "/api/v1/queues/default/pause", json!({ "until": "soon" }), 422, "until"),
         (Method::POST, "/api/v1/queues/default/pause", json!({ "reason": "x".repeat(501) }), 422, "reason"),
         (Method::POST, "/api/v1/queues/default/pause", json!({ "for": 3 }), 422, "for"),
         (Method::POST, "/api/v1/queues/slow/pause", json!({}), 404, ""),
@@ -378,7 +378,7 @@ async fn many_runs_are_retried_and_cancelled_by_a_run() {
         (json!({ "filter": {} }), "filter"),
         (json!({ "ids": [] }), "ids"),
         (json!({ "ids": ids, "filter": { "all": true } }), "body"),
-        (json!({ "filter": { "colour": "red" } }), "colour"),
+        (json!({ "filter": { "colour": "red" } }), "filter.colour"),
         (json!({ "filter": { "states": ["completed"] } }), "filter.states"),
     ] {
         let (status, problem) = send(&app, Method::POST, "/api/v1/runs:retry", body).await;

@@ -69,3 +69,19 @@ async fn a_handler_that_blocks_its_thread_is_reported_and_harms_no_other() {
     place.expect_each_once().await;
     place.expect_no_crash().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_chatty_attempt_the_newest_lines_are_kept() {
+    let place = Place::new().await;
+    let _worker = place.fleet.ready_worker().await;
+    let run = place.fleet.enqueue(&Obey::new(&["chat 3500"])).await;
+    place.fleet.until(run, RunState::Completed).await;
+    let lines = format!(
+        "SELECT count(*) AS value FROM run_logs WHERE run_id = '{run}' AND line > 2500 AND message = 'word ' || line"
+    );
+    let others = format!("SELECT count(*) AS value FROM run_logs WHERE run_id = '{run}' AND line <= 2500");
+    eventually("the last thousand lines", || async {
+        (place.fleet.number(&lines).await == 1000 && place.fleet.number(&others).await == 0).then_some(())
+    })
+    .await;
+}

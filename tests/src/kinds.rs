@@ -14,7 +14,7 @@ use std::time::Duration;
 /// and, where it takes time, milliseconds: `snooze 200`.
 /// - ends well: `succeed` (closed in its own transaction), `answer` (closed by the engine with a
 ///   result), `effect` (a row of [`effects::TABLE`] in the closing transaction), `linger MS` (the same
-///   after so long, whether asked to stop or not)
+///   after so long, whether asked to stop or not), `chat N` (after so many lines of log)
 /// - ends badly: `retry`, `retry-after MS`, `fail`, `panic`, `exit` and `abort` (the whole process)
 /// - does not end by itself: `hang`, `wait` (until it is asked to stop), `block MS` (the thread, whatever
 ///   it is asked)
@@ -82,6 +82,10 @@ impl Job for Obey {
                 let conn = &mut *context.connection().await?;
                 tracing::info!("obeyed");
                 Ok(context.complete(conn, &serde_json::json!({ "attempt": context.attempt })).await?.into())
+            }
+            "chat" => {
+                (1..=time.as_millis()).for_each(|number| tracing::info!("word {number}"));
+                Ok(Finished::Result(serde_json::Value::Null))
             }
             "answer" => Ok(Finished::Result(serde_json::json!("answered"))),
             "effect" => effect(&context, 0).await,

@@ -26,10 +26,12 @@ pub const STUBBORN: Retry = Retry::Exponential {
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Rows that a completed run of each kind has left, as SQL over `runs`.
-pub const EXPECTED_ROWS: &str = "CASE kind
-    WHEN 'copying' THEN (args->>'steps')::bigint * (args->>'rows')::bigint
-    WHEN 'noop' THEN 0 ELSE 1 END";
+/// Rows that a completed run of each kind has left, as SQL over `runs`. What a scheduler enqueues
+/// meanwhile, because its time has come, leaves none.
+pub const EXPECTED_ROWS: &str = "CASE
+    WHEN kind = 'copying' THEN (args->>'steps')::bigint * (args->>'rows')::bigint
+    WHEN kind IN ('light', 'slow', 'flaky', 'dozing', 'collect', 'scatter', 'alone') THEN 1
+    ELSE 0 END";
 
 /// One effect, in the transaction that closes the run.
 pub async fn effect(context: &RunContext, n: i64) -> Result<Finished, JobError> {

@@ -282,6 +282,7 @@ async fn accept(
             unknown_clients: params.unknown_clients.unwrap_or(UnknownClients::Create),
             zone: params.zone,
             allow_many_months: params.allow_many_months,
+            ..UploadOptions::default()
         },
         forced: params.force,
         created_by: principal.name.clone(),

@@ -225,7 +225,7 @@ mod tests {
     };
     use shared::{
         clock::SystemClock,
-        config::{ApiConfig, DatabaseConfig, RetentionConfig},
+        config::{ApiConfig, DatabaseConfig, EtlConfig, FilesConfig, RetentionConfig},
         db,
         runs::{Doorbells, Environment},
         settings::Settings,
@@ -258,6 +258,8 @@ mod tests {
             chunk_records: 1000,
             kinds: shared::runs::registry::KINDS,
             retention: RetentionConfig { completed_days: 7, failed_days: 30 },
+            files: FilesConfig::default(),
+            etl: EtlConfig::from_env(directory),
         };
         AppState { env: Arc::new(env), config: Arc::new(config), shutdown: CancellationToken::new() }
     }

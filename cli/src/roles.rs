@@ -4,7 +4,7 @@
 use crate::services::Services;
 use anyhow::{Context, anyhow};
 use shared::{
-    config::{ApiConfig, MetricsConfig, RetentionConfig, WorkerConfig},
+    config::{ApiConfig, EtlConfig, FilesConfig, MetricsConfig, RetentionConfig, WorkerConfig},
     db::DbPool,
 };
 use std::{
@@ -82,6 +82,8 @@ impl Roles {
             clock: Arc::new(shared::clock::SystemClock),
             config,
             retention: RetentionConfig::from_env()?,
+            files: FilesConfig::from_env()?,
+            etl: EtlConfig::from_env(&services.storage.data_dir),
             kinds: shared::runs::registry::KINDS,
             logs: RUN_LOGS.lock().unwrap_or_else(PoisonError::into_inner).take(),
         };

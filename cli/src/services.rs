@@ -6,7 +6,9 @@ use anyhow::{Context, bail};
 use diesel_async::AsyncPgConnection;
 use shared::{
     clock::SystemClock,
-    config::{DatabaseConfig, RedisConfig, RetentionConfig, StorageConfig, WorkerConfig},
+    config::{
+        DatabaseConfig, EtlConfig, FilesConfig, RedisConfig, RetentionConfig, StorageConfig, WorkerConfig,
+    },
     db::{self, DbPool},
     runs::{Doorbells, Environment},
     settings::Settings,
@@ -79,6 +81,8 @@ impl Services {
             chunk_records: WorkerConfig::from_env()?.chunk_records,
             kinds: shared::runs::registry::KINDS,
             retention: RetentionConfig::from_env()?,
+            files: FilesConfig::from_env()?,
+            etl: EtlConfig::from_env(&self.storage.data_dir),
         }))
     }
 }

@@ -200,7 +200,7 @@ async fn start_servers(
         profile: Profile::Durable,
     };
     let servers = servers.insert(Embedded::take(&storage.data_dir)?);
-    let storage = StorageConfig { data_dir: servers.place.data_dir.clone() };
+    let storage = StorageConfig { data_dir: servers.place.data_dir.clone(), ..storage };
     servers.start(wanted).await?;
     let redis = match redis {
         Some(redis) => Some(redis),

@@ -60,6 +60,10 @@ uuid_ids! {
     WorkerId,
     /// An uploaded file.
     UploadId,
+    /// A file that somebody is looking at before loading it.
+    PreviewId,
+    /// An event of the ledger.
+    JournalId,
     /// A person or program that logs in.
     UserId,
     /// An API key.

@@ -252,6 +252,13 @@ diesel::table! {
         created_by -> Text,
         created_at -> Timestamptz,
         finished_at -> Nullable<Timestamptz>,
+        format -> Nullable<Jsonb>,
+        text_key -> Nullable<Text>,
+        warnings -> Array<Text>,
+        corrects -> Nullable<Uuid>,
+        undo_run_id -> Nullable<Uuid>,
+        undo_report -> Nullable<Jsonb>,
+        files_removed_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -269,6 +276,55 @@ diesel::table! {
         duplicates -> BigInt,
         conflicts -> BigInt,
         rejected -> BigInt,
+        first_at -> Nullable<Timestamptz>,
+        last_at -> Nullable<Timestamptz>,
+        faults -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    previews (id) {
+        id -> Uuid,
+        filename -> Text,
+        size_bytes -> BigInt,
+        sha256 -> Bytea,
+        storage_key -> Text,
+        upload_id -> Nullable<Uuid>,
+        created_by -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    fx_rates (base, quote, valid_from) {
+        base -> Text,
+        quote -> Text,
+        rate -> Numeric,
+        valid_from -> Timestamptz,
+        created_by -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    journals (id) {
+        id -> Uuid,
+        kind -> Text,
+        source_id -> Uuid,
+        reversal_of -> Nullable<Uuid>,
+        posted_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    entries (journal_id, entry) {
+        journal_id -> Uuid,
+        entry -> Integer,
+        amount -> Numeric,
+        account -> Text,
+        client_id -> Nullable<Text>,
+        asset_kind -> Text,
+        asset -> Text,
     }
 }
 
@@ -373,6 +429,10 @@ diesel::allow_tables_to_appear_in_same_query!(
     uploads,
     upload_chunks,
     upload_rejects,
+    previews,
+    fx_rates,
+    journals,
+    entries,
     day_totals,
     merchant_days,
     client_totals,

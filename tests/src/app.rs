@@ -6,7 +6,7 @@ use serde_json::Value;
 use shared::{
     auth::Role,
     clock::SystemClock,
-    config::{ApiConfig, RedisConfig, RetentionConfig, WorkerConfig},
+    config::{ApiConfig, EtlConfig, FilesConfig, RedisConfig, RetentionConfig, WorkerConfig},
     db,
     runs::{Doorbells, Environment, registry::Kind},
     settings::Settings,
@@ -34,6 +34,8 @@ pub struct AppOptions {
     pub worker: bool,
     /// Largest accepted file.
     pub max_upload_bytes: u64,
+    /// What files may hold.
+    pub files: FilesConfig,
 }
 
 impl Default for AppOptions {
@@ -44,6 +46,7 @@ impl Default for AppOptions {
             kinds: shared::runs::registry::KINDS,
             worker: true,
             max_upload_bytes: 64 << 20,
+            files: FilesConfig::default(),
         }
     }
 }
@@ -109,6 +112,8 @@ impl App {
             chunk_records: options.chunk_records,
             kinds: options.kinds,
             retention: RETENTION,
+            files: options.files,
+            etl: EtlConfig::from_env(directory.path()),
         });
         let shutdown = CancellationToken::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -154,6 +159,8 @@ impl App {
             clock: Arc::new(SystemClock),
             config: self.worker_config.clone(),
             retention: RETENTION,
+            files: self.env.files,
+            etl: self.env.etl.clone(),
             kinds: self.kinds,
             logs: None,
         };

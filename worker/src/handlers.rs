@@ -91,6 +91,8 @@ pub(crate) fn crew(
         chunk_records: setup.config.chunk_records,
         kinds: setup.kinds,
         retention: setup.retention,
+        files: setup.files,
+        etl: setup.etl.clone(),
     };
     Ok(Crew { runtime: Some(runtime), env: Arc::new(env) })
 }

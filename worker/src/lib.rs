@@ -16,7 +16,7 @@ pub use logs::{RunLogs, run_logs};
 
 use shared::{
     clock::Clock,
-    config::{DatabaseConfig, RedisConfig, RetentionConfig, WorkerConfig},
+    config::{DatabaseConfig, EtlConfig, FilesConfig, RedisConfig, RetentionConfig, WorkerConfig},
     runs::registry::Kind,
     storage::Storage,
 };
@@ -37,6 +37,10 @@ pub struct WorkerSetup {
     pub config: WorkerConfig,
     /// How long what has ended is kept.
     pub retention: RetentionConfig,
+    /// What files may hold, and how long they are kept.
+    pub files: FilesConfig,
+    /// The files of the recipe.
+    pub etl: EtlConfig,
     /// The kinds it runs.
     pub kinds: &'static [Kind],
     /// Lines to be written to the runs' logs, from [`run_logs`].

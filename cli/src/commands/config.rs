@@ -4,8 +4,8 @@ use crate::output::say;
 use clap::Subcommand;
 use shared::{
     config::{
-        ApiConfig, ConfigError, DatabaseConfig, MetricsConfig, RedisConfig, RetentionConfig, SettingsConfig,
-        StorageConfig, WorkerConfig,
+        ApiConfig, ConfigError, DatabaseConfig, FilesConfig, MetricsConfig, RedisConfig, RetentionConfig,
+        SettingsConfig, StorageConfig, WorkerConfig,
     },
     telemetry::{DEFAULT_FILTER, LogConfig},
 };
@@ -84,6 +84,16 @@ pub fn config(args: &Config) -> anyhow::Result<()> {
         vec![
             ("MILLRACE_KEEP_COMPLETED_DAYS", retention.completed_days.to_string()),
             ("MILLRACE_KEEP_FAILED_DAYS", retention.failed_days.to_string()),
+        ]
+    });
+    topic(wrong, FilesConfig::from_env(), |files| {
+        vec![
+            ("MILLRACE_MAX_ROWS", files.rows.to_string()),
+            ("MILLRACE_MAX_COLUMNS", files.columns.to_string()),
+            ("MILLRACE_MAX_FIELD_BYTES", files.field_bytes.to_string()),
+            ("MILLRACE_MAX_UNPACKED_BYTES", files.unpacked_bytes.to_string()),
+            ("MILLRACE_MAX_UNPACK_RATIO", files.unpack_ratio.to_string()),
+            ("MILLRACE_KEEP_FILES_DAYS", files.keep_days.to_string()),
         ]
     });
     match LogConfig::from_env(DEFAULT_FILTER) {

@@ -47,23 +47,103 @@ impl RedisConfig {
     }
 }
 
-/// `MILLRACE_DATA_DIR` (`./.millrace`): the embedded servers' data and the uploaded files. Every process
-/// must see the same files: on several machines it is a shared directory.
+/// `MILLRACE_DATA_DIR` (`./.millrace`): the embedded servers' data and, by default, the uploaded files.
+/// `MILLRACE_STORAGE` (a directory below it): where uploaded files are kept, as a URL (`s3://bucket/prefix`,
+/// `file:///directory`); the credentials of an object store are read from its usual variables
+/// (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT` …). Every process must see the
+/// same files: on several machines a shared directory or an object store.
 #[derive(Debug, Clone)]
 pub struct StorageConfig {
     /// Directory of everything that Millrace writes.
     pub data_dir: PathBuf,
+    /// Where uploaded files are, if not in a directory below it.
+    pub url: Option<String>,
 }
 
 impl StorageConfig {
     /// Reads the topic.
     pub fn from_env() -> Result<Self, ConfigError> {
-        Ok(Self { data_dir: parsed("MILLRACE_DATA_DIR", PathBuf::from(".millrace"))? })
+        Ok(Self {
+            data_dir: parsed("MILLRACE_DATA_DIR", PathBuf::from(".millrace"))?,
+            url: text("MILLRACE_STORAGE"),
+        })
     }
 
-    /// Where uploaded files are kept.
+    /// Where uploaded files are kept by default.
     pub fn files_dir(&self) -> PathBuf {
         self.data_dir.join("files")
+    }
+}
+
+/// `MILLRACE_MAX_ROWS` (200,000,000), `MILLRACE_MAX_COLUMNS` (1000) and `MILLRACE_MAX_FIELD_BYTES` (1 MiB): a
+/// file beyond the first two is refused, a record beyond the last rejected. `MILLRACE_MAX_UNPACKED_BYTES`
+/// (50 GiB) and `MILLRACE_MAX_UNPACK_RATIO` (200): what a compressed file or a workbook may become; large
+/// values let a small file fill the disk, small ones refuse honest files that repeat themselves.
+/// `MILLRACE_KEEP_FILES_DAYS` (30): how long a file is kept after its upload has ended, 0 for ever; without it
+/// an upload keeps its rows and rejects, but nobody can look at the original any more.
+#[derive(Debug, Clone, Copy)]
+pub struct FilesConfig {
+    /// Records of a file.
+    pub rows: u64,
+    /// Columns of a file.
+    pub columns: usize,
+    /// Bytes of one field.
+    pub field_bytes: usize,
+    /// Bytes of a file's content once unpacked.
+    pub unpacked_bytes: u64,
+    /// Times that a file may grow by unpacking.
+    pub unpack_ratio: u64,
+    /// Days that a file is kept after its upload has ended; 0 is for ever.
+    pub keep_days: u32,
+}
+
+impl Default for FilesConfig {
+    fn default() -> Self {
+        Self {
+            rows: 200_000_000,
+            columns: 1000,
+            field_bytes: 1 << 20,
+            unpacked_bytes: 50 << 30,
+            unpack_ratio: 200,
+            keep_days: 30,
+        }
+    }
+}
+
+impl FilesConfig {
+    /// Reads the topic.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let usual = Self::default();
+        Ok(Self {
+            rows: parsed("MILLRACE_MAX_ROWS", usual.rows)?,
+            columns: parsed("MILLRACE_MAX_COLUMNS", usual.columns)?,
+            field_bytes: parsed("MILLRACE_MAX_FIELD_BYTES", usual.field_bytes)?,
+            unpacked_bytes: parsed("MILLRACE_MAX_UNPACKED_BYTES", usual.unpacked_bytes)?,
+            unpack_ratio: parsed("MILLRACE_MAX_UNPACK_RATIO", usual.unpack_ratio)?,
+            keep_days: parsed("MILLRACE_KEEP_FILES_DAYS", usual.keep_days)?,
+        })
+    }
+}
+
+/// `MILLRACE_ETL_CLIENTS` and `MILLRACE_ETL_TRANSACTIONS`: the files of the recipe `run-etl`, each a path or the
+/// URL of an object (`s3://bucket/key`). By default `etl/clients.csv` and `etl/transactions.xlsx` in the data
+/// directory.
+#[derive(Debug, Clone)]
+pub struct EtlConfig {
+    /// The clients.
+    pub clients: String,
+    /// Their transactions.
+    pub transactions: String,
+}
+
+impl EtlConfig {
+    /// Reads the topic.
+    pub fn from_env(data_dir: &std::path::Path) -> Self {
+        let file = |name: &str| data_dir.join("etl").join(name).display().to_string();
+        Self {
+            clients: text("MILLRACE_ETL_CLIENTS").unwrap_or_else(|| file("clients.csv")),
+            transactions: text("MILLRACE_ETL_TRANSACTIONS").unwrap_or_else(|| file("transactions.xlsx")),
+        }
     }
 }
 

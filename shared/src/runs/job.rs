@@ -8,7 +8,7 @@
 use super::{doorbell::Doorbells, error::RunError, model::RunState};
 use crate::{
     clock::Clock,
-    config::RetentionConfig,
+    config::{EtlConfig, FilesConfig, RetentionConfig},
     db::{DbConnection, DbPool, LoadConnections},
     ids::{ClaimToken, RunId},
     settings::Settings,
@@ -220,6 +220,10 @@ pub struct Environment {
     pub kinds: &'static [super::registry::Kind],
     /// How long what has ended is kept.
     pub retention: RetentionConfig,
+    /// What files may hold, and how long they are kept.
+    pub files: FilesConfig,
+    /// The files of the recipe.
+    pub etl: EtlConfig,
 }
 
 /// What one attempt of one run is given.

@@ -175,14 +175,38 @@ pub async fn enqueue_flow<P: Registered, C: Registered>(
     Ok(())
 }
 
-/// Adds steps to a flow whose root waits. Refused while the flow is being cancelled: the lock on the
-/// parent makes a cancellation see these children, or these see the cancellation.
-pub async fn enqueue_children<J: Registered>(
+/// A flow within a flow: `outer`, which waits, waits for `parent` too.
+pub async fn enqueue_subflow<P: Registered, C: Registered>(
     conn: &mut AsyncPgConnection,
-    parent: RunId,
-    jobs: &[J],
+    outer: RunId,
+    id: RunId,
+    parent: &P,
+    first: &C,
     options: &EnqueueOptions,
-) -> Result<Vec<RunId>, RunError> {
+) -> Result<(), RunError> {
+    let flow_id = lock_waiting(conn, outer).await?;
+    let mut inner = NewRun::of(parent, options)?;
+    inner.id = id;
+    inner.parent_id = Some(outer);
+    inner.flow_id = flow_id;
+    inner.state = RunState::Blocked;
+    inner.reason = Some("dependency");
+    inner.blocked_by = 1;
+    let mut step = NewRun::of(first, options)?;
+    step.parent_id = Some(id);
+    step.flow_id = flow_id;
+    diesel::insert_into(runs::table).values(row!(&inner)).execute(conn).await?;
+    diesel::insert_into(runs::table).values(row!(&step)).execute(conn).await?;
+    diesel::update(runs::table.find(outer))
+        .set(runs::blocked_by.eq(runs::blocked_by + 1))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Locks a run that steps are to be added to; its flow. Refused while the flow is being cancelled: the
+/// lock makes a cancellation see these children, or these see the cancellation.
+async fn lock_waiting(conn: &mut AsyncPgConnection, parent: RunId) -> Result<RunId, RunError> {
     let (cancelled, flow_id): (bool, RunId) = runs::table
         .find(parent)
         .select((runs::cancel_requested, runs::flow_id))
@@ -191,9 +215,17 @@ pub async fn enqueue_children<J: Registered>(
         .await
         .optional()?
         .ok_or(RunError::NotFound(parent))?;
-    if cancelled {
-        return Err(RunError::FlowCancelled);
-    }
+    if cancelled { Err(RunError::FlowCancelled) } else { Ok(flow_id) }
+}
+
+/// Adds steps to a flow whose root waits. Refused while the flow is being cancelled.
+pub async fn enqueue_children<J: Registered>(
+    conn: &mut AsyncPgConnection,
+    parent: RunId,
+    jobs: &[J],
+    options: &EnqueueOptions,
+) -> Result<Vec<RunId>, RunError> {
+    let flow_id = lock_waiting(conn, parent).await?;
     let mut ids = Vec::with_capacity(jobs.len());
     // A statement binds at most 65,535 parameters.
     for part in jobs.chunks(1000) {

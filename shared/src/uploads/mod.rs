@@ -8,6 +8,7 @@ pub mod error;
 pub mod jobs;
 pub mod model;
 pub mod plan;
+pub mod preview;
 pub mod queries;
 pub mod reading;
 pub mod records;

@@ -4,7 +4,9 @@
 use anyhow::{Context, bail};
 use shared::{
     clock::SystemClock,
-    config::{DatabaseConfig, RedisConfig, RetentionConfig, StorageConfig, WorkerConfig},
+    config::{
+        DatabaseConfig, EtlConfig, FilesConfig, RedisConfig, RetentionConfig, StorageConfig, WorkerConfig,
+    },
     runs::Doorbells,
     storage::Storage,
     telemetry::{self, LogConfig},
@@ -40,13 +42,16 @@ async fn play(role: &str, lines: RunLogs) -> anyhow::Result<()> {
     let redis = RedisConfig::from_env()?;
     match role {
         "worker" => {
+            let storage = StorageConfig::from_env()?;
             let setup = WorkerSetup {
                 database,
                 redis,
-                storage: Storage::directory(&StorageConfig::from_env()?.files_dir())?,
+                storage: Storage::directory(&storage.files_dir())?,
                 clock: Arc::new(SystemClock),
                 config: WorkerConfig::from_env()?,
                 retention: RetentionConfig::from_env()?,
+                files: FilesConfig::from_env()?,
+                etl: EtlConfig::from_env(&storage.data_dir),
                 kinds: tests::kinds::all(),
                 logs: Some(lines),
             };

@@ -1,0 +1,10 @@
+DROP TABLE entries, journals, upload_postings, fx_rates, previews, upload_overlaps, upload_moves, upload_trial_keys;
+DROP FUNCTION entries_balance, ledger_is_kept;
+ALTER TABLE upload_chunks DROP COLUMN first_at, DROP COLUMN last_at, DROP COLUMN faults;
+DROP INDEX uploads_same_file;
+CREATE UNIQUE INDEX uploads_same_file ON uploads (sha256, kind, options)
+    WHERE NOT forced AND state IN ('received', 'planning', 'loading', 'finished');
+DROP INDEX uploads_header;
+ALTER TABLE uploads
+    DROP COLUMN format, DROP COLUMN text_key, DROP COLUMN warnings, DROP COLUMN corrects,
+    DROP COLUMN undo_run_id, DROP COLUMN undo_report, DROP COLUMN files_removed_at;

@@ -4,7 +4,7 @@ ALTER TABLE upload_chunks DROP COLUMN first_at, DROP COLUMN last_at, DROP COLUMN
 DROP INDEX uploads_same_file;
 CREATE UNIQUE INDEX uploads_same_file ON uploads (sha256, kind, options)
     WHERE NOT forced AND state IN ('received', 'planning', 'loading', 'finished');
-DROP INDEX uploads_header;
+DROP INDEX uploads_mapped;
 ALTER TABLE uploads
     DROP COLUMN format, DROP COLUMN text_key, DROP COLUMN warnings, DROP COLUMN corrects,
     DROP COLUMN undo_run_id, DROP COLUMN undo_report, DROP COLUMN files_removed_at;

@@ -9,8 +9,7 @@ ALTER TABLE uploads
     ADD COLUMN files_removed_at  timestamptz;
 CREATE INDEX uploads_corrects ON uploads (corrects) WHERE corrects IS NOT NULL;
 -- A later file with the same header starts from the mapping of the last one.
-CREATE INDEX uploads_header ON uploads (kind, md5(array_to_string(header, E'\x1f')), id DESC)
-    WHERE header IS NOT NULL;
+CREATE INDEX uploads_mapped ON uploads (kind, id DESC) WHERE options ? 'mapping';
 
 -- A dry run adds nothing, so the same file may be tried, or loaded, as often as somebody likes.
 DROP INDEX uploads_same_file;

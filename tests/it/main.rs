@@ -13,5 +13,7 @@ mod pages;
 mod policies;
 mod schedules;
 mod statuses;
+mod trials;
 mod twice;
+mod undo;
 mod uploads;

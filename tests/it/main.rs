@@ -6,6 +6,7 @@ mod command_line;
 mod embedded;
 mod engine;
 mod http;
+mod ledger;
 mod malformed;
 mod metrics;
 mod operators;

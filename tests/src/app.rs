@@ -250,12 +250,23 @@ impl App {
         self.ended(&id.to_string()).await
     }
 
-    /// Takes a file in; its upload.
+    /// Takes a file of transactions in; its upload.
     pub async fn accept(&self, name: &str, content: &[u8], options: UploadOptions) -> UploadId {
+        self.accept_kind(UploadKind::Transactions, name, content, options).await
+    }
+
+    /// Takes a file in; its upload.
+    pub async fn accept_kind(
+        &self,
+        kind: UploadKind,
+        name: &str,
+        content: &[u8],
+        options: UploadOptions,
+    ) -> UploadId {
         let mut writer = self.env.storage.create(&storage_key()).await.expect("storage");
         writer.write(content).await.expect("storage");
         let new = NewUpload {
-            kind: UploadKind::Transactions,
+            kind,
             filename: name.to_owned(),
             file: writer.finish().await.expect("storage"),
             options,

@@ -4,7 +4,7 @@
 use super::{
     chunk,
     jobs::upload,
-    model::{OnError, UploadKind},
+    model::{OnError, Upload, UploadKind},
     queries, undo,
 };
 use crate::{
@@ -28,7 +28,7 @@ pub(super) async fn finish(upload_id: UploadId, context: RunContext) -> Result<F
     let options = upload.read_options().map_err(JobError::fail)?;
     let faults = counts.rejected + counts.conflicts;
     if options.on_error == OnError::Abort && !options.dry_run && faults > 0 {
-        return Err(take_back(&context, &upload.created_by, upload_id, faults).await);
+        return Err(take_back(&context, &upload, faults).await);
     }
     if upload.undo_run_id.is_some() {
         return Ok(Finished::Result(serde_json::json!({ "undone": true })));
@@ -86,10 +86,16 @@ async fn post(
 }
 
 /// Between check and load somebody else loaded what contradicts the file: what is there of it goes.
-async fn take_back(context: &RunContext, by: &str, upload: UploadId, faults: i64) -> JobError {
+async fn take_back(context: &RunContext, upload: &Upload, faults: i64) -> JobError {
+    if upload.kind == UploadKind::Clients {
+        return JobError::fail(anyhow::anyhow!(
+            "{faults} of the file's records met others while it was loaded, after its check had passed. Clients are \
+             never deleted: the others were loaded. The rejects say what is wrong."
+        ));
+    }
     let asked = async {
         let conn = &mut *context.connection().await?;
-        undo::undo_failed(conn, upload, by).await.map_err(JobError::retry)
+        undo::undo_failed(conn, upload.id, &upload.created_by).await.map_err(JobError::retry)
     };
     if let Err(error) = asked.await {
         return error;

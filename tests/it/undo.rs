@@ -133,3 +133,25 @@ async fn a_load_that_meets_rows_being_taken_back_waits_and_brings_them_itself() 
     assert_eq!(second["counts"]["inserted"], 3_001, "{second}");
     files::expect_everything_exact(&app.db).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_that_was_stopped_goes_on_where_it_stopped() {
+    let app = App::start().await;
+    let upload = app.load("file.csv", files::wide_transactions(3_000, 8), "").await;
+    let id: shared::ids::UploadId = upload["id"].as_str().unwrap().parse().unwrap();
+    app.db
+        .client
+        .execute("INSERT INTO pauses (target, name, paused_by) VALUES ('kind', 'undo_upload', 'test')", &[])
+        .await
+        .unwrap();
+    let mut conn = app.env.pool.get().await.unwrap();
+    let run = undo::request_undo(&mut conn, id, "test").await.unwrap();
+    assert_eq!(refusal(&app, &upload).await.unwrap(), "It is being undone.");
+    let (status, _) = app.post(&format!("/api/v1/runs/{run}/cancel")).await;
+    assert!(status.is_success());
+    app.db.client.execute("DELETE FROM pauses", &[]).await.unwrap();
+    assert_eq!(refusal(&app, &upload).await, None);
+    app.undo(&upload).await;
+    assert_eq!(app.db.one::<i64>("SELECT count(*) FROM transactions", &[]).await, 0);
+    files::expect_everything_exact(&app.db).await;
+}

@@ -51,6 +51,8 @@ enum Command {
     Generate(commands::generate::Generate),
     /// Load a file and wait until it is loaded.
     Ingest(commands::ingest::Ingest),
+    /// Load the files of clients and transactions that MILLRACE_ETL_CLIENTS and _TRANSACTIONS name.
+    RunEtl(commands::run_etl::RunEtl),
     /// List, show, retry and cancel runs.
     Runs(commands::runs::Runs),
     /// Show, pause, resume and limit queues.
@@ -110,6 +112,7 @@ fn main() -> ExitCode {
     {
         return failure(&anyhow::anyhow!(error));
     }
+    shared::storage::prepare_tls();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failure(&error.into()),
@@ -132,6 +135,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::CreateAdmin(args) => commands::users::create_admin(args).await?,
         Command::Generate(args) => commands::generate::generate(&args)?,
         Command::Ingest(args) => commands::ingest::ingest(args).await?,
+        Command::RunEtl(args) => commands::run_etl::run_etl(args).await?,
         Command::Runs(args) => commands::runs::runs(args).await?,
         Command::Queues(args) => commands::queues::queues(args).await?,
         Command::Kinds(args) => commands::queues::kinds(args).await?,

@@ -3,8 +3,10 @@
 
 mod clients;
 mod command_line;
+mod compat;
 mod embedded;
 mod engine;
+mod etl;
 mod http;
 mod ledger;
 mod malformed;
@@ -14,6 +16,7 @@ mod pages;
 mod policies;
 mod schedules;
 mod statuses;
+mod storage;
 mod trials;
 mod twice;
 mod undo;

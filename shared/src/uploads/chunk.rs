@@ -3,11 +3,12 @@
 
 use super::{
     columns::{self, Mapping},
+    formats::plain_text,
     jobs::{IngestChunk, upload},
     model::{Chunk, UnknownClients, Upload, UploadKind, UploadOptions},
     plan::DELIMITER,
     queries,
-    reading::BadRecord,
+    reading::{BadRecord, RecordForm},
     records::{MAX_RECORD_BYTES, Span},
 };
 use crate::{
@@ -16,11 +17,10 @@ use crate::{
     transactions::{
         copy::CopyWriter,
         load::{self, Prepared, Source},
-        parse::{Batch, Reading},
+        parse::{Batch, Reading, end_of_next_year},
         prerequisites,
     },
 };
-use chrono::{Datelike, TimeZone, Utc};
 use std::{collections::HashSet, sync::Arc};
 use tokio_postgres::{Client, Error, Transaction, error::SqlState};
 
@@ -106,24 +106,19 @@ async fn read(
     let (start, end) = (chunk.byte_start.unsigned_abs(), chunk.byte_end.unsigned_abs());
     let oversized = chunk.records == 1 && end - start > MAX_RECORD_BYTES as u64;
     let kept_end = if oversized { start + OVERSIZED_KEPT } else { end };
-    let bytes = context
-        .env
-        .storage
-        .read_range(&upload.storage_key, start..kept_end)
-        .await
-        .map_err(JobError::retry)?;
+    let bytes =
+        context.env.storage.read_range(upload.text_key(), start..kept_end).await.map_err(JobError::retry)?;
     let header = upload.header.clone().unwrap_or_default();
     let mapping = mapping(upload);
     let options: UploadOptions = serde_json::from_value(upload.options.clone()).map_err(JobError::fail)?;
     let settings = &context.env.settings;
-    let end_of_next_year = Utc.with_ymd_and_hms(context.env.clock.now().year() + 2, 1, 1, 0, 0, 0).single();
     let reading = Reading {
-        delimiter: DELIMITER,
+        form: record_form(context, upload),
         header,
         mapping,
         zone: options.zone.unwrap_or(settings.zone),
         currency: settings.currency.as_bytes().try_into().map_err(JobError::fail)?,
-        until_us: end_of_next_year.map_or(i64::MAX, |end| end.timestamp_micros()),
+        until_us: end_of_next_year(context.env.clock.now()),
     };
     let (kind, line, records) = (upload.kind, chunk.first_line, usize::try_from(chunk.records).unwrap_or(0));
     tokio::task::spawn_blocking(move || {
@@ -139,7 +134,7 @@ async fn read(
             }
             UploadKind::Clients => {
                 let mut batch =
-                    ClientBatch::parse(text, line, reading.delimiter, &reading.header, &reading.mapping);
+                    ClientBatch::parse(text, line, reading.form, &reading.header, &reading.mapping);
                 let rejects = std::mem::take(&mut batch.rejects);
                 (Rows::Clients(Arc::new(batch)), rejects)
             }
@@ -147,6 +142,16 @@ async fn read(
     })
     .await
     .map_err(JobError::retry)
+}
+
+/// How the records of the upload's text are formed.
+fn record_form(context: &RunContext, upload: &Upload) -> RecordForm {
+    let format = upload.read_format().unwrap_or_else(plain_text);
+    RecordForm {
+        delimiter: u8::try_from(format.delimiter).unwrap_or(DELIMITER),
+        counts_rows: format.counts_rows(),
+        field_bytes: context.env.files.field_bytes,
+    }
 }
 
 fn oversized_record(kind: UploadKind, text: Vec<u8>, line: i64, size: u64) -> (Rows, Vec<BadRecord>) {

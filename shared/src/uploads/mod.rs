@@ -5,14 +5,17 @@
 mod chunk;
 pub mod columns;
 pub mod error;
+pub mod formats;
 pub mod jobs;
 pub mod model;
 pub mod plan;
+mod planning;
 pub mod preview;
 pub mod queries;
 pub mod reading;
 pub mod records;
 pub mod service;
+mod values;
 
 pub use error::UploadError;
 pub use model::{Reject, Upload, UploadCounts, UploadKind, UploadOptions, UploadState};

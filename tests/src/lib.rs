@@ -14,6 +14,7 @@ pub mod fleet;
 pub mod kinds;
 pub mod processes;
 pub mod wait;
+pub mod workbooks;
 
 pub use app::{App, AppOptions};
 pub use database::TestDatabase;

@@ -147,18 +147,7 @@ struct Planner {
 impl<'s> Planning<'s> {
     /// Begins at the start of a stored file.
     pub fn new(storage: &'s Storage, key: &'s str, size_bytes: u64, options: PlanOptions) -> Self {
-        let planner = Planner {
-            chunk_records: i64::try_from(options.chunk_records).unwrap_or(i64::MAX),
-            options,
-            form: None,
-            plan: None,
-            seen: Seen::default(),
-            surplus: 0,
-            open: PlannedChunk { start: 0, end: 0, first_line: 1, records: 0 },
-            line: 1,
-            time_column: None,
-            fields: Vec::new(),
-        };
+        let planner = Planner::new(options);
         Self { storage, key, size_bytes, planner, buffer: Vec::new(), position: 0, read: 0 }
     }
 
@@ -187,25 +176,23 @@ impl<'s> Planning<'s> {
     }
 
     /// The plan, once everything is read.
-    pub fn finish(mut self) -> Result<Plan, PlanError> {
-        self.planner.cut();
-        self.planner.check_encoding()?;
-        let header_line = self.planner.form.map_or(1, |form| form.header_line);
-        let Some(mut plan) = self.planner.plan else {
-            return Err(if header_line > 1 && self.planner.line > 1 {
-                PlanError::BadHeader(header_line, "the file ends before it")
-            } else {
-                PlanError::Empty
-            });
-        };
-        if self.planner.surplus > 0 {
-            plan.warnings.push(format!(
-                "{} rows have cells right of the header's last column; those cells are not read.",
-                self.planner.surplus
-            ));
-        }
-        Ok(plan)
+    pub fn finish(self) -> Result<Plan, PlanError> {
+        self.planner.finish()
     }
+}
+
+/// Plans a text that is in memory, `block` bytes at a time.
+pub fn plan_text(text: &[u8], block: usize, options: PlanOptions) -> Result<Plan, PlanError> {
+    let mut planner = Planner::new(options);
+    let (mut buffer, mut position) = (Vec::new(), 0);
+    for part in text.chunks(block.max(1)) {
+        buffer.extend_from_slice(part);
+        let last = position + buffer.len() == text.len();
+        let taken = planner.feed(&mut buffer, position as u64, last)?;
+        buffer.drain(..taken);
+        position += taken;
+    }
+    planner.finish()
 }
 
 /// The place after the next line end at or after `from`.
@@ -221,6 +208,42 @@ async fn line_end(storage: &Storage, key: &str, mut from: u64, size: u64) -> Res
 }
 
 impl Planner {
+    fn new(options: PlanOptions) -> Self {
+        Self {
+            chunk_records: i64::try_from(options.chunk_records).unwrap_or(i64::MAX),
+            options,
+            form: None,
+            plan: None,
+            seen: Seen::default(),
+            surplus: 0,
+            open: PlannedChunk { start: 0, end: 0, first_line: 1, records: 0 },
+            line: 1,
+            time_column: None,
+            fields: Vec::new(),
+        }
+    }
+
+    /// The plan, once everything is read.
+    fn finish(mut self) -> Result<Plan, PlanError> {
+        self.cut();
+        self.check_encoding()?;
+        let header_line = self.form.map_or(1, |form| form.header_line);
+        let Some(mut plan) = self.plan else {
+            return Err(if header_line > 1 && self.line > 1 {
+                PlanError::BadHeader(header_line, "the file ends before it")
+            } else {
+                PlanError::Empty
+            });
+        };
+        if self.surplus > 0 {
+            plan.warnings.push(format!(
+                "{} rows have cells right of the header's last column; those cells are not read.",
+                self.surplus
+            ));
+        }
+        Ok(plan)
+    }
+
     /// Takes the whole records at the start of `text`, which lies at `position` in the file; returns
     /// their bytes.
     fn feed(&mut self, text: &mut Vec<u8>, position: u64, last: bool) -> Result<usize, PlanError> {
@@ -242,6 +265,9 @@ impl Planner {
                     return Err(PlanError::BadHeader(form.header_line, "it is blank"));
                 }
                 Record::Blank { len } => (len, 1, false),
+                _ if self.plan.is_none() && self.line > form.header_line => {
+                    return Err(PlanError::BadHeader(form.header_line, "it is blank, or within a record"));
+                }
                 Record::BadQuoting { .. } if self.plan.is_none() && self.line == form.header_line => {
                     return Err(PlanError::BadHeader(form.header_line, "its quotes do not pair"));
                 }

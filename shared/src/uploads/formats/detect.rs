@@ -35,7 +35,7 @@ pub fn outside(head: &[u8]) -> Outside {
     }
 }
 
-/// UTF-16 where a text begins with its mark, or where every other byte of its beginning is zero.
+/// UTF-16 where a text begins with its mark, or where many of every other byte of its beginning are zero.
 pub fn utf16(head: &[u8]) -> Option<&'static Encoding> {
     match head {
         [0xff, 0xfe, ..] => return Some(UTF_16LE),
@@ -49,9 +49,10 @@ pub fn utf16(head: &[u8]) -> Option<&'static Encoding> {
     let many = pairs.len() / 5;
     if pairs.len() < 2 || first.max(second) <= many {
         None
-    } else if first == 0 {
+    // Some letters have a zero for their low byte.
+    } else if first <= second / 10 {
         Some(UTF_16LE)
-    } else if second == 0 {
+    } else if second <= first / 10 {
         Some(UTF_16BE)
     } else {
         None

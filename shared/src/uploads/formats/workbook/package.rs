@@ -5,6 +5,7 @@ use super::scan::{MAX_SHARED_BYTES, Part, walk};
 use crate::uploads::formats::{FormatError, archive::normalised, decode::Growth};
 use quick_xml::events::{BytesStart, Event};
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     io::{Read, Seek},
 };
@@ -59,19 +60,17 @@ fn damaged(why: &str) -> FormatError {
 }
 
 /// An attribute by its local name, as it is written.
-pub(super) fn attribute(element: &BytesStart<'_>, wanted: &str) -> Option<String> {
+pub(super) fn attribute<'e>(element: &'e BytesStart<'_>, wanted: &str) -> Option<Cow<'e, str>> {
     element
         .attributes()
         .with_checks(false)
         .flatten()
         .find(|attribute| attribute.key.local_name().as_ref() == wanted)
-        .map(|attribute| attribute.value.into_owned())
+        .map(|attribute| attribute.value)
 }
 
 fn unescaped(text: &str) -> Result<String, FormatError> {
-    quick_xml::escape::unescape(text)
-        .map(std::borrow::Cow::into_owned)
-        .map_err(|error| damaged(&error.to_string()))
+    quick_xml::escape::unescape(text).map(Cow::into_owned).map_err(|error| damaged(&error.to_string()))
 }
 
 /// Reads and bounds everything but the sheets.
@@ -87,7 +86,7 @@ pub fn check<R: Read + Seek>(
             && element.local_name().as_ref() == "Relationship"
             && attribute(element, "Type").is_some_and(|kind| kind.ends_with("/relationships/officeDocument"))
         {
-            document = attribute(element, "Target");
+            document = attribute(element, "Target").map(Cow::into_owned);
         }
         Ok(true)
     })?;
@@ -156,8 +155,9 @@ fn relationships<R: Read + Seek>(
             && element.local_name().as_ref() == "Relationship"
             && let Some(id) = attribute(element, "Id")
         {
-            let [target, kind] = ["Target", "Type"].map(|name| attribute(element, name).unwrap_or_default());
-            targets.insert(id, (target, kind));
+            let [target, kind] =
+                ["Target", "Type"].map(|name| attribute(element, name).unwrap_or_default().into_owned());
+            targets.insert(id.into_owned(), (target, kind));
         }
         Ok(true)
     })?;
@@ -179,7 +179,7 @@ fn sheets<R: Read + Seek>(
             && element.local_name().as_ref() == "sheet"
         {
             let id = attribute(element, "id").unwrap_or_default();
-            let (target, kind) = targets.get(&id).ok_or_else(|| damaged("a sheet has no part"))?;
+            let (target, kind) = targets.get(id.as_ref()).ok_or_else(|| damaged("a sheet has no part"))?;
             sheets.push(Sheet {
                 name: unescaped(&attribute(element, "name").unwrap_or_default())?,
                 path: target.strip_prefix('/').map_or_else(|| format!("{folder}{target}"), str::to_owned),

@@ -177,11 +177,12 @@ pub fn sheet<R: Read + Seek>(
     scan.whole = walk(archive, member, Part::Sheet, growth, |event, position| {
         match event {
             Event::Start(element) => match (element.local_name().as_ref(), &mut cell) {
+                ("dimension", _) => check_dimension(element, member)?,
                 ("row", _) => {
-                    let stated = attribute(element, "r").and_then(|row| row.parse::<u32>().ok());
-                    next = (stated.and_then(|row| row.checked_sub(1)).unwrap_or(next.0), 0);
+                    let row = attribute(element, "r").map(|row| row.parse::<u32>().ok()?.checked_sub(1));
+                    next = (row.map_or(Some(next.0), |row| row).ok_or_else(|| misplaced(member))?, 0);
                 }
-                ("c", _) => cell = Some(begun(element, next)),
+                ("c", _) => cell = Some(begun(element, next).ok_or_else(|| misplaced(member))?),
                 ("f", Some(cell)) => cell.formula = true,
                 ("v" | "t", Some(cell)) => cell.in_value = true,
                 ("mergeCell", _) => {
@@ -253,12 +254,28 @@ impl SheetScan {
     }
 }
 
-fn begun(element: &BytesStart<'_>, next: (u32, u32)) -> Cell {
+/// Calamine counts on the places of cells and on the stated size being possible ones.
+fn misplaced(member: &str) -> FormatError {
+    damaged(&format!("workbook's part {member}"), 0, &"a cell is in no place that there is")
+}
+
+fn check_dimension(element: &BytesStart<'_>, member: &str) -> Result<(), FormatError> {
+    let Some(stated) = attribute(element, "ref") else { return Ok(()) };
+    let place = |place: &str| cell_place(place).ok_or_else(|| misplaced(member));
+    let places: Vec<(u32, u32)> = stated.split(':').map(place).collect::<Result<_, _>>()?;
+    match places[..] {
+        [from, to] if to.0 < from.0 || to.1 < from.1 => Err(misplaced(member)),
+        _ => Ok(()),
+    }
+}
+
+/// The cell that an element begins; `None` if it is in no place that there is.
+fn begun(element: &BytesStart<'_>, next: (u32, u32)) -> Option<Cell> {
     let written = element.attributes_raw();
     let has = |one: &str, other: &str| written.contains(one) || written.contains(other);
     let error = has("t=\"e\"", "t='e'").then(String::new);
-    let place = attribute(element, "r").and_then(|place| cell_place(&place)).unwrap_or(next);
-    Cell { place, error, text: has("t=\"str\"", "t='str'"), ..Cell::default() }
+    let place = attribute(element, "r").map_or(Some(next), |place| cell_place(&place))?;
+    Some(Cell { place, error, text: has("t=\"str\"", "t='str'"), ..Cell::default() })
 }
 
 /// Whether calamine does not know this kind of error.

@@ -163,7 +163,7 @@ def openpyxl_books():
         [datetime.datetime(1900, 1, 1), datetime.datetime(1999, 12, 31, 23, 59, 59, 125000), None, day],
         [True, False, None, "TRUE"],
         ["two\nlines", 'say "hi"', "comma, semi;", "é東京😀 <&>"],
-        [" leading", "trailing ", "", " "],
+        [" leading", "trailing ", "", "."],
         [None, None, None, None],
         ["#N/A", "#DIV/0!", "00123", "1E5"],
         [CellRichText("plain ", TextBlock(InlineFont(b=True), "bold")), "x", "y", "z"],

@@ -13,6 +13,7 @@ pub mod files;
 pub mod fleet;
 pub mod kinds;
 pub mod processes;
+pub mod record;
 pub mod wait;
 pub mod workbooks;
 

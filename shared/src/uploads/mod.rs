@@ -4,7 +4,9 @@
 
 mod chunk;
 pub mod columns;
+mod commit;
 pub mod error;
+mod finishing;
 pub mod formats;
 pub mod jobs;
 pub mod model;
@@ -15,6 +17,8 @@ pub mod queries;
 pub mod reading;
 pub mod records;
 pub mod service;
+pub mod undo;
+mod undoing;
 mod values;
 
 pub use error::UploadError;

@@ -3,8 +3,8 @@
 # package csv-spectrum and, with MILLRACE_TEST_LIBREOFFICE=1, LibreOffice) and compares every value with
 # what Python and openpyxl read. Installs what it needs below target/compare.
 set -eu
-cd "$(dirname "$0")"
 millrace=$(realpath "${1:?usage: compare.sh path/to/millrace}")
+cd "$(dirname "$0")"
 place=$(realpath "${CARGO_TARGET_DIR:-../../target}")/compare
 mkdir -p "$place"
 

@@ -49,6 +49,7 @@ pub fn of_client(row: &ClientRow) -> Values {
         ("address", row.address.clone()),
         ("risk_tolerance", row.risk_tolerance.map(|word| word.as_str().to_owned())),
         ("currency", row.currency.clone()),
+        ("status", row.suspended.map(|suspended| if suspended { "suspended" } else { "active" }.to_owned())),
     ];
     values.into_iter().filter_map(|(field, value)| Some((field, value?))).collect()
 }

@@ -7,6 +7,7 @@ mod compat;
 mod embedded;
 mod engine;
 mod etl;
+mod formats;
 mod http;
 mod ledger;
 mod malformed;

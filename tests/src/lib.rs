@@ -15,6 +15,7 @@ pub mod kinds;
 pub mod processes;
 pub mod record;
 pub mod wait;
+pub mod workbooks;
 
 pub use app::{App, AppOptions};
 pub use database::TestDatabase;

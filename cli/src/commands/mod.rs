@@ -5,6 +5,7 @@ pub mod demo;
 pub mod failures;
 pub mod generate;
 pub mod ingest;
+pub mod inspect;
 pub mod migrate;
 pub mod queues;
 pub mod roles;

@@ -1,5 +1,6 @@
 //! Where files are kept, how long, and what happens when there is no room.
 
+use chrono::Days;
 use diesel_async::AsyncPgConnection;
 use reqwest::{Method, StatusCode, multipart};
 use serde_json::Value;
@@ -13,11 +14,7 @@ use shared::{
     runs::{EnqueueOptions, Queue, RunState, enqueue, queries::find_run},
     uploads::prune::PruneFiles,
 };
-use std::{
-    path::Path,
-    process::Command,
-    time::{Duration, SystemTime},
-};
+use std::{path::Path, process::Command};
 use tests::{
     App, TestDatabase, eventually, files,
     processes::{Process, S3, millrace},
@@ -193,7 +190,8 @@ async fn a_storage_that_cannot_be_used_is_named_at_the_start_without_its_secrets
 fn leave(app: &App, name: &str, days: u64) {
     let path = app.data_dir().join("files/uploads").join(name);
     let file = std::fs::File::create(path).unwrap();
-    file.set_modified(SystemTime::now() - Duration::from_secs(days * 86_400)).unwrap();
+    let then = SystemClock.now() - Days::new(days);
+    file.set_modified(then.into()).unwrap();
 }
 
 fn stored(app: &App) -> usize {

@@ -11,6 +11,7 @@ pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod fx;
 pub mod idempotency;
 pub mod ids;
 pub mod metrics;

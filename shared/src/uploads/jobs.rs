@@ -5,7 +5,7 @@ use super::{
     chunk,
     model::{Upload, UploadKind},
     plan::{Plan, PlanError, Planning},
-    queries,
+    queries, service,
 };
 use crate::{
     ids::UploadId,
@@ -154,6 +154,7 @@ async fn commit_plan(context: &RunContext, upload: &Upload, plan: &Plan) -> Resu
                 ))
                 .execute(conn)
                 .await?;
+            service::link_corrected(conn, upload.id, &plan.header).await?;
             let chunks: Vec<_> = plan
                 .chunks
                 .iter()

@@ -6,13 +6,17 @@ mod chunk;
 pub mod columns;
 pub mod error;
 pub mod jobs;
+pub mod lineage;
 pub mod model;
+pub mod options;
 pub mod plan;
 pub mod preview;
+pub mod previews;
 pub mod queries;
 pub mod reading;
 pub mod records;
 pub mod service;
+pub mod undo;
 
 pub use error::UploadError;
 pub use model::{Reject, Upload, UploadCounts, UploadKind, UploadOptions, UploadState};

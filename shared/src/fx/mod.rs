@@ -1,0 +1,11 @@
+//! Exchange rates: added, never changed, so that what was converted stays explained. Between two
+//! currencies without a rate of their own one is derived through the dollar, and says so.
+
+pub mod error;
+pub mod model;
+pub mod queries;
+pub mod service;
+
+pub use error::FxError;
+pub use model::{FxRate, NewRate, RateInForce};
+pub use service::{add_rate, rates_in_force};

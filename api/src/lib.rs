@@ -7,6 +7,7 @@ pub mod auth;
 pub mod error;
 pub mod intake;
 pub mod list;
+mod mending;
 mod metrics;
 pub mod middleware;
 pub mod openapi;
@@ -15,6 +16,7 @@ pub mod params;
 pub mod realtime;
 pub mod router;
 pub mod routes;
+pub mod upload_params;
 pub mod views;
 
 pub use app::{AppState, app, serve};

@@ -53,6 +53,11 @@ impl Storage {
         self.0.get_range(&Path::from(key), range).await
     }
 
+    /// Makes a file's bytes known under another key too; the store copies them, if it has to.
+    pub async fn copy(&self, from: &str, to: &str) -> Result<(), StorageError> {
+        self.0.copy(&Path::from(from), &Path::from(to)).await
+    }
+
     /// Whether a file can be begun; nothing of it stays.
     pub async fn check(&self) -> Result<(), StorageError> {
         let mut writer = self.create("checks/writable").await?;

@@ -3,7 +3,9 @@
 
 pub mod bulk;
 pub mod engine;
+pub mod previews;
 pub mod repeat;
+pub mod undo;
 
 use crate::{
     app::AppState,

@@ -14,6 +14,9 @@ mod failures;
 mod fmt;
 mod overview;
 mod pieces;
+mod preview;
+mod preview_form;
+mod preview_parts;
 mod queues;
 mod run;
 mod run_parts;
@@ -22,6 +25,7 @@ mod search;
 mod shell;
 mod transactions;
 mod upload;
+mod upload_links;
 mod upload_parts;
 mod uploads;
 mod workers;
@@ -55,6 +59,10 @@ pub fn router() -> Router<AppState> {
         .route("/ui/uploads/{id}/rejects", get(upload::rejects))
         .route("/ui/uploads/{id}/cancel", post(upload::cancel))
         .route("/ui/uploads/{id}/retry", post(upload::retry))
+        .route("/ui/uploads/{id}/undo", post(upload::undo))
+        .route("/ui/previews", post(preview::receive))
+        .route("/ui/previews/{id}", get(preview::show))
+        .route("/ui/previews/{id}/load", post(preview::load))
         .route("/ui/runs", get(runs::list))
         .route("/ui/runs/{id}", get(run::show))
         .route("/ui/runs/{id}/retry", post(run::retry))

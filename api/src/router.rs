@@ -179,6 +179,11 @@ pub const ACCESS: &[Rule] = &[
     get("/ui/clients", Who::Readers),
     get("/ui/clients/{id}", Who::Readers),
     get("/ui/transactions", Who::Readers),
+    get("/ui/transactions/{id}", Who::Readers),
+    get("/ui/admin", Who::Readers),
+    post("/ui/admin/refresh", Who::Operators),
+    get("/ui/fx-rates", Who::Readers),
+    post("/ui/fx-rates", Who::Operators),
 ];
 
 /// The table's line of a route.

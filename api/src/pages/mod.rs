@@ -6,12 +6,14 @@
 
 mod account;
 mod address;
+mod admin;
 mod assets;
 mod bulk;
 mod clients;
 mod clone;
 mod failures;
 mod fmt;
+mod fx_rates;
 mod overview;
 mod pieces;
 mod preview;
@@ -23,6 +25,7 @@ mod run_parts;
 mod runs;
 mod search;
 mod shell;
+mod transaction;
 mod transactions;
 mod upload;
 mod upload_links;
@@ -84,6 +87,10 @@ pub fn router() -> Router<AppState> {
         .route("/ui/clients", get(clients::list))
         .route("/ui/clients/{id}", get(clients::show))
         .route("/ui/transactions", get(transactions::list))
+        .route("/ui/transactions/{id}", get(transaction::show))
+        .route("/ui/admin", get(admin::show))
+        .route("/ui/admin/refresh", post(admin::refresh))
+        .route("/ui/fx-rates", get(fx_rates::list).post(fx_rates::submit))
         .route("/ui/live", get(sse::live))
         .layer(Extension(LiveHub::default()))
 }

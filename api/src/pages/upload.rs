@@ -117,7 +117,8 @@ pub(super) async fn show(
 ) -> ApiResult<Response> {
     let mut conn = state.env.pool.get().await?;
     let upload = find(&mut conn, &id).await?;
-    shell.moving = is_moving(upload.state);
+    let undoing = upload.undo_run_id.is_some() && upload.state != UploadState::Undone;
+    shell.moving = is_moving(upload.state) || undoing;
     let counts = queries::counts(&mut conn, &[upload.id]).await?.remove(&upload.id).unwrap_or_default();
     let reasons = reasons(&mut conn, upload.id).await?;
     let root = run_queries::find_run(&mut conn, upload.run_id)

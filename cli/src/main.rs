@@ -51,6 +51,8 @@ enum Command {
     Generate(commands::generate::Generate),
     /// Load a file and wait until it is loaded.
     Ingest(commands::ingest::Ingest),
+    /// Undo uploads.
+    Uploads(commands::uploads::Uploads),
     /// List, show, retry and cancel runs.
     Runs(commands::runs::Runs),
     /// Show, pause, resume and limit queues.
@@ -132,6 +134,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::CreateAdmin(args) => commands::users::create_admin(args).await?,
         Command::Generate(args) => commands::generate::generate(&args)?,
         Command::Ingest(args) => commands::ingest::ingest(args).await?,
+        Command::Uploads(args) => commands::uploads::uploads(args).await?,
         Command::Runs(args) => commands::runs::runs(args).await?,
         Command::Queues(args) => commands::queues::queues(args).await?,
         Command::Kinds(args) => commands::queues::kinds(args).await?,

@@ -82,8 +82,7 @@ INSERT INTO fx_rates (base, quote, rate, valid_from, created_by) VALUES
 CREATE TABLE upload_postings (
     upload_id  uuid NOT NULL REFERENCES uploads ON DELETE CASCADE,
     amount     numeric(24,4) NOT NULL,
-    client_id  text COLLATE "C" NOT NULL,
-    currency   text COLLATE "C" NOT NULL
+    client_id  text COLLATE "C" NOT NULL
 );
 CREATE INDEX upload_postings_upload ON upload_postings (upload_id);
 
@@ -136,3 +135,15 @@ BEGIN
 END $$;
 CREATE TRIGGER entries_balance AFTER INSERT ON entries REFERENCING NEW TABLE AS added
     FOR EACH STATEMENT EXECUTE FUNCTION entries_balance();
+
+-- As before; what is new: an upload that is undone stays undone, whatever becomes of its flow.
+CREATE OR REPLACE FUNCTION uploads_follow_their_flow() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE uploads SET
+        state = CASE NEW.state WHEN 'completed' THEN 'finished' WHEN 'failed' THEN 'failed'
+                    WHEN 'discarded' THEN 'failed' WHEN 'cancelled' THEN 'cancelled'
+                    ELSE CASE WHEN records IS NULL THEN 'planning' ELSE 'loading' END END,
+        finished_at = NEW.finished_at
+    WHERE run_id = NEW.id AND undo_run_id IS NULL;
+    RETURN NULL;
+END $$;

@@ -14,6 +14,7 @@ pub mod db;
 pub mod fx;
 pub mod idempotency;
 pub mod ids;
+pub mod ledger;
 pub mod metrics;
 pub mod money;
 pub mod pagination;

@@ -9,6 +9,7 @@ use shared::{
         queries::{self, RunFilter},
         registry::KINDS,
     },
+    uploads::{UploadOptions, model::OnError},
 };
 use tests::{App, eventually, files};
 
@@ -25,6 +26,12 @@ const STATE: &[&str] = &[
     "SELECT to_jsonb(t) FROM uploads t",
     "SELECT to_jsonb(t) FROM upload_chunks t",
     "SELECT to_jsonb(t) - 'raw' FROM upload_rejects t",
+    "SELECT to_jsonb(t) FROM upload_overlaps t",
+    "SELECT to_jsonb(t) FROM upload_moves t",
+    "SELECT to_jsonb(t) FROM upload_postings t",
+    "SELECT to_jsonb(t) FROM upload_trial_keys t",
+    "SELECT to_jsonb(t) FROM journals t",
+    "SELECT to_jsonb(t) FROM entries t",
     "SELECT to_jsonb(t) FROM pauses t",
     "SELECT to_jsonb(t) FROM queue_limits t",
     "SELECT to_jsonb(t) FROM failures t",
@@ -63,6 +70,13 @@ async fn fixture(app: &App) {
     app.load("transactions.csv", transactions, "").await;
     let clients = "client_id,name,email\nC1,One,one@example.com\nC2,Two,\n,Nobody,\n";
     app.load("clients.csv", clients, "?kind=clients").await;
+    let options = |dry_run, on_error| UploadOptions { dry_run, on_error, ..UploadOptions::default() };
+    app.load_with("tried.csv", &files::transactions(1_500, 4), options(true, OnError::Skip)).await;
+    let trades =
+        app.load_with("whole.csv", &files::wide_transactions(1_500, 5), options(false, OnError::Abort)).await;
+    assert_eq!(trades["state"], "finished", "{trades}");
+    let unwanted = app.load("unwanted.csv", files::wide_transactions(1_500, 6), "").await;
+    app.undo(&unwanted).await;
     let mut conn = app.env.pool.get().await.unwrap();
     let by = EnqueueOptions::by("test");
     let filter = RunFilter { kind: Some("no such kind".to_owned()), ..RunFilter::default() };

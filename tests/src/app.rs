@@ -8,9 +8,11 @@ use shared::{
     clock::SystemClock,
     config::{ApiConfig, EtlConfig, FilesConfig, RedisConfig, RetentionConfig, WorkerConfig},
     db,
-    runs::{Doorbells, Environment, registry::Kind},
+    ids::UploadId,
+    runs::{Doorbells, Environment, Queue, registry::Kind},
     settings::Settings,
     storage::Storage,
+    uploads::{NewUpload, UploadKind, UploadOptions, accept_upload, service::storage_key, undo},
 };
 use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -239,6 +241,59 @@ impl App {
         let (status, upload) = self.upload(name, content, query).await;
         assert!(status.is_success(), "{status}: {upload}");
         self.ended(upload["id"].as_str().expect("an id")).await
+    }
+
+    /// Takes a file in with options of any kind, as a client in this process would, and waits for the end
+    /// of its flow.
+    pub async fn load_with(&self, name: &str, content: &[u8], options: UploadOptions) -> Value {
+        let id = self.accept(name, content, options).await;
+        self.ended(&id.to_string()).await
+    }
+
+    /// Takes a file of transactions in; its upload.
+    pub async fn accept(&self, name: &str, content: &[u8], options: UploadOptions) -> UploadId {
+        self.accept_kind(UploadKind::Transactions, name, content, options).await
+    }
+
+    /// Takes a file in; its upload.
+    pub async fn accept_kind(
+        &self,
+        kind: UploadKind,
+        name: &str,
+        content: &[u8],
+        options: UploadOptions,
+    ) -> UploadId {
+        let mut writer = self.env.storage.create(&storage_key()).await.expect("storage");
+        writer.write(content).await.expect("storage");
+        let new = NewUpload {
+            kind,
+            filename: name.to_owned(),
+            file: writer.finish().await.expect("storage"),
+            options,
+            corrects: None,
+            forced: false,
+            created_by: "test".to_owned(),
+            idempotency_key: None,
+        };
+        let mut conn = self.env.pool.get().await.expect("a connection");
+        let accepted = accept_upload(&mut conn, &new).await.expect("an upload");
+        self.env.doorbells.ring(Queue::Ingest, 1);
+        accepted.upload.id
+    }
+
+    /// Undoes an upload and waits for the end of that; the upload.
+    pub async fn undo(&self, upload: &Value) -> Value {
+        let id: UploadId = upload["id"].as_str().and_then(|id| id.parse().ok()).expect("an upload");
+        let mut conn = self.env.pool.get().await.expect("a connection");
+        undo::request_undo(&mut conn, id, "test").await.expect("it can be undone");
+        self.env.doorbells.ring(Queue::Ingest, 1);
+        let path = format!("/api/v1/uploads/{id}");
+        let path = &path;
+        eventually("the undo", move || async move {
+            let upload = self.get(path).await;
+            (upload["state"] == "undone").then_some(upload)
+        })
+        .await
     }
 
     /// The data directory; the stored files are below it.

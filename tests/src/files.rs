@@ -59,9 +59,24 @@ pub const SUMMARIES_AGREE: &[&str] = &[
            IS DISTINCT FROM (t.occurred_at, t.client_id, t.status = 'pending')",
     "SELECT transaction_id FROM transactions GROUP BY 1 HAVING count(*) > 1",
     "SELECT t.transaction_id FROM transactions t LEFT JOIN clients c USING (client_id) WHERE c.client_id IS NULL",
+    // The ledger: what uploads posted is what their trades moved, and positions are its sums.
+    "SELECT client_id, c.position, c.opening_balance + coalesce(e.sum, 0) FROM clients c
+     LEFT JOIN (SELECT client_id, sum(amount) AS sum FROM entries WHERE asset_kind = 'cash' GROUP BY 1) e USING (client_id)
+     WHERE c.position <> c.opening_balance + coalesce(e.sum, 0)",
+    "WITH posted AS (SELECT client_id, asset, sum(amount) AS amount FROM entries WHERE client_id IS NOT NULL
+                     GROUP BY 1, 2 HAVING sum(amount) <> 0),
+          noted AS (SELECT client_id, c.currency AS asset, sum(amount) AS amount FROM upload_postings
+                    JOIN clients c USING (client_id) GROUP BY 1, 2),
+          moved AS (SELECT client_id, c.currency AS asset, sum(CASE kind WHEN 'buy' THEN -account_amount ELSE account_amount END) AS amount
+                    FROM transactions JOIN clients c USING (client_id)
+                    WHERE kind IN ('buy', 'sell') AND status = 'success' GROUP BY 1, 2),
+          kept AS (SELECT client_id, asset, sum(amount) AS amount FROM (TABLE posted UNION ALL TABLE noted) AS k
+                   GROUP BY 1, 2 HAVING sum(amount) <> 0)
+     (TABLE kept EXCEPT SELECT * FROM moved WHERE amount <> 0) UNION ALL (SELECT * FROM moved WHERE amount <> 0 EXCEPT TABLE kept)",
+    "SELECT p.upload_id FROM upload_postings p JOIN uploads u ON u.id = p.upload_id WHERE u.state IN ('finished', 'undone')",
     "SELECT upload_id FROM upload_chunks WHERE loaded_at IS NOT NULL
         AND records <> inserted + updated + duplicates + conflicts + rejected",
-    "SELECT u.upload_id, u.chunk FROM upload_chunks u WHERE u.rejected + u.conflicts <>
+    "SELECT u.upload_id, u.chunk FROM upload_chunks u WHERE u.loaded_at IS NOT NULL AND u.rejected + u.conflicts <>
         (SELECT count(*) FROM upload_rejects r WHERE r.upload_id = u.upload_id AND r.chunk = u.chunk)",
 ];
 

@@ -128,12 +128,7 @@ async fn undo_action(
     counts: &UploadCounts,
     shell: &Shell,
 ) -> QueryResult<Action> {
-    let refusal = match upload.state {
-        UploadState::Undone => Some("already undone".to_owned()),
-        state if is_moving(state) => Some(format!("still {state}")),
-        _ if upload.undo_run_id.is_some() => Some("already asked for".to_owned()),
-        _ => undo::refusal(conn, upload).await?,
-    };
+    let refusal = undo::refusal(conn, upload).await?;
     let action = shell.action("Undo", format!("/ui/uploads/{}/undo", upload.id), refusal);
     Ok(shell.dangerous(action, undo_question(shell, upload, counts)))
 }
@@ -166,21 +161,19 @@ pub fn undo_question(shell: &Shell, upload: &Upload, counts: &UploadCounts) -> C
 
 fn undoing(upload: &Upload) -> Option<Undoing> {
     let run = upload.undo_run_id?;
-    let facts = upload.undo_report.as_ref().and_then(|report| report.as_object());
-    let facts = facts.into_iter().flatten().map(|(name, value)| {
-        let value = match (value.as_i64(), value.as_str()) {
-            (Some(number), _) => fmt::count(number),
-            (None, Some(text)) => fmt::cut(text, 200),
-            (None, None) => fmt::cut(&value.to_string(), 200),
-        };
-        (fmt::words(name), value)
-    });
+    let report = upload.undo_report.as_ref();
+    let number = |name: &str| report.and_then(|report| report[name].as_i64());
+    let mut facts = Vec::new();
+    facts.extend(number("transactions").map(|rows| ("Rows taken back".to_owned(), fmt::count(rows))));
+    facts.extend(number("statuses").map(|rows| ("Pending again".to_owned(), fmt::count(rows))));
+    let journal = report.map(|report| &report["reversed"]).filter(|journal| !journal.is_null());
+    facts.extend(journal.map(|_| ("Cash".to_owned(), "the upload’s journal was reversed".to_owned())));
     let undone = upload.state == UploadState::Undone;
     Some(Undoing {
         title: if undone { "It was undone." } else { "It is being undone." },
         href: format!("/ui/runs/{run}"),
         link: if undone { "the run that did it" } else { "the run that does it" },
-        facts: facts.collect(),
+        facts,
     })
 }
 

@@ -2,6 +2,7 @@
 //! says, in one database transaction per chunk.
 
 use super::parse::{ClientBatch, ClientRow};
+use crate::{transactions::accounts::CURRENCIES_LOCK, uploads::model::ExistingClients};
 use std::collections::HashMap;
 use tokio_postgres::{Error, Transaction};
 
@@ -35,12 +36,14 @@ pub async fn load(
     transaction: &Transaction<'_>,
     batch: &ClientBatch,
     default_currency: &str,
+    existing: ExistingClients,
 ) -> Result<LoadedClients, Error> {
     let mut loaded = LoadedClients::default();
     let mut rows = settle_repetitions(batch, &mut loaded);
     rows.sort_unstable_by(|&one, &other| batch.rows[one].1.client_id.cmp(&batch.rows[other].1.client_id));
     for part in rows.chunks(5_000) {
         stage(transaction, batch, part).await?;
+        leave_existing(transaction, existing, &mut loaded).await?;
         refuse_taken(transaction, &mut loaded).await?;
         loaded.duplicates += transaction.execute(include_str!("drop_unchanged.sql"), &[]).await? as i64;
         loaded.updated += transaction.execute(include_str!("update_known.sql"), &[]).await? as i64;
@@ -94,12 +97,13 @@ async fn stage(transaction: &Transaction<'_>, batch: &ClientBatch, rows: &[usize
     let days = |value: fn(&ClientRow) -> Option<chrono::NaiveDate>| -> Vec<Option<chrono::NaiveDate>> {
         rows.iter().map(|&row| value(&batch.rows[row].1)).collect()
     };
+    let suspended: Vec<Option<bool>> = rows.iter().map(|&row| batch.rows[row].1.suspended).collect();
     transaction.batch_execute(include_str!("stage.sql")).await?;
     transaction
         .execute(
             "INSERT INTO incoming_clients SELECT * FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[],
                  $5::date[], $6::text[], $7::text[], $8::text[]::numeric[], $9::date[], $10::text[], $11::text[],
-                 $12::text[], $13::text[])",
+                 $12::text[], $13::text[], $14::boolean[])",
             &[
                 &places,
                 &column(|row| Some(row.client_id.clone())),
@@ -114,6 +118,7 @@ async fn stage(transaction: &Transaction<'_>, batch: &ClientBatch, rows: &[usize
                 &column(|row| row.address.clone()),
                 &column(|row| row.risk_tolerance.map(|risk| risk.to_string())),
                 &column(|row| row.currency.clone()),
+                &suspended,
             ],
         )
         .await?;
@@ -124,6 +129,39 @@ async fn stage(transaction: &Transaction<'_>, batch: &ClientBatch, rows: &[usize
             &[],
         )
         .await?;
+    Ok(())
+}
+
+/// Takes out the rows of known clients, where the upload wants them left as they are. A stub is not
+/// known: the file says who it is.
+async fn leave_existing(
+    transaction: &Transaction<'_>,
+    existing: ExistingClients,
+    loaded: &mut LoadedClients,
+) -> Result<(), Error> {
+    if existing == ExistingClients::Update {
+        return Ok(());
+    }
+    let known = transaction
+        .query(
+            "DELETE FROM incoming_clients i USING clients c
+             WHERE c.client_id = i.client_id AND NOT c.stub RETURNING i.row, c.client_id, coalesce(c.name, '')",
+            &[],
+        )
+        .await?;
+    if existing == ExistingClients::Keep {
+        loaded.duplicates += known.len() as i64;
+        return Ok(());
+    }
+    loaded.conflicts.extend(known.iter().map(|row| ClientConflict {
+        row: row.get::<_, i32>(0) as usize,
+        column: "client_id",
+        message: format!(
+            "client {} {:?} is known already, and known clients were to be rejected",
+            row.get::<_, &str>(1),
+            row.get::<_, &str>(2)
+        ),
+    }));
     Ok(())
 }
 
@@ -147,18 +185,36 @@ async fn refuse_taken(transaction: &Transaction<'_>, loaded: &mut LoadedClients)
             message,
         });
     }
+    let stubs_move = transaction
+        .query_opt(
+            "SELECT 1 FROM incoming_clients i JOIN clients c USING (client_id)
+             WHERE c.stub AND i.currency <> c.currency LIMIT 1",
+            &[],
+        )
+        .await?;
+    if stubs_move.is_some() {
+        // Loads convert into the currencies that accounts have: none does so while one changes.
+        transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&CURRENCIES_LOCK]).await?;
+    }
     let moved = transaction
         .query(
             "DELETE FROM incoming_clients i USING clients c
-             WHERE c.client_id = i.client_id AND NOT c.stub AND i.currency <> c.currency
-             RETURNING i.row, c.client_id, c.currency, i.currency",
+             WHERE c.client_id = i.client_id AND i.currency <> c.currency
+               AND (NOT c.stub OR EXISTS (SELECT 1 FROM transactions t
+                                          WHERE t.client_id = c.client_id AND t.account_amount IS NOT NULL))
+             RETURNING i.row, c.client_id, c.currency, i.currency, c.stub",
             &[],
         )
         .await?;
     for row in moved {
         let (client, there, here): (&str, &str, &str) = (row.get(1), row.get(2), row.get(3));
-        let message =
+        let mut message =
             format!("the account of client {client} is kept in {there}; a file cannot change it to {here}");
+        if row.get(4) {
+            message.push_str(&format!(
+                ": buys or sells came before the client's own record and were converted into {there}; undo their upload first"
+            ));
+        }
         loaded.conflicts.push(ClientConflict {
             row: row.get::<_, i32>(0) as usize,
             column: "currency",

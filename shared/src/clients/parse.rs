@@ -28,7 +28,7 @@ pub struct ClientRow {
     pub country: Option<String>,
     /// Kind of account.
     pub account_type: Option<AccountType>,
-    /// Balance that the account begins with, as PostgreSQL reads numeric.
+    /// Balance that the account begins with, less the debt, as PostgreSQL reads numeric.
     pub opening_balance: Option<String>,
     /// When the account was opened.
     pub account_open_date: Option<NaiveDate>,
@@ -40,6 +40,8 @@ pub struct ClientRow {
     pub risk_tolerance: Option<RiskTolerance>,
     /// Currency of the account.
     pub currency: Option<String>,
+    /// Whether the client is suspended.
+    pub suspended: Option<bool>,
 }
 
 /// The rows of a chunk, each with its place in the file.
@@ -68,6 +70,8 @@ const PHONE: usize = 8;
 const ADDRESS: usize = 9;
 const RISK: usize = 10;
 const CURRENCY: usize = 11;
+const STATUS: usize = 12;
+const DEBT: usize = 13;
 
 impl ClientBatch {
     /// Reads whole records; `text` begins at one, on line `line` of the file.
@@ -115,12 +119,13 @@ fn client<'t>(value: impl Fn(usize) -> Option<&'t [u8]>) -> Result<ClientRow, Fa
         date_of_birth: date(BORN)?,
         country: name(COUNTRY, 100)?,
         account_type: value(ACCOUNT_TYPE).map(|bytes| word(ACCOUNT_TYPE, bytes)).transpose()?,
-        opening_balance: value(BALANCE).map(balance).transpose()?,
+        opening_balance: opening_balance(value(BALANCE), value(DEBT))?,
         account_open_date: date(OPENED)?,
         phone_number: name(PHONE, 50)?,
         address: value(ADDRESS).map(address).transpose()?,
         risk_tolerance: value(RISK).map(|bytes| word(RISK, bytes)).transpose()?,
         currency: value(CURRENCY).map(currency).transpose()?,
+        suspended: value(STATUS).map(suspended).transpose()?,
     };
     Ok(row)
 }
@@ -162,10 +167,28 @@ fn date(field: usize, bytes: &[u8]) -> Result<NaiveDate, Fault> {
     })
 }
 
-fn balance(bytes: &[u8]) -> Result<String, Fault> {
-    parse_units(bytes)
-        .map(units_to_text)
-        .map_err(|error| Fault(BALANCE, "bad_number", format!("{} {error}", shown(bytes))))
+/// What an account begins with: the balance less the debt, where a file gives either.
+fn opening_balance(balance: Option<&[u8]>, debt: Option<&[u8]>) -> Result<Option<String>, Fault> {
+    let units = |field: usize, bytes: &[u8]| {
+        parse_units(bytes).map_err(|error| Fault(field, "bad_number", format!("{} {error}", shown(bytes))))
+    };
+    let balance = balance.map(|bytes| units(BALANCE, bytes)).transpose()?;
+    let debt = debt.map(|bytes| units(DEBT, bytes)).transpose()?;
+    if debt.is_some_and(|debt| debt < 0) {
+        return Err(Fault(DEBT, "negative", "is negative; a debt is what the client owes".to_owned()));
+    }
+    Ok(balance.or(debt).map(|_| units_to_text(balance.unwrap_or(0) - debt.unwrap_or(0))))
+}
+
+/// active or suspended.
+fn suspended(bytes: &[u8]) -> Result<bool, Fault> {
+    if bytes.eq_ignore_ascii_case(b"suspended") {
+        Ok(true)
+    } else if bytes.eq_ignore_ascii_case(b"active") {
+        Ok(false)
+    } else {
+        Err(Fault(STATUS, "unknown_status", format!("{} is none of active, suspended", shown(bytes))))
+    }
 }
 
 fn currency(bytes: &[u8]) -> Result<String, Fault> {

@@ -13,6 +13,8 @@ WITH updated AS (
         address           = coalesce(i.address, c.address),
         risk_tolerance    = coalesce(i.risk_tolerance, c.risk_tolerance),
         currency          = coalesce(i.currency, c.currency),
+        suspended_at      = CASE i.suspended WHEN true THEN coalesce(c.suspended_at, now()) WHEN false THEN NULL
+                                ELSE c.suspended_at END,
         stub              = false
     FROM incoming_clients i WHERE c.client_id = i.client_id
     RETURNING c.client_id

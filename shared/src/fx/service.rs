@@ -61,7 +61,8 @@ pub async fn rates_in_force(
     Ok(with_derived(queries::in_force(conn, at).await?))
 }
 
-/// Adds what can be derived: EUR→GBP = EUR→USD × USD→GBP, rounded half to even at ten decimals.
+/// Adds what can be derived: EUR→GBP = EUR→USD × USD→GBP, rounded half up at ten decimals, as a load
+/// does.
 fn with_derived(stored: Vec<FxRate>) -> Vec<RateInForce> {
     let mut derived = Vec::new();
     for into in stored.iter().filter(|rate| rate.quote == VIA) {
@@ -69,7 +70,7 @@ fn with_derived(stored: Vec<FxRate>) -> Vec<RateInForce> {
             let known = stored.iter().any(|rate| rate.base == into.base && rate.quote == out.quote);
             let rate = into.rate.checked_mul(out.rate);
             let rate = rate.map(|rate| {
-                rate.round_dp_with_strategy(RATE_DECIMALS, RoundingStrategy::MidpointNearestEven).normalize()
+                rate.round_dp_with_strategy(RATE_DECIMALS, RoundingStrategy::MidpointAwayFromZero).normalize()
             });
             if let (false, Some(rate)) = (known, rate.filter(|rate| !rate.is_zero())) {
                 derived.push(RateInForce {

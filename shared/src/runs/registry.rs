@@ -120,6 +120,9 @@ job_registry! {
     pub static KINDS = [
         crate::uploads::jobs::PlanUpload,
         crate::uploads::jobs::IngestChunk,
+        crate::uploads::jobs::CheckChunk,
+        crate::uploads::jobs::BeginLoading,
+        crate::uploads::jobs::UndoUpload,
         crate::uploads::jobs::FinishUpload,
         crate::summaries::jobs::RefreshClientSummary,
         super::jobs::RetryRuns,

@@ -1,13 +1,19 @@
 //! Transactions: what a row means (`model`, `parse`, `instant`), and the one way into the table
 //! (`load`), which keeps keys, rows and summaries exact in one database transaction.
 
+pub mod accounts;
 pub mod copy;
 pub mod instant;
+mod keys;
 pub mod load;
 pub mod model;
+mod ownership;
 pub mod parse;
+pub mod prepared;
 pub mod prerequisites;
 pub mod queries;
+pub mod take_back;
 mod totals;
+mod versions;
 
 pub use model::{Transaction, TransactionKind, TransactionStatus};

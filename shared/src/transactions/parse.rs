@@ -53,7 +53,7 @@ pub struct Row {
     pub ticker: Option<Span>,
     /// Stock's name, if any.
     pub stock_name: Option<Span>,
-    /// Shares and the price of one, in units, where a row has any: most have none.
+    /// What only trades have, where the row has any of it: most have none.
     pub trade: Option<Box<Trade>>,
     /// Amount in units, never negative.
     pub amount: i128,
@@ -83,6 +83,8 @@ impl Reading {
 /// What only trades have; amounts in units.
 #[derive(Debug, Default)]
 pub struct Trade {
+    /// What moves in the client's account, in its currency; known only when the row is loaded.
+    pub account_amount: Option<i128>,
     /// How many.
     pub shares: Option<i128>,
     /// What one cost.
@@ -183,7 +185,7 @@ fn row(text: &[u8], record: RecordPlace, fields: &[Span], reading: &Reading) -> 
         kind,
         status: optional(STATUS).map_or(Ok(TransactionStatus::Success), |span| status(span.of(text)))?,
     };
-    let trade = Trade { shares: units(SHARES)?, price: units(PRICE)? };
+    let trade = Trade { account_amount: None, shares: units(SHARES)?, price: units(PRICE)? };
     for (field, value) in [(SHARES, trade.shares), (PRICE, trade.price)] {
         if value.is_some_and(|value| value < 0) {
             return Err(Fault(field, "negative", "is negative; the kind carries the direction".to_owned()));

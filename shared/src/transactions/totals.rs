@@ -5,15 +5,16 @@
 use super::{
     copy::CopyWriter,
     instant::{date_of, day_of},
-    load::{Prepared, text},
     model::{TransactionKind, TransactionStatus},
     parse::{CurrencyCode, Row},
+    prepared::Prepared,
+    versions::text,
 };
 use crate::money::units_to_text;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use ethnum::U256;
-use std::{collections::BTreeMap, collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, collections::HashMap};
 use tokio_postgres::{Error, Transaction};
 
 /// Sums of some rows; amounts in units.
@@ -84,7 +85,7 @@ type ClientKey<'a> = (&'a str, CurrencyCode);
 /// client_failures, day_totals, each ascending.
 pub(super) async fn apply(
     transaction: &Transaction<'_>,
-    prepared: &Arc<Prepared>,
+    prepared: &Prepared,
     fresh: Vec<u32>,
     moved: Vec<u32>,
     zone: Tz,

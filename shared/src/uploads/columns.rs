@@ -41,7 +41,7 @@ pub static TRANSACTION_FIELDS: [Field; 14] = [
 ];
 
 /// Fields of a client; `clients::parse` counts on this order.
-pub static CLIENT_FIELDS: [Field; 12] = [
+pub static CLIENT_FIELDS: [Field; 14] = [
     required("client_id", &["id", "user_id", "user", "account"]),
     optional("name", &["full_name"]),
     optional("email", &["e-mail"]),
@@ -54,6 +54,8 @@ pub static CLIENT_FIELDS: [Field; 12] = [
     optional("address", &[]),
     optional("risk_tolerance", &[]),
     optional("currency", &["account_currency"]),
+    optional("status", &["account_status"]),
+    optional("debt", &[]),
 ];
 
 /// The fields of a kind of upload.

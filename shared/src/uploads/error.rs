@@ -11,6 +11,9 @@ pub enum UploadError {
     /// The Idempotency-Key stands for another request.
     #[error("this Idempotency-Key was used for another upload; use a fresh key for a different request")]
     KeyReused,
+    /// It cannot be undone, for this reason.
+    #[error("{0}")]
+    NotUndoable(String),
     /// Enqueueing failed.
     #[error(transparent)]
     Run(#[from] RunError),

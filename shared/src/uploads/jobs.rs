@@ -2,20 +2,19 @@
 //! with its "done"; whatever dies in between, the step runs again and finds either all or nothing.
 
 use super::{
-    chunk,
-    model::{Upload, UploadKind},
+    chunk::{self, Purpose},
+    finishing,
+    model::{OnError, Upload, UploadOptions, UploadState},
     plan::{Plan, PlanError, Planning},
-    queries, service,
+    queries, service, undoing,
 };
 use crate::{
-    ids::UploadId,
+    ids::{RunId, UploadId},
     runs::{
-        EnqueueOptions, Finished, Job, JobError, Queue, Retry, RunContext, RunError, enqueue,
-        enqueue_children,
+        EnqueueOptions, Finished, Job, JobError, Queue, Retry, RunContext, RunError, Unique,
+        enqueue_children, enqueue_subflow,
     },
     schema::{upload_chunks, uploads},
-    summaries::jobs::RefreshClientSummary,
-    uploads::model::{UploadOptions, UploadState},
 };
 use chrono::Datelike;
 use diesel::prelude::*;
@@ -44,6 +43,30 @@ pub struct IngestChunk {
     pub upload_id: UploadId,
     /// The chunk's number, from 0.
     pub chunk: i32,
+}
+
+/// Does everything with one chunk but load it: for a dry run, and before an upload that is to be loaded
+/// whole or not at all.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct CheckChunk {
+    /// The upload.
+    pub upload_id: UploadId,
+    /// The chunk's number, from 0.
+    pub chunk: i32,
+}
+
+/// Begins to load when every chunk was checked and none has a fault.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct BeginLoading {
+    /// The upload.
+    pub upload_id: UploadId,
+}
+
+/// Takes an upload back.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct UndoUpload {
+    /// The upload.
+    pub upload_id: UploadId,
 }
 
 /// Ends the flow when every chunk is loaded; the flow's root.
@@ -107,7 +130,10 @@ fn refusal(error: PlanError) -> JobError {
 
 /// Makes the partitions that the plan foresees, or asks for confirmation if they are many.
 async fn make_months(context: &RunContext, upload: &Upload, plan: &Plan) -> Result<(), JobError> {
-    let options: UploadOptions = serde_json::from_value(upload.options.clone()).map_err(JobError::fail)?;
+    let options = upload.read_options().map_err(JobError::fail)?;
+    if options.dry_run {
+        return Ok(());
+    }
     let next_year = context.env.clock.now().year() + 1;
     let months: Vec<chrono::NaiveDate> = plan
         .months
@@ -141,6 +167,7 @@ async fn make_months(context: &RunContext, upload: &Upload, plan: &Plan) -> Resu
 async fn commit_plan(context: &RunContext, upload: &Upload, plan: &Plan) -> Result<Finished, JobError> {
     let conn = &mut *context.connection().await?;
     let root = context.parent_id.unwrap_or(upload.run_id);
+    let options = upload.read_options().map_err(JobError::fail)?;
     let closed = conn
         .transaction(async |conn| {
             context.hold(conn).await?;
@@ -173,14 +200,88 @@ async fn commit_plan(context: &RunContext, upload: &Upload, plan: &Plan) -> Resu
             for part in chunks.chunks(5_000) {
                 diesel::insert_into(upload_chunks::table).values(part.to_vec()).execute(conn).await?;
             }
-            let steps: Vec<_> =
-                (0..chunks.len() as i32).map(|chunk| IngestChunk { upload_id: upload.id, chunk }).collect();
-            enqueue_children(conn, root, &steps, &EnqueueOptions::by(&upload.created_by)).await?;
+            enqueue_chunks(conn, upload, &options, root, chunks.len() as i32).await?;
             let result = serde_json::json!({ "records": plan.records, "chunks": plan.chunks.len() });
             context.complete(conn, &result).await
         })
         .await?;
     Ok(closed.into())
+}
+
+/// Adds the chunks' steps: their loading; for a dry run their check; for an upload that is to be loaded
+/// whole or not at all their check, and behind it a step that adds their loading.
+async fn enqueue_chunks(
+    conn: &mut AsyncPgConnection,
+    upload: &Upload,
+    options: &UploadOptions,
+    root: RunId,
+    chunks: i32,
+) -> Result<(), RunError> {
+    let by = EnqueueOptions::by(&upload.created_by);
+    let checks: Vec<_> = (0..chunks).map(|chunk| CheckChunk { upload_id: upload.id, chunk }).collect();
+    match checks.split_first() {
+        _ if options.dry_run => enqueue_children(conn, root, &checks, &by).await.map(drop),
+        Some((first, rest)) if options.on_error == OnError::Abort => {
+            let begin = RunId::generate();
+            enqueue_subflow(conn, root, begin, &BeginLoading { upload_id: upload.id }, first, &by).await?;
+            enqueue_children(conn, begin, rest, &by).await.map(drop)
+        }
+        _ => {
+            let loads: Vec<_> =
+                (0..chunks).map(|chunk| IngestChunk { upload_id: upload.id, chunk }).collect();
+            enqueue_children(conn, root, &loads, &by).await.map(drop)
+        }
+    }
+}
+
+impl Job for CheckChunk {
+    const KIND: &'static str = "check_chunk";
+    const QUEUE: Queue = Queue::Ingest;
+    const RETRY: Retry = RETRY;
+    const UNCLONABLE: Option<&str> = UNCLONABLE;
+    const TIMEOUT: Duration = Duration::from_secs(600);
+
+    async fn run(self, context: RunContext) -> Result<Finished, JobError> {
+        chunk::handle(self.upload_id, self.chunk, Purpose::Check, context).await
+    }
+}
+
+impl Job for BeginLoading {
+    const KIND: &'static str = "begin_loading";
+    const QUEUE: Queue = Queue::Ingest;
+    const RETRY: Retry = RETRY;
+    const UNCLONABLE: Option<&str> = UNCLONABLE;
+    const TIMEOUT: Duration = Duration::from_secs(600);
+    const PRIORITY: i16 = 50;
+
+    async fn run(self, context: RunContext) -> Result<Finished, JobError> {
+        let conn = &mut *context.connection().await?;
+        let upload = upload(conn, self.upload_id).await?;
+        if upload.state != UploadState::Loading {
+            return Ok(Finished::Result(serde_json::json!({ "loaded": "before" })));
+        }
+        let (chunks, faults) = queries::faults(conn, upload.id).await.map_err(JobError::retry)?;
+        if faults > 0 {
+            return Err(JobError::fail(anyhow::anyhow!(
+                "{faults} of the file's {} records cannot be loaded, and it was to be loaded whole or not at all: \
+                 nothing was loaded. The rejects say what is wrong.",
+                upload.records.unwrap_or_default()
+            )));
+        }
+        let root = context.parent_id.unwrap_or(upload.run_id);
+        let closed = conn
+            .transaction(async |conn| {
+                // Children are locked before parents.
+                context.hold(conn).await?;
+                let steps: Vec<_> =
+                    (0..chunks).map(|chunk| IngestChunk { upload_id: upload.id, chunk }).collect();
+                enqueue_children(conn, root, &steps, &EnqueueOptions::by(&upload.created_by)).await?;
+                context.complete(conn, &serde_json::json!({ "chunks": chunks })).await
+            })
+            .await?;
+        context.env.doorbells.ring(Queue::Ingest, u64::try_from(chunks).unwrap_or(0));
+        Ok(closed.into())
+    }
 }
 
 impl Job for IngestChunk {
@@ -191,7 +292,7 @@ impl Job for IngestChunk {
     const TIMEOUT: Duration = Duration::from_secs(600);
 
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {
-        chunk::ingest(self, context).await
+        chunk::handle(self.upload_id, self.chunk, Purpose::Load, context).await
     }
 }
 
@@ -204,32 +305,22 @@ impl Job for FinishUpload {
     const PRIORITY: i16 = 50;
 
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {
-        let conn = &mut *context.connection().await?;
-        let upload = upload(conn, self.upload_id).await?;
-        let closed = conn
-            .transaction(async |conn| {
-                let counts =
-                    queries::counts(conn, &[upload.id]).await?.remove(&upload.id).unwrap_or_default();
-                if upload.kind == UploadKind::Transactions && counts.inserted + counts.updated > 0 {
-                    // Not a step of the flow: one refresh serves every upload that finishes before it starts.
-                    let options = EnqueueOptions::by(&upload.created_by);
-                    enqueue(conn, &RefreshClientSummary {}, &options).await?;
-                }
-                let result = serde_json::to_value(counts)?;
-                tracing::info!(
-                    read = counts.read,
-                    inserted = counts.inserted,
-                    updated = counts.updated,
-                    duplicates = counts.duplicates,
-                    conflicts = counts.conflicts,
-                    rejected = counts.rejected,
-                    "the upload is finished"
-                );
-                context.complete(conn, &result).await
-            })
-            .await
-            .map_err(|error: RunError| JobError::from(error))?;
-        context.env.doorbells.ring(Queue::Default, 1);
-        Ok(closed.into())
+        finishing::finish(self.upload_id, context).await
+    }
+}
+
+impl Job for UndoUpload {
+    const KIND: &'static str = "undo_upload";
+    const QUEUE: Queue = Queue::Ingest;
+    const RETRY: Retry = RETRY;
+    const UNCLONABLE: Option<&str> = Some("an upload is undone once; retry the run if it failed");
+    const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+
+    fn unique(&self) -> Option<Unique> {
+        Some(Unique { key: self.upload_id.to_string(), states: Unique::UNLESS_FAILED })
+    }
+
+    async fn run(self, context: RunContext) -> Result<Finished, JobError> {
+        undoing::undo(self.upload_id, context).await
     }
 }

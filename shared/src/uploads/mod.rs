@@ -4,7 +4,9 @@
 
 mod chunk;
 pub mod columns;
+mod commit;
 pub mod error;
+mod finishing;
 pub mod jobs;
 pub mod lineage;
 pub mod model;
@@ -17,6 +19,7 @@ pub mod reading;
 pub mod records;
 pub mod service;
 pub mod undo;
+mod undoing;
 
 pub use error::UploadError;
 pub use model::{Reject, Upload, UploadCounts, UploadKind, UploadOptions, UploadState};

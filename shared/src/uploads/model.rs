@@ -292,6 +292,8 @@ pub struct Chunk {
     pub records: i64,
     /// When it was loaded.
     pub loaded_at: Option<DateTime<Utc>>,
+    /// Records that cannot be loaded, as a check before loading found.
+    pub faults: Option<i64>,
 }
 
 /// What became of an upload's records so far. `read` is always the sum of the others.

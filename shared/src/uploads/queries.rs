@@ -10,6 +10,7 @@ use crate::{
     runs::RunState,
     schema::{runs, upload_chunks, upload_rejects, uploads},
 };
+use chrono::{DateTime, Utc};
 use diesel::{
     prelude::*,
     sql_types::{Array, BigInt, Uuid},
@@ -142,6 +143,38 @@ pub async fn counts(
             (row.upload_id, counts)
         })
         .collect())
+}
+
+/// How many chunks an upload has, and how many records of them the check found that cannot be loaded.
+pub async fn faults(conn: &mut AsyncPgConnection, id: UploadId) -> QueryResult<(i32, i64)> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = diesel::sql_types::Integer)]
+        chunks: i32,
+        #[diesel(sql_type = BigInt)]
+        faults: i64,
+    }
+    let row: Row = diesel::sql_query(
+        "SELECT count(*)::integer AS chunks, coalesce(sum(faults), 0)::bigint AS faults
+         FROM upload_chunks WHERE upload_id = $1",
+    )
+    .bind::<Uuid, _>(id)
+    .get_result(conn)
+    .await?;
+    Ok((row.chunks, row.faults))
+}
+
+/// The first and the last time of the rows that an upload brought.
+pub async fn bounds(
+    conn: &mut AsyncPgConnection,
+    id: UploadId,
+) -> QueryResult<Option<(DateTime<Utc>, DateTime<Utc>)>> {
+    let (first, last) = upload_chunks::table
+        .filter(upload_chunks::upload_id.eq(id))
+        .select((diesel::dsl::min(upload_chunks::first_at), diesel::dsl::max(upload_chunks::last_at)))
+        .first(conn)
+        .await?;
+    Ok(Option::zip(first, last))
 }
 
 /// An upload's rejects after line `after`, in the order of the file.

@@ -1,0 +1,125 @@
+//! What uploads post. Each chunk notes what its buys and sells owe the accounts; when the upload
+//! finishes, all of it becomes one journal, and positions move at once. An undo posts the reverse.
+
+use crate::{
+    ids::{JournalId, UploadId},
+    transactions::{TransactionKind, copy::CopyWriter, load::Settled, prepared::Prepared},
+};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use tokio_postgres::{Error, Transaction};
+
+/// A journal that was posted.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Posted {
+    /// Its id.
+    pub journal_id: JournalId,
+    /// Accounts whose positions moved.
+    pub accounts: i64,
+}
+
+/// Notes what settled buys (which take) and sells (which give) of an upload owe the accounts, in the
+/// loading transaction.
+pub async fn note(
+    transaction: &Transaction<'_>,
+    upload: UploadId,
+    prepared: &Prepared,
+    settled: &[Settled],
+) -> Result<(), Error> {
+    let mut owed: BTreeMap<&str, i128> = BTreeMap::new();
+    for settled in settled {
+        let buys = prepared.row(settled.row).kind == TransactionKind::Buy;
+        let signed = if buys { -settled.account_amount } else { settled.account_amount };
+        *owed.entry(prepared.client(settled.row)).or_default() += signed;
+    }
+    if owed.is_empty() {
+        return Ok(());
+    }
+    let statement = "COPY upload_postings (upload_id, amount, client_id) FROM STDIN BINARY";
+    let mut copy = CopyWriter::begin(transaction, statement).await?;
+    for (client, amount) in owed {
+        copy.row(3).await?;
+        copy.uuid(upload.0);
+        copy.units(amount);
+        copy.bytes(client.as_bytes());
+    }
+    copy.finish().await?;
+    Ok(())
+}
+
+/// Posts what an upload's chunks have noted, once: one journal, net for each client, against the
+/// clearing account of each currency; `None` if nothing is owed. Locks the clients in order.
+pub async fn post_upload(transaction: &Transaction<'_>, upload: UploadId) -> Result<Option<Posted>, Error> {
+    transaction
+        .batch_execute(
+            "CREATE TEMP TABLE owed (client_id text COLLATE \"C\" PRIMARY KEY, currency text, amount numeric(24,4))
+             ON COMMIT DROP",
+        )
+        .await?;
+    transaction
+        .execute(
+            "INSERT INTO owed SELECT p.client_id, c.currency, p.amount
+             FROM (SELECT client_id, sum(amount) AS amount FROM upload_postings WHERE upload_id = $1
+                   GROUP BY client_id HAVING sum(amount) <> 0) AS p
+             JOIN clients c USING (client_id)",
+            &[&upload.0],
+        )
+        .await?;
+    transaction.execute("DELETE FROM upload_postings WHERE upload_id = $1", &[&upload.0]).await?;
+    let journal = JournalId::generate();
+    let posted = transaction
+        .execute(
+            "INSERT INTO journals (id, kind, source_id) SELECT $1, 'upload', $2 WHERE EXISTS (SELECT 1 FROM owed)",
+            &[&journal.0, &upload.0],
+        )
+        .await?;
+    if posted == 0 {
+        return Ok(None);
+    }
+    transaction.execute(include_str!("insert_entries.sql"), &[&journal.0]).await?;
+    move_positions(transaction, journal).await.map(Some)
+}
+
+/// Posts the reverse of an upload's journal, once; `None` if it has none.
+pub async fn reverse_upload(
+    transaction: &Transaction<'_>,
+    upload: UploadId,
+) -> Result<Option<Posted>, Error> {
+    let journal = JournalId::generate();
+    let reversed = transaction
+        .query_opt(
+            "INSERT INTO journals (id, kind, source_id, reversal_of)
+             SELECT $1, 'upload_reversal', source_id, id FROM journals WHERE source_id = $2 AND kind = 'upload'
+             RETURNING reversal_of",
+            &[&journal.0, &upload.0],
+        )
+        .await?;
+    let Some(row) = reversed else { return Ok(None) };
+    transaction
+        .execute(
+            "INSERT INTO entries (journal_id, entry, amount, account, client_id, asset_kind, asset)
+             SELECT $1, entry, -amount, account, client_id, asset_kind, asset FROM entries WHERE journal_id = $2",
+            &[&journal.0, &row.get::<_, uuid::Uuid>(0)],
+        )
+        .await?;
+    move_positions(transaction, journal).await.map(Some)
+}
+
+/// Moves the positions of a journal's clients by its cash.
+async fn move_positions(transaction: &Transaction<'_>, journal_id: JournalId) -> Result<Posted, Error> {
+    transaction
+        .execute(
+            "SELECT 1 FROM clients WHERE client_id IN (SELECT client_id FROM entries WHERE journal_id = $1)
+             ORDER BY client_id FOR NO KEY UPDATE",
+            &[&journal_id.0],
+        )
+        .await?;
+    let accounts = transaction
+        .execute(
+            "UPDATE clients c SET position = c.position + e.amount
+             FROM entries e WHERE e.journal_id = $1 AND e.client_id = c.client_id AND e.asset_kind = 'cash'",
+            &[&journal_id.0],
+        )
+        .await?;
+    Ok(Posted { journal_id, accounts: accounts as i64 })
+}

@@ -1,0 +1,152 @@
+//! The registry of ids: which of a batch's rows are new, and what became of the others.
+
+use super::{
+    copy::CopyWriter,
+    load::{Conflict, Known, Loaded},
+    model::TransactionStatus,
+    prepared::Prepared,
+    versions::{described, name_conflicts, text},
+};
+use crate::ids::UploadId;
+use tokio_postgres::{Error, Transaction, error::SqlState};
+
+/// Registers the batch's ids if all of them are new, which is usual, by copying them straight into the
+/// registry; else takes that back and returns false. A concurrent load of the same id is awaited here.
+pub(super) async fn register_all(transaction: &Transaction<'_>, prepared: &Prepared) -> Result<bool, Error> {
+    transaction.batch_execute("SAVEPOINT keys").await?;
+    match copy(transaction, prepared, "transaction_keys").await {
+        Ok(()) => transaction.batch_execute("RELEASE keys").await.map(|()| true),
+        Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+            transaction.batch_execute("ROLLBACK TO keys; RELEASE keys").await.map(|()| false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Registers those of the batch's ids that are new; tells by row which are. A concurrent load of the
+/// same id is awaited here.
+pub(super) async fn register_new(
+    transaction: &Transaction<'_>,
+    prepared: &Prepared,
+) -> Result<Vec<bool>, Error> {
+    copy(transaction, prepared, "incoming_keys").await?;
+    // A temporary table is read in the order of writing, which is the order of the ids.
+    let registered = transaction
+        .query(
+            "INSERT INTO transaction_keys SELECT * FROM incoming_keys
+             ON CONFLICT (transaction_id) DO NOTHING RETURNING transaction_id",
+            &[],
+        )
+        .await?;
+    let mut new = vec![false; prepared.batch.rows.len()];
+    for row in registered.iter().filter_map(|row| prepared.find(row.get(0))) {
+        new[row as usize] = true;
+    }
+    Ok(new)
+}
+
+pub(super) async fn copy(
+    transaction: &Transaction<'_>,
+    prepared: &Prepared,
+    table: &str,
+) -> Result<(), Error> {
+    let statement = format!(
+        "COPY {table} (occurred_at, content_hash, pending, client_id, transaction_id) FROM STDIN BINARY"
+    );
+    let mut copy = CopyWriter::begin(transaction, &statement).await?;
+    let all = &prepared.batch.text;
+    for &index in &prepared.by_id {
+        let row = prepared.row(index);
+        copy.row(5).await?;
+        copy.instant(row.occurred_us);
+        copy.bigint(row.content_hash);
+        copy.boolean(row.status == TransactionStatus::Pending);
+        copy.bytes(row.client_id.of(all));
+        copy.bytes(row.transaction_id.of(all));
+    }
+    copy.finish().await?;
+    Ok(())
+}
+
+/// Tells apart the rows whose ids were registered before: duplicates and conflicts, which are counted,
+/// and those whose status may move.
+pub(super) async fn classify(
+    transaction: &Transaction<'_>,
+    prepared: &Prepared,
+    new: &[bool],
+    loaded: &mut Loaded,
+) -> Result<Known, Error> {
+    let rows = transaction
+        .query(
+            "SELECT i.transaction_id, k.content_hash, k.pending AND NOT i.pending
+             FROM incoming_keys i JOIN transaction_keys k USING (transaction_id)",
+            &[],
+        )
+        .await?;
+    let (mut known, mut conflicts) = (Known::default(), Vec::new());
+    for row in rows {
+        let Some(index) = prepared.find(row.get(0)).filter(|&row| !new[row as usize]) else { continue };
+        let hash: i64 = row.get(1);
+        known.hashes.insert(index, hash);
+        match (hash == prepared.row(index).content_hash, row.get(2)) {
+            (false, _) => conflicts.push(index),
+            (true, true) => known.moves.push(index),
+            (true, false) => known.duplicates.push(index),
+        }
+    }
+    loaded.duplicates += known.duplicates.len() as i64;
+    loaded.conflicts.extend(name_conflicts(transaction, prepared, &conflicts).await?);
+    known.moves.sort_unstable_by_key(|&row| prepared.row(row).transaction_id.of(&prepared.batch.text));
+    Ok(known)
+}
+
+/// Tells which of the rows that nobody registered no other chunk of the upload has rehearsed before.
+pub(super) async fn rehearse_new(
+    transaction: &Transaction<'_>,
+    prepared: &Prepared,
+    known: &Known,
+    upload: UploadId,
+    loaded: &mut Loaded,
+) -> Result<(), Error> {
+    let met = transaction
+        .query(
+            "WITH unknown AS (
+                 SELECT i.* FROM incoming_keys i
+                 WHERE NOT EXISTS (SELECT 1 FROM transaction_keys k WHERE k.transaction_id = i.transaction_id)
+             ), first AS (
+                 INSERT INTO upload_trial_keys (upload_id, content_hash, transaction_id)
+                 SELECT $1, content_hash, transaction_id FROM unknown ORDER BY transaction_id
+                 ON CONFLICT DO NOTHING RETURNING transaction_id
+             )
+             SELECT u.transaction_id FROM unknown u
+             WHERE NOT EXISTS (SELECT 1 FROM first f WHERE f.transaction_id = u.transaction_id)",
+            &[&upload.0],
+        )
+        .await?;
+    let ids: Vec<&str> = met.iter().map(|row| row.get(0)).collect();
+    // Another chunk's row may have been committed while the statement above waited for it.
+    let hashes = transaction
+        .query(
+            "SELECT transaction_id, content_hash FROM upload_trial_keys
+             WHERE upload_id = $1 AND transaction_id = ANY ($2)",
+            &[&upload.0, &ids],
+        )
+        .await?;
+    for (index, hash) in
+        hashes.iter().filter_map(|row| Some((prepared.find(row.get(0))?, row.get::<_, i64>(1))))
+    {
+        let row = prepared.row(index);
+        if row.content_hash == hash {
+            loaded.duplicates += 1;
+        } else {
+            let message = format!(
+                "transaction {} stands elsewhere in this file with another content; here {}",
+                text(row.transaction_id.of(&prepared.batch.text)),
+                described(&prepared.batch, row)
+            );
+            loaded.conflicts.push(Conflict { row: index as usize, message });
+        }
+    }
+    loaded.inserted = (prepared.by_id.len() - known.hashes.len() - ids.len()) as i64;
+    Ok(())
+}

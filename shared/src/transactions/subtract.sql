@@ -1,0 +1,98 @@
+-- Takes the rows of the temporary table `leaving`, which are gone already (or have another status now), out
+-- of every summary: locked in the one order, counts and sums subtracted, and where a removed value was
+-- an extreme, the extremes computed again from what is left. :zone is the reporting zone.
+CREATE TEMP TABLE left_merchants ON COMMIT DROP AS
+SELECT merchant_id, (occurred_at AT TIME ZONE :zone)::date AS day, currency, kind,
+       count(*) AS count, sum(amount) AS sum, min(amount) AS min, max(amount) AS max
+FROM leaving WHERE merchant_id IS NOT NULL AND status <> 'failed' GROUP BY 1, 2, 3, 4;
+ANALYZE left_merchants;
+SELECT count(*) FROM (
+    SELECT 1 FROM merchant_days t JOIN left_merchants l USING (merchant_id, day, currency, kind)
+    ORDER BY t.merchant_id, t.day, t.currency, t.kind FOR UPDATE OF t) AS locked;
+DELETE FROM merchant_days t USING left_merchants l
+WHERE (t.merchant_id, t.day, t.currency, t.kind) = (l.merchant_id, l.day, l.currency, l.kind) AND t.count = l.count;
+UPDATE merchant_days t SET count = t.count - l.count, sum = t.sum - l.sum FROM left_merchants l
+WHERE (t.merchant_id, t.day, t.currency, t.kind) = (l.merchant_id, l.day, l.currency, l.kind);
+UPDATE merchant_days t SET min = c.min, max = c.max
+FROM (
+    SELECT l.merchant_id, l.day, l.currency, l.kind, min(x.amount) AS min, max(x.amount) AS max
+    FROM left_merchants l
+    JOIN merchant_days d USING (merchant_id, day, currency, kind)
+    JOIN transactions x ON x.merchant_id = l.merchant_id AND x.currency = l.currency AND x.kind = l.kind
+                       AND (x.occurred_at AT TIME ZONE :zone)::date = l.day
+    WHERE (l.min = d.min OR l.max = d.max) AND x.status <> 'failed'
+      AND x.occurred_at >= (SELECT min(day) FROM left_merchants)::timestamp AT TIME ZONE :zone
+      AND x.occurred_at < (SELECT max(day) + 1 FROM left_merchants)::timestamp AT TIME ZONE :zone
+    GROUP BY 1, 2, 3, 4) AS c
+WHERE (t.merchant_id, t.day, t.currency, t.kind) = (c.merchant_id, c.day, c.currency, c.kind);
+
+CREATE TEMP TABLE left_clients ON COMMIT DROP AS
+SELECT client_id, currency, count(*) AS count, sum(amount) AS sum,
+       coalesce(sum(amount) FILTER (WHERE kind IN ('buy', 'payment')), 0) AS spent,
+       coalesce(sum(amount) FILTER (WHERE kind IN ('sell', 'refund')), 0) AS gained,
+       sum(amount * amount) AS sum_squares, min(amount) AS min, max(amount) AS max,
+       min(occurred_at) AS first_at, max(occurred_at) AS last_at
+FROM leaving WHERE status <> 'failed' GROUP BY 1, 2;
+ANALYZE left_clients;
+SELECT count(*) FROM (
+    SELECT 1 FROM client_totals t JOIN left_clients l USING (client_id, currency)
+    ORDER BY t.client_id, t.currency FOR UPDATE OF t) AS locked;
+DELETE FROM client_totals t USING left_clients l
+WHERE (t.client_id, t.currency) = (l.client_id, l.currency) AND t.count = l.count;
+UPDATE client_totals t SET count = t.count - l.count, sum = t.sum - l.sum, spent = t.spent - l.spent,
+    gained = t.gained - l.gained, sum_squares = t.sum_squares - l.sum_squares
+FROM left_clients l WHERE (t.client_id, t.currency) = (l.client_id, l.currency);
+UPDATE client_totals t SET min = c.min, max = c.max, first_at = c.first_at, last_at = c.last_at
+FROM (
+    SELECT l.client_id, l.currency, min(x.amount) AS min, max(x.amount) AS max,
+           min(x.occurred_at) AS first_at, max(x.occurred_at) AS last_at
+    FROM left_clients l
+    JOIN client_totals d USING (client_id, currency)
+    JOIN transactions x ON x.client_id = l.client_id AND x.currency = l.currency
+                       AND x.occurred_at BETWEEN d.first_at AND d.last_at
+    WHERE (l.min = d.min OR l.max = d.max OR l.first_at = d.first_at OR l.last_at = d.last_at)
+      AND x.status <> 'failed'
+    GROUP BY 1, 2) AS c
+WHERE (t.client_id, t.currency) = (c.client_id, c.currency);
+
+CREATE TEMP TABLE left_failures ON COMMIT DROP AS
+SELECT client_id, count(*) AS count, min(occurred_at) AS first_at, max(occurred_at) AS last_at
+FROM leaving WHERE status = 'failed' GROUP BY 1;
+SELECT count(*) FROM (
+    SELECT 1 FROM client_failures t JOIN left_failures l USING (client_id)
+    ORDER BY t.client_id FOR UPDATE OF t) AS locked;
+DELETE FROM client_failures t USING left_failures l WHERE t.client_id = l.client_id AND t.count = l.count;
+UPDATE client_failures t SET count = t.count - l.count FROM left_failures l WHERE t.client_id = l.client_id;
+UPDATE client_failures t SET first_at = c.first_at, last_at = c.last_at
+FROM (
+    SELECT l.client_id, min(x.occurred_at) AS first_at, max(x.occurred_at) AS last_at
+    FROM left_failures l
+    JOIN client_failures d USING (client_id)
+    JOIN transactions x ON x.client_id = l.client_id AND x.occurred_at BETWEEN d.first_at AND d.last_at
+    WHERE (l.first_at = d.first_at OR l.last_at = d.last_at) AND x.status = 'failed'
+    GROUP BY 1) AS c
+WHERE t.client_id = c.client_id;
+
+CREATE TEMP TABLE left_days ON COMMIT DROP AS
+SELECT (occurred_at AT TIME ZONE :zone)::date AS day, currency, kind, status,
+       count(*) AS count, sum(amount) AS sum, min(amount) AS min, max(amount) AS max
+FROM leaving GROUP BY 1, 2, 3, 4;
+SELECT count(*) FROM (
+    SELECT 1 FROM day_totals t JOIN left_days l USING (day, currency, kind, status)
+    ORDER BY t.day, t.currency, t.kind, t.status FOR UPDATE OF t) AS locked;
+DELETE FROM day_totals t USING left_days l
+WHERE (t.day, t.currency, t.kind, t.status) = (l.day, l.currency, l.kind, l.status) AND t.count = l.count;
+UPDATE day_totals t SET count = t.count - l.count, sum = t.sum - l.sum FROM left_days l
+WHERE (t.day, t.currency, t.kind, t.status) = (l.day, l.currency, l.kind, l.status);
+UPDATE day_totals t SET min = c.min, max = c.max
+FROM (
+    SELECT l.day, l.currency, l.kind, l.status, min(x.amount) AS min, max(x.amount) AS max
+    FROM left_days l
+    JOIN day_totals d USING (day, currency, kind, status)
+    JOIN transactions x ON (x.occurred_at AT TIME ZONE :zone)::date = l.day AND x.currency = l.currency
+                       AND x.kind = l.kind AND x.status = l.status
+    WHERE (l.min = d.min OR l.max = d.max)
+      AND x.occurred_at >= (SELECT min(day) FROM left_days)::timestamp AT TIME ZONE :zone
+      AND x.occurred_at < (SELECT max(day) + 1 FROM left_days)::timestamp AT TIME ZONE :zone
+    GROUP BY 1, 2, 3, 4) AS c
+WHERE (t.day, t.currency, t.kind, t.status) = (c.day, c.currency, c.kind, c.status);

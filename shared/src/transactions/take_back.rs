@@ -1,0 +1,149 @@
+//! Taking an upload's rows back: rows and keys go, and every summary is what it would be without them,
+//! at each commit. Each call works in the caller's transaction; repeated after a crash it finds only
+//! what is left.
+
+use chrono::NaiveDate;
+use chrono_tz::Tz;
+use tokio_postgres::{Client, Error, Transaction};
+use uuid::Uuid;
+
+/// Blocks (of 8 KiB) of the table that are searched and cleared in one transaction: large enough that
+/// extremes are seldom computed twice, small enough that loads do not wait long.
+const BLOCKS: i64 = 8192;
+/// The rows that leave the summaries.
+const LEAVING: &str = "CREATE TEMP TABLE leaving (LIKE transactions) ON COMMIT DROP";
+
+/// A range of blocks of one month's partition.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    partition: String,
+    from: i64,
+    until: i64,
+}
+
+/// The pieces of the months from one day's to another's, in groups for a transaction each. What is
+/// written while they are worked through is nobody's who is being undone.
+pub async fn pieces(client: &Client, first: NaiveDate, last: NaiveDate) -> Result<Vec<Vec<Piece>>, Error> {
+    let partitions = client
+        .query(
+            "SELECT relation::text, pg_relation_size(relation) / current_setting('block_size')::bigint
+             FROM generate_series(date_trunc('month', $1::date::timestamp), $2::date::timestamp, '1 month') AS month,
+                  LATERAL to_regclass('transactions_' || to_char(month, 'YYYY_MM')) AS relation
+             WHERE relation IS NOT NULL ORDER BY month",
+            &[&first, &last],
+        )
+        .await?;
+    let (mut groups, mut group, mut room) = (Vec::new(), Vec::new(), BLOCKS);
+    for row in partitions {
+        let (partition, blocks): (String, i64) = (row.get(0), row.get(1));
+        let mut from = 0;
+        while from < blocks {
+            let until = blocks.min(from + room);
+            group.push(Piece { partition: partition.clone(), from, until });
+            room -= until - from;
+            from = until;
+            if room == 0 {
+                groups.push(std::mem::take(&mut group));
+                room = BLOCKS;
+            }
+        }
+    }
+    if !group.is_empty() {
+        groups.push(group);
+    }
+    Ok(groups)
+}
+
+/// Removes the upload's rows that lie in a group of pieces; returns how many. Lock order: keys, then
+/// summaries.
+pub async fn remove_rows(
+    transaction: &Transaction<'_>,
+    upload: Uuid,
+    group: &[Piece],
+    zone: Tz,
+) -> Result<i64, Error> {
+    transaction.batch_execute(LEAVING).await?;
+    let mut removed = 0;
+    for Piece { partition, from, until } in group {
+        // The names are made by ensure_month, the numbers are numbers.
+        let statement = format!(
+            "WITH gone AS (
+                 DELETE FROM {partition} WHERE ctid >= '({from},0)'::tid AND ctid < '({until},0)'::tid
+                     AND source_id = $1 AND source = 'upload'
+                 RETURNING *)
+             INSERT INTO leaving SELECT * FROM gone"
+        );
+        removed += transaction.execute(&statement, &[&upload]).await?;
+    }
+    if removed == 0 {
+        return Ok(0);
+    }
+    transaction.batch_execute("ANALYZE leaving").await?;
+    transaction
+        .execute(
+            "DELETE FROM transaction_keys k USING leaving l WHERE k.transaction_id = l.transaction_id",
+            &[],
+        )
+        .await?;
+    apply(transaction, include_str!("subtract.sql"), zone).await?;
+    Ok(removed as i64)
+}
+
+/// Makes up to `limit` transactions pending again that the upload moved; returns how many it looked at.
+pub async fn restore_statuses(
+    transaction: &Transaction<'_>,
+    upload: Uuid,
+    limit: i64,
+    zone: Tz,
+) -> Result<i64, Error> {
+    transaction.batch_execute(LEAVING).await?;
+    let ids: Vec<String> = transaction
+        .query(
+            "DELETE FROM upload_moves WHERE transaction_id IN (
+                 SELECT transaction_id FROM upload_moves WHERE upload_id = $1 ORDER BY transaction_id LIMIT $2)
+             RETURNING transaction_id",
+            &[&upload, &limit],
+        )
+        .await?
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    transaction
+        .execute(
+            "SELECT 1 FROM transaction_keys WHERE transaction_id = ANY ($1::text[])
+             ORDER BY transaction_id FOR NO KEY UPDATE",
+            &[&ids],
+        )
+        .await?;
+    // What the upload brought itself is gone already.
+    let found = transaction
+        .execute(
+            "INSERT INTO leaving SELECT t.* FROM transaction_keys k
+             JOIN transactions t ON t.client_id = k.client_id AND t.occurred_at = k.occurred_at
+                                AND t.transaction_id = k.transaction_id
+             WHERE k.transaction_id = ANY ($1::text[])",
+            &[&ids],
+        )
+        .await?;
+    if found > 0 {
+        transaction
+            .batch_execute(
+                "ANALYZE leaving;
+                 UPDATE transactions t SET status = 'pending' FROM leaving l
+                 WHERE t.client_id = l.client_id AND t.occurred_at = l.occurred_at
+                   AND t.transaction_id = l.transaction_id;
+                 UPDATE transaction_keys k SET pending = true FROM leaving l
+                 WHERE k.transaction_id = l.transaction_id",
+            )
+            .await?;
+        apply(transaction, include_str!("subtract.sql"), zone).await?;
+        transaction.batch_execute("UPDATE leaving SET status = 'pending'").await?;
+        apply(transaction, include_str!("add_again.sql"), zone).await?;
+    }
+    Ok(ids.len() as i64)
+}
+
+/// Runs statements that take the reporting zone; tables cannot be made by statements with parameters.
+async fn apply(transaction: &Transaction<'_>, statements: &str, zone: Tz) -> Result<(), Error> {
+    transaction.batch_execute(&statements.replace(":zone", &format!("'{}'", zone.name()))).await
+}

@@ -1,0 +1,108 @@
+//! The end of an upload's flow: everything is counted, and what its buys and sells owe the accounts is
+//! posted, all at once.
+
+use super::{
+    chunk,
+    jobs::upload,
+    model::{OnError, Upload, UploadKind},
+    queries, undo,
+};
+use crate::{
+    ids::UploadId,
+    ledger,
+    runs::{EnqueueOptions, Finished, JobError, Queue, RunContext, enqueue},
+    summaries::jobs::RefreshClientSummary,
+};
+use tokio_postgres::{Client, Error};
+
+/// How often a posting that lost a deadlock or a lock is tried again at once.
+const CONTENTION_RETRIES: u32 = 20;
+
+/// The handler of `FinishUpload`.
+pub(super) async fn finish(upload_id: UploadId, context: RunContext) -> Result<Finished, JobError> {
+    let (upload, counts) = {
+        let conn = &mut *context.connection().await?;
+        let counts = queries::counts(conn, &[upload_id]).await.map_err(JobError::retry)?;
+        (upload(conn, upload_id).await?, counts.get(&upload_id).copied().unwrap_or_default())
+    };
+    let options = upload.read_options().map_err(JobError::fail)?;
+    let faults = counts.rejected + counts.conflicts;
+    if options.on_error == OnError::Abort && !options.dry_run && faults > 0 {
+        return Err(take_back(&context, &upload, faults).await);
+    }
+    if upload.undo_run_id.is_some() {
+        return Ok(Finished::Result(serde_json::json!({ "undone": true })));
+    }
+    let changed = counts.inserted + counts.updated > 0 && !options.dry_run;
+    if upload.kind == UploadKind::Transactions && changed {
+        // Not a step of the flow, and harmless if this attempt fails: one refresh serves every upload
+        // that finishes before it starts.
+        let conn = &mut *context.connection().await?;
+        enqueue(conn, &RefreshClientSummary {}, &EnqueueOptions::by(&upload.created_by)).await?;
+        context.env.doorbells.ring(Queue::Default, 1);
+    }
+    let result = serde_json::to_value(counts).map_err(JobError::fail)?;
+    let mut client = chunk::connect(&context).await?;
+    for attempt in 1.. {
+        match post(&context, &mut client, upload_id, result.clone()).await {
+            Ok(finished) => {
+                context.env.load_connections.put_back(client);
+                tracing::info!(
+                    read = counts.read,
+                    inserted = counts.inserted,
+                    updated = counts.updated,
+                    duplicates = counts.duplicates,
+                    conflicts = counts.conflicts,
+                    rejected = counts.rejected,
+                    "the upload is finished"
+                );
+                return Ok(finished);
+            }
+            Err(error) if attempt < CONTENTION_RETRIES && chunk::is_contention(&error) => {
+                tracing::info!(%error, attempt, "a load was in the way; trying again");
+            }
+            Err(error) => return Err(JobError::retry(error)),
+        }
+    }
+    unreachable!("the loop returns")
+}
+
+/// Journal, positions and "done" in one transaction.
+async fn post(
+    context: &RunContext,
+    client: &mut Client,
+    upload: UploadId,
+    mut result: serde_json::Value,
+) -> Result<Finished, Error> {
+    let transaction = client.transaction().await?;
+    transaction.execute("DELETE FROM upload_trial_keys WHERE upload_id = $1", &[&upload.0]).await?;
+    let posted = ledger::post_upload(&transaction, upload).await?;
+    if let Some(posted) = posted {
+        result["posted"] = serde_json::to_value(posted).unwrap_or_default();
+    }
+    let closed = context.complete_copy(&transaction, &result).await?;
+    transaction.commit().await?;
+    Ok(closed.into())
+}
+
+/// Between check and load somebody else loaded what contradicts the file: what is there of it goes.
+async fn take_back(context: &RunContext, upload: &Upload, faults: i64) -> JobError {
+    if upload.kind == UploadKind::Clients {
+        return JobError::fail(anyhow::anyhow!(
+            "{faults} of the file's records met others while it was loaded, after its check had passed. Clients are \
+             never deleted: the others were loaded. The rejects say what is wrong."
+        ));
+    }
+    let asked = async {
+        let conn = &mut *context.connection().await?;
+        undo::undo_failed(conn, upload.id, &upload.created_by).await.map_err(JobError::retry)
+    };
+    if let Err(error) = asked.await {
+        return error;
+    }
+    context.env.doorbells.ring(Queue::Ingest, 1);
+    JobError::fail(anyhow::anyhow!(
+        "{faults} of the file's records met others while it was loaded, and it was to be loaded whole or not at \
+         all: what was loaded of it is being taken back. The rejects say what is wrong."
+    ))
+}

@@ -1,0 +1,144 @@
+//! What uploads do to accounts: converted, posted at once, balanced, kept.
+
+use reqwest::StatusCode;
+use shared::uploads::{UploadKind, UploadOptions, model::ExistingClients};
+use tests::{App, files};
+
+const HEADER: &str = "transaction_id,client_id,date,amount,currency,type,status\n";
+
+async fn position(app: &App, client: &str) -> String {
+    app.db.one("SELECT trim_scale(position)::text FROM clients WHERE client_id = $1", &[&client]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn buys_and_sells_move_positions_at_once_in_the_currency_of_the_account() {
+    let app = App::start().await;
+    let clients = "client_id,account_balance,account_currency,status,debt\nA,1000,EUR,,\nB,10,USD,active,\nC,5,GBP,suspended,25\n";
+    app.load("clients.csv", clients, "?kind=clients").await;
+    assert_eq!(position(&app, "C").await, "-20", "the balance less the debt");
+    let file = format!(
+        "{HEADER}1,A,2025-01-01,110.55,USD,buy,\n2,A,2025-01-02,-100,GBP,sell,\n3,A,2025-01-03,7,EUR,payment,\n\
+         4,B,2025-01-04,20.005,USD,buy,\n5,B,2025-01-05,1,JPY,buy,\n6,B,2025-01-06,50,USD,buy,failed\n\
+         7,B,2025-01-07,60,USD,sell,pending\n8,C,2025-01-08,10,EUR,sell,\n9,D,2025-01-09,3.3333,EUR,buy,\n"
+    );
+    let upload = app.load("trades.csv", file, "").await;
+    assert_eq!(
+        (&upload["counts"]["inserted"], &upload["counts"]["rejected"]),
+        (&8.into(), &1.into()),
+        "{upload}"
+    );
+    // 110.55 USD are 100.6005 EUR; 100 GBP by way of dollars 113.75 EUR.
+    assert_eq!(position(&app, "A").await, "1013.1495");
+    // Neither what failed nor what is pending counts.
+    assert_eq!(position(&app, "B").await, "-10.005");
+    let debtor = app.get("/api/v1/clients/B").await;
+    assert_eq!(debtor["status"], "suspended", "{debtor}");
+    assert_eq!(debtor["debt"], "10.0050", "{debtor}");
+    // 10 EUR are 8.80 GBP; a stub's account is in the default currency.
+    assert_eq!(position(&app, "C").await, "-11.2");
+    assert_eq!(position(&app, "D").await, "-3.6666");
+    assert_eq!(app.db.one::<i64>("SELECT count(*) FROM journals", &[]).await, 1);
+    files::expect_everything_exact(&app.db).await;
+    // What was pending settles later, by another upload and its own journal.
+    app.load("settled.csv", format!("{HEADER}7,B,2025-01-07,60,USD,sell,success\n"), "").await;
+    assert_eq!(position(&app, "B").await, "49.995");
+    assert_eq!(app.get("/api/v1/clients/B").await["status"], "active");
+    files::expect_everything_exact(&app.db).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_buy_without_a_rate_is_rejected_and_loads_once_there_is_one() {
+    let app = App::start().await;
+    let file = format!("{HEADER}1,A,2025-01-01,1000,JPY,buy,\n2,A,2025-01-01,1000,JPY,payment,\n");
+    let first = app.load("yen.csv", file.clone(), "").await;
+    assert_eq!(
+        (&first["counts"]["inserted"], &first["counts"]["rejected"]),
+        (&1.into(), &1.into()),
+        "{first}"
+    );
+    let message: String = app.db.one("SELECT code || ': ' || message FROM upload_rejects", &[]).await;
+    assert!(message.starts_with("no_rate: there is no rate from JPY into USD"), "{message}");
+    app.db
+        .client
+        .execute("INSERT INTO fx_rates VALUES ('JPY', 'USD', 0.0067, '2025-01-01', 'test')", &[])
+        .await
+        .unwrap();
+    let second = app.load("yen.csv", file, "?force=true").await;
+    assert_eq!(
+        (&second["counts"]["inserted"], &second["counts"]["duplicates"]),
+        (&1.into(), &1.into()),
+        "{second}"
+    );
+    assert_eq!(position(&app, "A").await, "-6.7");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_refuses_what_does_not_balance_and_keeps_what_it_has() {
+    let app = App::start().await;
+    app.load("trades.csv", format!("{HEADER}1,A,2025-01-01,5,USD,buy,\n"), "").await;
+    for (statement, refusal) in [
+        (
+            "INSERT INTO entries SELECT id, 7, 1, 'clearing', NULL, 'cash', 'USD' FROM journals",
+            "does not balance",
+        ),
+        ("UPDATE entries SET amount = 2 * amount", "append-only"),
+        ("DELETE FROM entries", "append-only"),
+        ("TRUNCATE entries", "append-only"),
+        ("UPDATE journals SET posted_at = now()", "append-only"),
+        ("DELETE FROM journals", "append-only"),
+    ] {
+        let error = app.db.client.execute(statement, &[]).await.unwrap_err();
+        let said = error.as_db_error().unwrap().message().to_owned();
+        assert!(said.contains(refusal), "{statement}: {said}");
+    }
+    files::expect_everything_exact(&app.db).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_keeps_the_currency_that_its_trades_were_converted_into() {
+    let app = App::start().await;
+    app.load("trades.csv", format!("{HEADER}1,A,2025-01-01,5,EUR,buy,\n2,B,2025-01-01,5,EUR,payment,\n"), "")
+        .await;
+    let upload = app
+        .load("clients.csv", "client_id,name,account_currency\nA,Ann,EUR\nB,Bob,EUR\n", "?kind=clients")
+        .await;
+    assert_eq!(
+        (&upload["counts"]["updated"], &upload["counts"]["conflicts"]),
+        (&1.into(), &1.into()),
+        "{upload}"
+    );
+    let message: String = app.db.one("SELECT message FROM upload_rejects", &[]).await;
+    assert!(message.contains("kept in USD") && message.contains("undo their upload first"), "{message}");
+    assert_eq!(app.get("/api/v1/clients/B").await["currency"], "EUR");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn known_clients_are_updated_kept_or_rejected_as_asked() {
+    let app = App::start().await;
+    app.load("first.csv", "client_id,name,email\nA,Ann,ann@example.com\n", "?kind=clients").await;
+    let again = b"client_id,name,email\nA,Anna,ann@example.com\nB,Bob,ANN@example.com\nC,Cid,\n";
+    for (existing_clients, name, updated, duplicates, conflicts) in [
+        (ExistingClients::Reject, "Ann", 0, 0, 2),
+        (ExistingClients::Keep, "Ann", 0, 2, 1),
+        (ExistingClients::Update, "Anna", 1, 1, 1),
+    ] {
+        let options = UploadOptions { existing_clients, ..UploadOptions::default() };
+        let id = app.accept_kind(UploadKind::Clients, "again.csv", again, options).await;
+        let upload = app.ended(&id.to_string()).await;
+        assert_eq!(upload["state"], "finished", "{upload}");
+        assert_eq!(app.get("/api/v1/clients/A").await["name"], name, "{existing_clients}");
+        let counts = &upload["counts"];
+        assert_eq!(
+            (&counts["updated"], &counts["duplicates"], &counts["conflicts"]),
+            (&updated.into(), &duplicates.into(), &conflicts.into()),
+            "{existing_clients}: {upload}"
+        );
+    }
+    let named: i64 = app
+        .db
+        .one("SELECT count(*) FROM upload_rejects WHERE message LIKE '%is the e-mail of client A%'", &[])
+        .await;
+    assert_eq!(named, 3);
+    let (status, _) = app.send(app.request(reqwest::Method::GET, "/api/v1/clients/B")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}

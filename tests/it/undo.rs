@@ -1,0 +1,164 @@
+//! Taking uploads back: what stays is what a database would hold that never saw them.
+
+use serde_json::Value;
+use shared::uploads::{UploadOptions, undo};
+use tests::{App, AppOptions, eventually, files};
+
+/// What two databases are compared by; the source's id is one of this database, its file's name of both.
+const RECORD: &[&str] = &[
+    "SELECT to_jsonb(t) - 'source_id' || jsonb_build_object('file', u.filename) AS row
+     FROM transactions t JOIN uploads u ON u.id = t.source_id",
+    "SELECT to_jsonb(t) AS row FROM transaction_keys t",
+    "SELECT to_jsonb(t) AS row FROM day_totals t",
+    "SELECT to_jsonb(t) AS row FROM merchant_days t",
+    // 1.10 and 1.1000 are the same sum of squares.
+    "SELECT to_jsonb(t) - 'sum_squares' || jsonb_build_object('squares', trim_scale(sum_squares)) AS row FROM client_totals t",
+    "SELECT to_jsonb(t) AS row FROM client_failures t",
+    "SELECT jsonb_build_array(m.transaction_id, u.filename) AS row FROM upload_moves m JOIN uploads u ON u.id = m.upload_id",
+    "SELECT jsonb_build_array(client_id, position) AS row FROM clients WHERE position <> 0",
+    "SELECT to_jsonb(p) - 'upload_id' AS row FROM upload_postings p",
+];
+
+/// The record as one digest a query.
+async fn record(app: &App) -> Vec<(&'static str, Option<String>)> {
+    let mut digests = Vec::new();
+    for sql in RECORD {
+        let digest =
+            format!("SELECT md5(string_agg(row::text, E'\\n' ORDER BY row::text)) FROM ({sql}) AS q");
+        digests.push((*sql, app.db.one(&digest, &[]).await));
+    }
+    digests
+}
+
+/// Buys, sells and payments that are pending, or have ended as `statuses` say, turn by turn.
+fn trades(rows: u32, statuses: &[&str]) -> String {
+    let mut file = "transaction_id,client_id,date,amount,currency,type,merchant_id,status\n".to_owned();
+    for row in 0..rows {
+        let (day, kind) = (row % 28 + 1, ["buy", "sell", "payment"][row as usize % 3]);
+        let (currency, status) =
+            (["USD", "EUR", "GBP"][row as usize / 3 % 3], statuses[row as usize % statuses.len()]);
+        file.push_str(&format!(
+            "p{row},C{},2025-03-{day:02},{}.25,{currency},{kind},M{},{status}\n",
+            row % 17,
+            row + 1,
+            row % 5
+        ));
+    }
+    file
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_in_the_middle_of_others_is_taken_back_exactly_while_they_load() {
+    let zone = chrono_tz::America::New_York;
+    let options = || AppOptions { zone, ..AppOptions::default() };
+    let (seen, never) = (App::start_with(options()).await, App::start_with(options()).await);
+    let before = [
+        (
+            "clients.csv",
+            "?kind=clients",
+            "client_id,account_currency,account_balance\nC1,EUR,100\nC2,GBP,-5.5\n".into(),
+        ),
+        ("pending.csv", "", trades(600, &["pending", "success"]).into_bytes()),
+        ("wide.csv", "", files::wide_transactions(6_000, 1)),
+    ];
+    let after =
+        [("after.csv", files::wide_transactions(5_000, 2)), ("last.csv", files::transactions(5_000, 3))];
+    for app in [&seen, &never] {
+        for (name, query, content) in &before {
+            assert_eq!(app.load(name, content.clone(), query).await["state"], "finished");
+        }
+    }
+    // It shares clients, merchants and days with all of them, and settles some that were pending.
+    let unwanted = files::wide_transactions(9_000, 4);
+    let settled = trades(300, &["failed", "success", "success", "pending"]);
+    let moved = seen.load("moved.csv", settled, "").await;
+    assert!(moved["counts"]["updated"].as_i64().unwrap() > 100, "{moved}");
+    let unwanted = seen.load("unwanted.csv", unwanted, "").await;
+    assert_eq!(unwanted["state"], "finished", "{unwanted}");
+    // Others load meanwhile.
+    let mut loading = Vec::new();
+    for app in [&seen, &never] {
+        for (name, content) in &after {
+            loading.push((app, app.accept(name, content, UploadOptions::default()).await));
+        }
+    }
+    let undone = seen.undo(&unwanted).await;
+    seen.undo(&moved).await;
+    for (app, id) in loading {
+        assert_eq!(app.ended(&id.to_string()).await["state"], "finished");
+    }
+    for app in [&seen, &never] {
+        files::expect_everything_exact(&app.db).await;
+    }
+    let (left, expected) = (record(&seen).await, record(&never).await);
+    for (left, expected) in left.iter().zip(&expected) {
+        assert_eq!(left.1, expected.1, "differs: {}", left.0);
+    }
+    let report: Value = seen
+        .db
+        .one("SELECT undo_report FROM uploads WHERE id = $1::text::uuid", &[&undone["id"].as_str().unwrap()])
+        .await;
+    assert_eq!(report["transactions"], unwanted["counts"]["inserted"], "{report}");
+    assert!(report["reversed"]["accounts"].as_i64().unwrap() > 0, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_others_rely_on_cannot_be_undone_before_them() {
+    let app = App::start().await;
+    let first = app.load("first.csv", files::rows(&["a,1,1,2025-01-01,1", "b,1,1,2025-01-02,1"]), "").await;
+    let second = app.load("second.csv", files::rows(&["b,1,1,2025-01-02,1", "c,1,1,2025-01-03,1"]), "").await;
+    assert_eq!(second["counts"]["duplicates"], 1, "{second}");
+    let refused = refusal(&app, &first).await.unwrap();
+    assert!(refused.contains("1 of its rows") && refused.contains("second.csv"), "{refused}");
+    app.undo(&second).await;
+    assert_eq!(refusal(&app, &first).await, None);
+    app.undo(&first).await;
+    assert_eq!(refusal(&app, &first).await.unwrap(), "It was undone already.");
+    for table in ["transactions", "transaction_keys", "day_totals", "client_totals", "upload_overlaps"] {
+        assert_eq!(app.db.one::<i64>(&format!("SELECT count(*) FROM {table}"), &[]).await, 0, "{table}");
+    }
+    // The same file may come again: nothing of it is there.
+    let again = app.load("first.csv", files::rows(&["a,1,1,2025-01-01,1", "b,1,1,2025-01-02,1"]), "").await;
+    assert_eq!(again["counts"]["inserted"], 2, "{again}");
+    let clients = app.load("clients.csv", "client_id,name\nX,Y\n", "?kind=clients").await;
+    assert!(refusal(&app, &clients).await.unwrap().contains("never deleted"));
+}
+
+async fn refusal(app: &App, upload: &Value) -> Option<String> {
+    let id = upload["id"].as_str().unwrap().parse().unwrap();
+    let mut conn = app.env.pool.get().await.unwrap();
+    let upload = shared::uploads::queries::find_upload(&mut conn, id).await.unwrap().unwrap();
+    undo::refusal(&mut conn, &upload).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_meets_rows_being_taken_back_waits_and_brings_them_itself() {
+    let app = App::start().await;
+    let file = files::transactions(3_000, 5);
+    let first = app.load("first.csv", file.clone(), "").await;
+    let id: shared::ids::UploadId = first["id"].as_str().unwrap().parse().unwrap();
+    let mut lines: Vec<u8> = file;
+    lines.extend_from_slice(b"another,1,1,2025-01-01,1\n");
+    // Marked, and the run that takes it back cannot begin yet.
+    app.db.client.execute("SELECT set_queue_limit('ingest', 1)", &[]).await.unwrap();
+    let mut conn = app.env.pool.get().await.unwrap();
+    app.db
+        .client
+        .execute("INSERT INTO pauses (target, name, paused_by) VALUES ('kind', 'undo_upload', 'test')", &[])
+        .await
+        .unwrap();
+    undo::request_undo(&mut conn, id, "test").await.unwrap();
+    let second = app.accept("second.csv", &lines, UploadOptions::default()).await;
+    eventually("a chunk that waits", || async {
+        let waiting: i64 = app
+            .db
+            .one("SELECT count(*) FROM runs r JOIN run_attempts a ON a.run_id = r.id WHERE r.kind = 'ingest_chunk' AND a.outcome = 'snoozed'", &[])
+            .await;
+        (waiting > 0).then_some(())
+    })
+    .await;
+    app.db.client.execute("DELETE FROM pauses", &[]).await.unwrap();
+    let second = app.ended(&second.to_string()).await;
+    assert_eq!(second["counts"]["inserted"], 3_001, "{second}");
+    files::expect_everything_exact(&app.db).await;
+}

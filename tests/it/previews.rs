@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use shared::auth::Role;
 use tests::{
     App,
+    app::PASSWORD,
     browser::{Browser, between, location},
 };
 
@@ -241,4 +242,38 @@ async fn a_file_of_clients_is_taken_for_one() {
     let (_, loaded) = load(&app, &path, json!({})).await;
     let ended = app.ended(loaded["id"].as_str().unwrap()).await;
     assert_eq!((&ended["kind"], &ended["counts"]["inserted"]), (&"clients".into(), &1.into()), "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_with_script_sees_each_change_at_once() {
+    let app = App::start().await;
+    let _made = Browser::log_in(&app, Role::Operator).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("märz.csv");
+    std::fs::write(&file, export()).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/browser/preview.mjs");
+    let chromium = std::env::var("MILLRACE_CHROMIUM").unwrap_or_else(|_| "chromium".to_owned());
+    let output = tokio::process::Command::new("node")
+        .args([
+            "--no-warnings",
+            "--experimental-websocket",
+            script,
+            &chromium,
+            &app.url,
+            "browser-operator",
+            PASSWORD,
+        ])
+        .arg(&file)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("node and chromium drive this test: install the packages nodejs and chromium");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(seen["refused"], "a required field has no column", "{seen}");
+    assert_eq!((&seen["button"], &seen["faults"]), (&"Load 3 rows".into(), &1.into()), "{seen}");
+    assert_eq!(seen["stayed"], true, "the page was not left: {seen}");
+    assert!(seen["address"].as_str().unwrap().contains("column.3=amount"), "the address says it all: {seen}");
+    assert_eq!(seen["counts"], json!(["3", "2", "0", "0", "0", "1"]), "{seen}");
+    assert_eq!(seen["noises"], json!([]), "{seen}");
 }

@@ -92,8 +92,9 @@ async fn a_mended_file_can_be_linked_by_hand_and_its_rejects_linked_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_names_its_file_its_line_and_its_text() {
     let app = App::start().await;
-    let lines = ["p,1,1,2025-01-01,5", "\"q\",1,\"two\nlines\",2025-01-02,6", "r/1,1,1,2025-01-03,7"];
-    let upload = app.load("march.csv", files::rows(&lines), "").await;
+    let lines = ["p,1,2025-01-01,5,x", "\"q\",1,2025-01-02,6,\"two\nlines\"", "r/1,1,2025-01-03,7,x"];
+    let file = format!("id,client_id,date,amount,note\n{}\n", lines.join("\n"));
+    let upload = app.load("march.csv", file, "").await;
     let id = upload["id"].as_str().unwrap();
     for (transaction, line, text) in [("p", 2, lines[0]), ("q", 3, lines[1]), ("r%2F1", 5, lines[2])] {
         let row = app.get(&format!("/api/v1/transactions/{transaction}")).await;
@@ -106,7 +107,7 @@ async fn a_transaction_names_its_file_its_line_and_its_text() {
     }
     let browser = Browser::log_in(&app, Role::Viewer).await;
     let page = browser.page("/ui/transactions/r%2F1").await;
-    assert!(page.contains("Line 5 of") && page.contains("r/1,1,1,2025-01-03,7"), "{page}");
+    assert!(page.contains("Line 5 of") && page.contains("r/1,1,2025-01-03,7"), "{page}");
     assert!(browser.page("/ui/transactions").await.contains("href=\"/ui/transactions/r%2F1\""));
     assert_eq!(browser.get("/ui/transactions/none").await.status(), StatusCode::NOT_FOUND);
     app.db.client.execute("UPDATE uploads SET files_removed_at = now()", &[]).await.unwrap();

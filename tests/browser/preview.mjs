@@ -114,8 +114,9 @@ try {
   await until("the upload", `location.pathname.startsWith("/ui/uploads/") && !!document.querySelector("#counts dl.sum")`);
   await until("its end", `/finished/.test(document.querySelector("#facts").textContent)`);
   const counts = await evaluate(`[...document.querySelectorAll("#counts dd")].map((count) => count.textContent)`);
+  const rejects = await until("the rejects", `document.querySelector("#rejects h2")?.textContent`);
   await photograph("upload");
-  process.stdout.write(`${JSON.stringify({ refused, button, faults, stayed, address, counts, noises })}\n`);
+  process.stdout.write(`${JSON.stringify({ refused, button, faults, stayed, address, counts, rejects, noises })}\n`);
 } catch (error) {
   process.stderr.write(`${error.stack}\n`);
   status = 1;

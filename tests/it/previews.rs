@@ -275,5 +275,6 @@ async fn a_browser_with_script_sees_each_change_at_once() {
     assert_eq!(seen["stayed"], true, "the page was not left: {seen}");
     assert!(seen["address"].as_str().unwrap().contains("column.3=amount"), "the address says it all: {seen}");
     assert_eq!(seen["counts"], json!(["3", "2", "0", "0", "0", "1"]), "{seen}");
+    assert_eq!(seen["rejects"], "1 reject by reason", "{seen}");
     assert_eq!(seen["noises"], json!([]), "{seen}");
 }

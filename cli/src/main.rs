@@ -53,6 +53,8 @@ enum Command {
     Ingest(commands::ingest::Ingest),
     /// Undo uploads.
     Uploads(commands::uploads::Uploads),
+    /// Show how a file would be read: its form, its columns, its first rows.
+    Inspect(commands::inspect::Inspect),
     /// List, show, retry and cancel runs.
     Runs(commands::runs::Runs),
     /// Show, pause, resume and limit queues.
@@ -135,6 +137,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Generate(args) => commands::generate::generate(&args)?,
         Command::Ingest(args) => commands::ingest::ingest(args).await?,
         Command::Uploads(args) => commands::uploads::uploads(args).await?,
+        Command::Inspect(args) => commands::inspect::inspect(args).await?,
         Command::Runs(args) => commands::runs::runs(args).await?,
         Command::Queues(args) => commands::queues::queues(args).await?,
         Command::Kinds(args) => commands::queues::kinds(args).await?,

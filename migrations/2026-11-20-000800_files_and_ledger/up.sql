@@ -147,3 +147,6 @@ BEGIN
     WHERE run_id = NEW.id AND undo_run_id IS NULL;
     RETURN NULL;
 END $$;
+
+-- Nothing reads merchant_days by day alone, and nearly every row of a wide file would pay for it.
+DROP INDEX merchant_days_day;

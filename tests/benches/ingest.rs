@@ -4,6 +4,7 @@ use crate::{
     reference::{self, FORM_E, FORM_WIDE, Table},
     report::Report,
     server::Server,
+    undo,
 };
 use shared::synthetic::{TransactionForm, write_transactions};
 use std::{
@@ -45,6 +46,7 @@ pub async fn run(report: &mut Report, quick: bool) -> anyhow::Result<()> {
         narrow_round(report, &narrow, rows).await?;
         wide_round(report, &wide, rows).await?;
     }
+    undo::round(report, if quick { 50_000 } else { 1_000_000 }).await?;
     if quick {
         return Ok(());
     }

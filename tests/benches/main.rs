@@ -8,6 +8,7 @@ mod reference;
 mod report;
 mod runs;
 mod server;
+mod undo;
 
 use report::Report;
 

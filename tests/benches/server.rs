@@ -83,6 +83,15 @@ impl Server {
         Ok(upload)
     }
 
+    /// POSTs nothing to a path; the answer.
+    pub async fn post_to(&self, path: &str) -> anyhow::Result<Value> {
+        let response = self.http.post(format!("{}{path}", self.url)).bearer_auth(&self.token).send().await?;
+        let status = response.status();
+        let answer: Value = response.json().await?;
+        ensure!(status.is_success(), "{status}: {answer}");
+        Ok(answer)
+    }
+
     /// Seconds from the first byte of the POST to the end of the upload's flow, checked: every row is
     /// in, every summary exact.
     pub async fn load(&self, file: &Path, rows: u64) -> anyhow::Result<f64> {

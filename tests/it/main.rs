@@ -5,6 +5,7 @@ mod clients;
 mod command_line;
 mod embedded;
 mod engine;
+mod formats;
 mod fx_rates;
 mod http;
 mod ledger;

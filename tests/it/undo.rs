@@ -2,33 +2,7 @@
 
 use serde_json::Value;
 use shared::uploads::{UploadOptions, undo};
-use tests::{App, AppOptions, eventually, files};
-
-/// What two databases are compared by; the source's id is one of this database, its file's name of both.
-const RECORD: &[&str] = &[
-    "SELECT to_jsonb(t) - 'source_id' || jsonb_build_object('file', u.filename) AS row
-     FROM transactions t JOIN uploads u ON u.id = t.source_id",
-    "SELECT to_jsonb(t) AS row FROM transaction_keys t",
-    "SELECT to_jsonb(t) AS row FROM day_totals t",
-    "SELECT to_jsonb(t) AS row FROM merchant_days t",
-    // 1.10 and 1.1000 are the same sum of squares.
-    "SELECT to_jsonb(t) - 'sum_squares' || jsonb_build_object('squares', trim_scale(sum_squares)) AS row FROM client_totals t",
-    "SELECT to_jsonb(t) AS row FROM client_failures t",
-    "SELECT jsonb_build_array(m.transaction_id, u.filename) AS row FROM upload_moves m JOIN uploads u ON u.id = m.upload_id",
-    "SELECT jsonb_build_array(client_id, position) AS row FROM clients WHERE position <> 0",
-    "SELECT to_jsonb(p) - 'upload_id' AS row FROM upload_postings p",
-];
-
-/// The record as one digest a query.
-async fn record(app: &App) -> Vec<(&'static str, Option<String>)> {
-    let mut digests = Vec::new();
-    for sql in RECORD {
-        let digest =
-            format!("SELECT md5(string_agg(row::text, E'\\n' ORDER BY row::text)) FROM ({sql}) AS q");
-        digests.push((*sql, app.db.one(&digest, &[]).await));
-    }
-    digests
-}
+use tests::{App, AppOptions, eventually, files, record};
 
 /// Buys, sells and payments that are pending, or have ended as `statuses` say, turn by turn.
 fn trades(rows: u32, statuses: &[&str]) -> String {
@@ -90,10 +64,7 @@ async fn an_upload_in_the_middle_of_others_is_taken_back_exactly_while_they_load
     for app in [&seen, &never] {
         files::expect_everything_exact(&app.db).await;
     }
-    let (left, expected) = (record(&seen).await, record(&never).await);
-    for (left, expected) in left.iter().zip(&expected) {
-        assert_eq!(left.1, expected.1, "differs: {}", left.0);
-    }
+    record::expect_alike(&seen.db, &never.db).await;
     let report: Value = seen
         .db
         .one("SELECT undo_report FROM uploads WHERE id = $1::text::uuid", &[&undone["id"].as_str().unwrap()])
@@ -160,5 +131,27 @@ async fn a_load_that_meets_rows_being_taken_back_waits_and_brings_them_itself() 
     app.db.client.execute("DELETE FROM pauses", &[]).await.unwrap();
     let second = app.ended(&second.to_string()).await;
     assert_eq!(second["counts"]["inserted"], 3_001, "{second}");
+    files::expect_everything_exact(&app.db).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_that_was_stopped_goes_on_where_it_stopped() {
+    let app = App::start().await;
+    let upload = app.load("file.csv", files::wide_transactions(3_000, 8), "").await;
+    let id: shared::ids::UploadId = upload["id"].as_str().unwrap().parse().unwrap();
+    app.db
+        .client
+        .execute("INSERT INTO pauses (target, name, paused_by) VALUES ('kind', 'undo_upload', 'test')", &[])
+        .await
+        .unwrap();
+    let mut conn = app.env.pool.get().await.unwrap();
+    let run = undo::request_undo(&mut conn, id, "test").await.unwrap();
+    assert_eq!(refusal(&app, &upload).await.unwrap(), "It is being undone.");
+    let (status, _) = app.post(&format!("/api/v1/runs/{run}/cancel")).await;
+    assert!(status.is_success());
+    app.db.client.execute("DELETE FROM pauses", &[]).await.unwrap();
+    assert_eq!(refusal(&app, &upload).await, None);
+    app.undo(&upload).await;
+    assert_eq!(app.db.one::<i64>("SELECT count(*) FROM transactions", &[]).await, 0);
     files::expect_everything_exact(&app.db).await;
 }

@@ -13,7 +13,9 @@ pub mod files;
 pub mod fleet;
 pub mod kinds;
 pub mod processes;
+pub mod record;
 pub mod wait;
+pub mod workbooks;
 
 pub use app::{App, AppOptions};
 pub use database::TestDatabase;

@@ -148,7 +148,7 @@ pub(super) async fn load(
     let loaded = match previews::loaded_as(&state, &preview).await? {
         // Pressed twice: the same upload.
         Some(_) => Ok(wanted.params.clone()),
-        None => wanted.clone().to_load(&state, &preview).await,
+        None => wanted.clone().into_params(&state, &preview).await,
     };
     let accepted = match loaded {
         Ok(params) => previews::load(&state, &session.principal, &preview, &params).await,

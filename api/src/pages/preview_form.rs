@@ -107,7 +107,7 @@ impl Wanted {
     }
 
     /// The parameters to load with, exactly as they were looked at.
-    pub async fn to_load(mut self, state: &AppState, preview: &Preview) -> ApiResult<UploadParams> {
+    pub async fn into_params(mut self, state: &AppState, preview: &Preview) -> ApiResult<UploadParams> {
         if let Some(complaint) = self.complaint {
             return Err(ApiError::invalid("form", complaint));
         }

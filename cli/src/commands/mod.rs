@@ -6,6 +6,7 @@ pub mod failures;
 pub mod generate;
 pub mod ingest;
 mod ingest_options;
+pub mod inspect;
 pub mod migrate;
 pub mod queues;
 pub mod roles;

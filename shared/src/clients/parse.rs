@@ -7,7 +7,7 @@ use crate::{
     uploads::{
         UploadKind,
         columns::Mapping,
-        reading::{BadRecord, RecordPlace, each_record, name_fault, shown},
+        reading::{BadRecord, RecordForm, RecordPlace, each_record, name_fault, shown},
         records::Span,
     },
 };
@@ -75,9 +75,9 @@ const DEBT: usize = 13;
 
 impl ClientBatch {
     /// Reads whole records; `text` begins at one, on line `line` of the file.
-    pub fn parse(text: Vec<u8>, line: i64, delimiter: u8, header: &[String], mapping: &Mapping) -> Self {
+    pub fn parse(text: Vec<u8>, line: i64, form: RecordForm, header: &[String], mapping: &Mapping) -> Self {
         let mut batch = Self { text, ..Self::default() };
-        each_record(&mut batch.text, line, delimiter, header.len(), |text, place, fields| {
+        each_record(&mut batch.text, line, form, header.len(), |text, place, fields| {
             let fields = match fields {
                 Ok(fields) => fields,
                 Err(bad) => return batch.rejects.push(bad),

@@ -9,12 +9,19 @@ use crate::{
     uploads::{
         UploadKind,
         columns::Mapping,
-        reading::{BadRecord, RecordPlace, each_record, name_fault, shown},
+        reading::{BadRecord, RecordForm, RecordPlace, each_record, name_fault, shown},
         records::Span,
     },
 };
+use chrono::{DateTime, Datelike, TimeZone, Utc};
 use chrono_tz::Tz;
 use xxhash_rust::xxh3::Xxh3;
+
+/// Microseconds since 1970 at the end of the year after `now`'s: no transaction is of a later time.
+pub fn end_of_next_year(now: DateTime<Utc>) -> i64 {
+    let end = Utc.with_ymd_and_hms(now.year() + 2, 1, 1, 0, 0, 0).single();
+    end.map_or(i64::MAX, |end| end.timestamp_micros())
+}
 
 /// A currency's code.
 pub type CurrencyCode = [u8; 3];
@@ -22,8 +29,8 @@ pub type CurrencyCode = [u8; 3];
 /// How a file's rows are to be understood.
 #[derive(Debug, Clone)]
 pub struct Reading {
-    /// Byte between fields.
-    pub delimiter: u8,
+    /// How its records are formed.
+    pub form: RecordForm,
     /// The file's column names.
     pub header: Vec<String>,
     /// Which column holds which field.
@@ -125,31 +132,25 @@ impl Batch {
     /// Reads the `records` whole records of `text`, which begins at one, on line `line` of the file.
     pub fn parse(text: Vec<u8>, line: i64, records: usize, reading: &Reading) -> Self {
         let mut batch = Self { text, rows: Vec::with_capacity(records), rejects: Vec::new() };
-        each_record(
-            &mut batch.text,
-            line,
-            reading.delimiter,
-            reading.header.len(),
-            |text, record, fields| {
-                let fields = match fields {
-                    Ok(fields) => fields,
-                    Err(bad) => return batch.rejects.push(bad),
-                };
-                match row(text, record, fields, reading) {
-                    Ok(row) => batch.rows.push(row),
-                    Err(Fault(field, code, message)) => {
-                        let name = reading.name_in_file(field);
-                        batch.rejects.push(BadRecord {
-                            line: record.line,
-                            message: format!("{name} {message}"),
-                            column: Some(name),
-                            code,
-                            record: record.span,
-                        });
-                    }
+        each_record(&mut batch.text, line, reading.form, reading.header.len(), |text, record, fields| {
+            let fields = match fields {
+                Ok(fields) => fields,
+                Err(bad) => return batch.rejects.push(bad),
+            };
+            match row(text, record, fields, reading) {
+                Ok(row) => batch.rows.push(row),
+                Err(Fault(field, code, message)) => {
+                    let name = reading.name_in_file(field);
+                    batch.rejects.push(BadRecord {
+                        line: record.line,
+                        message: format!("{name} {message}"),
+                        column: Some(name),
+                        code,
+                        record: record.span,
+                    });
                 }
-            },
-        );
+            }
+        });
         batch
     }
 }

@@ -4,11 +4,12 @@
 use super::{
     columns::{self, Mapping},
     commit::Work,
+    formats::plain_text,
     jobs::upload,
     model::{Chunk, Upload, UploadKind},
     plan::DELIMITER,
     queries,
-    reading::BadRecord,
+    reading::{BadRecord, RecordForm},
     records::{MAX_RECORD_BYTES, Span},
 };
 use crate::{
@@ -17,12 +18,11 @@ use crate::{
     runs::{Finished, JobError, RunContext},
     transactions::{
         load::LoadError,
-        parse::{Batch, Reading},
+        parse::{Batch, Reading, end_of_next_year},
         prepared::Prepared,
         prerequisites,
     },
 };
-use chrono::{Datelike, TimeZone, Utc};
 use std::time::Duration;
 use tokio_postgres::{Client, Error, error::SqlState};
 
@@ -130,24 +130,19 @@ async fn read(
     let (start, end) = (chunk.byte_start.unsigned_abs(), chunk.byte_end.unsigned_abs());
     let oversized = chunk.records == 1 && end - start > MAX_RECORD_BYTES as u64;
     let kept_end = if oversized { start + OVERSIZED_KEPT } else { end };
-    let bytes = context
-        .env
-        .storage
-        .read_range(&upload.storage_key, start..kept_end)
-        .await
-        .map_err(JobError::retry)?;
+    let bytes =
+        context.env.storage.read_range(upload.text_key(), start..kept_end).await.map_err(JobError::retry)?;
     let header = upload.header.clone().unwrap_or_default();
     let mapping = mapping(upload);
     let options = upload.read_options().map_err(JobError::fail)?;
     let settings = &context.env.settings;
-    let end_of_next_year = Utc.with_ymd_and_hms(context.env.clock.now().year() + 2, 1, 1, 0, 0, 0).single();
     let reading = Reading {
-        delimiter: DELIMITER,
+        form: record_form(context, upload),
         header,
         mapping,
         zone: options.zone.unwrap_or(settings.zone),
         currency: settings.currency.as_bytes().try_into().map_err(JobError::fail)?,
-        until_us: end_of_next_year.map_or(i64::MAX, |end| end.timestamp_micros()),
+        until_us: end_of_next_year(context.env.clock.now()),
     };
     let (kind, line, records) = (upload.kind, chunk.first_line, usize::try_from(chunk.records).unwrap_or(0));
     tokio::task::spawn_blocking(move || {
@@ -163,7 +158,7 @@ async fn read(
             }
             UploadKind::Clients => {
                 let mut batch =
-                    ClientBatch::parse(text, line, reading.delimiter, &reading.header, &reading.mapping);
+                    ClientBatch::parse(text, line, reading.form, &reading.header, &reading.mapping);
                 let rejects = std::mem::take(&mut batch.rejects);
                 (Rows::Clients(batch), rejects)
             }
@@ -171,6 +166,16 @@ async fn read(
     })
     .await
     .map_err(JobError::retry)
+}
+
+/// How the records of the upload's text are formed.
+fn record_form(context: &RunContext, upload: &Upload) -> RecordForm {
+    let format = upload.read_format().unwrap_or_else(plain_text);
+    RecordForm {
+        delimiter: u8::try_from(format.delimiter).unwrap_or(DELIMITER),
+        counts_rows: format.counts_rows(),
+        field_bytes: context.env.files.field_bytes,
+    }
 }
 
 fn oversized_record(kind: UploadKind, text: Vec<u8>, line: i64, size: u64) -> (Rows, Vec<BadRecord>) {

@@ -1,7 +1,8 @@
 //! Which column of a file holds which field: one alias table for transactions, one for clients.
 
-use super::model::UploadKind;
+use super::model::{MappedColumn, UploadKind};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A field that files may hold.
 #[derive(Debug)]
@@ -94,38 +95,121 @@ fn listed(names: &[String]) -> String {
     shown.join(", ")
 }
 
-/// Maps a header. Returns the mapping and the columns that no field takes. Of two columns for one
-/// field the better name wins: the field's own before its aliases, in their order.
-pub fn map_header(kind: UploadKind, header: &[String]) -> Result<(Mapping, Vec<String>), UnusableHeader> {
+/// Why a header cannot be mapped.
+#[derive(Debug, thiserror::Error)]
+pub enum HeaderError {
+    /// It lacks a required column.
+    #[error(transparent)]
+    Unusable(#[from] UnusableHeader),
+    /// The explicit mapping does not fit it.
+    #[error("The mapping does not fit the file: {0}")]
+    Mapping(String),
+}
+
+/// What each field of an explicit mapping gets.
+pub type ExplicitMapping = BTreeMap<String, MappedColumn>;
+
+/// A header with its columns given to fields.
+#[derive(Debug)]
+pub struct MappedHeader {
+    /// Which column holds which field.
+    pub mapping: Mapping,
+    /// Columns that no field takes.
+    pub ignored: Vec<String>,
+    /// Required fields without a column.
+    pub missing: Vec<&'static str>,
+}
+
+/// Maps a header by an explicit mapping, and what that leaves open by names. Returns the mapping and the
+/// columns that no field takes.
+pub fn map_header(
+    kind: UploadKind,
+    header: &[String],
+    explicit: &ExplicitMapping,
+) -> Result<(Mapping, Vec<String>), HeaderError> {
+    let mapped = map_columns(kind, header, explicit)?;
+    if mapped.missing.is_empty() {
+        return Ok((mapped.mapping, mapped.ignored));
+    }
+    let all = mapped.missing == [ANY_FIELD];
+    let expected = fields(kind).iter().filter(|field| field.required || all).map(spellings).collect();
+    Err(UnusableHeader { missing: mapped.missing, found: header.to_vec(), expected }.into())
+}
+
+/// [`map_header`], which also tells what is missing instead of refusing the header for it. Of two columns
+/// for one field the better name wins: the field's own before its aliases, in their order.
+pub fn map_columns(
+    kind: UploadKind,
+    header: &[String],
+    explicit: &ExplicitMapping,
+) -> Result<MappedHeader, HeaderError> {
     let names: Vec<String> = header.iter().map(|name| normalised(name)).collect();
+    let mut columns = vec![None; fields(kind).len()];
     let mut taken = vec![false; names.len()];
-    let mut columns = Vec::new();
-    for field in fields(kind) {
-        let spellings = std::iter::once(&field.name).chain(field.aliases);
-        let column = spellings
-            .filter_map(|spelling| (0..names.len()).find(|&at| names[at] == *spelling && !taken[at]))
-            .next();
-        if let Some(at) = column {
+    for (name, column) in explicit {
+        let at = field_number(kind, name)?;
+        columns[at] = explicit_column(name, column, header, &names)?;
+        if let Some(column) = columns[at]
+            && std::mem::replace(&mut taken[column], true)
+        {
+            let column = &header[column];
+            return Err(HeaderError::Mapping(format!("the column {column:?} is given to two fields")));
+        }
+    }
+    for (field, column) in fields(kind).iter().zip(&mut columns) {
+        if explicit.contains_key(field.name) {
+            continue;
+        }
+        let mut spellings = std::iter::once(&field.name).chain(field.aliases);
+        *column =
+            spellings.find_map(|spelling| (0..names.len()).find(|&at| names[at] == *spelling && !taken[at]));
+        if let Some(at) = *column {
             taken[at] = true;
         }
-        columns.push(column);
     }
-    let missing: Vec<_> = fields(kind)
+    let mut missing: Vec<_> = fields(kind)
         .iter()
         .zip(&columns)
         .filter(|(field, column)| field.required && column.is_none())
         .map(|(field, _)| field.name)
         .collect();
     // A header of which only the id is understood is another kind of file.
-    let only_id = kind == UploadKind::Clients && columns.iter().flatten().count() == 1;
-    let missing =
-        if only_id && missing.is_empty() { vec!["any field of a client but its id"] } else { missing };
-    if !missing.is_empty() {
-        let expected = fields(kind).iter().filter(|field| field.required || only_id).map(spellings).collect();
-        return Err(UnusableHeader { missing, found: header.to_vec(), expected });
+    if kind == UploadKind::Clients && columns.iter().flatten().count() == 1 && missing.is_empty() {
+        missing.push(ANY_FIELD);
     }
     let ignored = header.iter().zip(&taken).filter(|(_, taken)| !**taken).map(|(name, _)| name.clone());
-    Ok((Mapping(columns), ignored.collect()))
+    Ok(MappedHeader { ignored: ignored.collect(), mapping: Mapping(columns), missing })
+}
+
+/// What a clients file lacks that has ids alone.
+const ANY_FIELD: &str = "any field of a client but its id";
+
+fn field_number(kind: UploadKind, name: &str) -> Result<usize, HeaderError> {
+    fields(kind).iter().position(|field| field.name == name).ok_or_else(|| {
+        let known: Vec<&str> = fields(kind).iter().map(|field| field.name).collect();
+        HeaderError::Mapping(format!("there is no field {name:?}; the fields are {}", known.join(", ")))
+    })
+}
+
+fn explicit_column(
+    field: &str,
+    column: &MappedColumn,
+    header: &[String],
+    names: &[String],
+) -> Result<Option<usize>, HeaderError> {
+    let (found, wanted) = match column {
+        MappedColumn::Nothing(()) => return Ok(None),
+        MappedColumn::Number(at) => ((*at < header.len()).then_some(*at), format!("number {at} (from 0)")),
+        MappedColumn::Name(name) => {
+            (names.iter().position(|known| *known == normalised(name)), format!("{name:?}"))
+        }
+    };
+    found.map(Some).ok_or_else(|| {
+        let listed = listed(header);
+        HeaderError::Mapping(format!(
+            "{field} is to be in column {wanted}, which is not there. Found: {listed}."
+        ))
+    })
 }
 
 /// A header as it is compared: case and blanks do not count.
@@ -175,7 +259,7 @@ mod tests {
     #[test]
     fn the_replaced_services_headers_are_known() {
         let e = header("transaction_id,user_id,product_id,timestamp,transaction_amount");
-        let (mapping, ignored) = map_header(UploadKind::Transactions, &e).unwrap();
+        let (mapping, ignored) = map_header(UploadKind::Transactions, &e, &BTreeMap::new()).unwrap();
         assert_eq!(&mapping.0[..4], &[Some(0), Some(1), Some(3), Some(4)]);
         assert!(ignored.is_empty());
         assert_eq!(
@@ -189,6 +273,7 @@ mod tests {
         let (mapping, ignored) = map_header(
             UploadKind::Transactions,
             &header("ID,Transaction ID,Client_ID,date,Timestamp,Amount,colour"),
+            &BTreeMap::new(),
         )
         .unwrap();
         assert_eq!(&mapping.0[..4], &[Some(1), Some(2), Some(4), Some(5)]);
@@ -197,8 +282,35 @@ mod tests {
 
     #[test]
     fn a_header_without_a_required_column_says_what_was_found_and_expected() {
-        let error = map_header(UploadKind::Transactions, &header("transaction_id,user_id,when")).unwrap_err();
-        assert_eq!(error.missing, ["occurred_at", "amount"]);
+        let found = header("transaction_id,user_id,when");
+        let error = map_header(UploadKind::Transactions, &found, &BTreeMap::new()).unwrap_err();
+        assert!(error.to_string().contains("no column for occurred_at, amount."), "{error}");
         assert!(error.to_string().contains("Found: transaction_id, user_id, when."), "{error}");
+    }
+
+    #[test]
+    fn an_explicit_mapping_overrides_names_and_must_fit_the_file() {
+        let kind = UploadKind::Transactions;
+        let found = header("Id,Client,When,Sum,amount");
+        let explicit = |json| serde_json::from_value::<ExplicitMapping>(json).unwrap();
+        let good = explicit(serde_json::json!({
+            "client_id": "client", "occurred_at": 2, "amount": "SUM", "kind": null
+        }));
+        let (mapping, ignored) = map_header(kind, &found, &good).unwrap();
+        assert_eq!(&mapping.0[..5], &[Some(0), Some(1), Some(2), Some(3), None]);
+        assert_eq!(ignored, ["amount"]);
+        for (bad, said) in [
+            (
+                serde_json::json!({ "colour": 1 }),
+                "there is no field \"colour\"; the fields are transaction_id",
+            ),
+            (serde_json::json!({ "amount": 5 }), "number 5 (from 0), which is not there. Found: Id, Client"),
+            (serde_json::json!({ "amount": "total" }), "\"total\", which is not there. Found: Id"),
+            (serde_json::json!({ "amount": 3, "price": "Sum" }), "\"Sum\" is given to two fields"),
+            (serde_json::json!({ "transaction_id": null }), "no column for transaction_id, client_id"),
+        ] {
+            let error = map_header(kind, &found, &explicit(bad)).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
     }
 }

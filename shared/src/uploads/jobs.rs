@@ -4,8 +4,10 @@
 use super::{
     chunk::{self, Purpose},
     finishing,
+    formats::FormatError,
     model::{OnError, Upload, UploadOptions, UploadState},
-    plan::{Plan, PlanError, Planning},
+    plan::{Plan, PlanError},
+    planning::{PlannedFile, plan_file},
     queries, service, undoing,
 };
 use crate::{
@@ -102,19 +104,12 @@ impl Job for PlanUpload {
             .execute(&mut *context.connection().await?)
             .await
             .map_err(JobError::retry)?;
-        let size = upload.size_bytes.unsigned_abs();
-        let mut planning =
-            Planning::new(&env.storage, &upload.storage_key, size, upload.kind, env.chunk_records);
-        while let Some(seen) = planning.read_block().await.map_err(refusal)? {
-            if context.cancel.is_cancelled() {
-                return Err(JobError::Cancelled);
-            }
-            context.progress(seen as i64, Some(upload.size_bytes), "bytes", "reading the file").await;
-        }
-        let plan = planning.finish().map_err(refusal)?;
-        make_months(&context, &upload, &plan).await?;
+        let options = upload.read_options().map_err(JobError::fail)?;
+        let planned = plan_file(&context, &upload, options.form).await.map_err(refusal)?;
+        let plan = &planned.plan;
+        make_months(&context, &upload, plan).await?;
         tracing::info!(records = plan.records, chunks = plan.chunks.len(), "the file is cut into chunks");
-        let finished = commit_plan(&context, &upload, &plan).await?;
+        let finished = commit_plan(&context, &upload, &planned).await?;
         env.doorbells.ring(Queue::Ingest, plan.chunks.len() as u64);
         Ok(finished)
     }
@@ -124,6 +119,7 @@ impl Job for PlanUpload {
 fn refusal(error: PlanError) -> JobError {
     match error {
         PlanError::Storage(_) => JobError::retry(error),
+        PlanError::Format(FormatError::Stopped) => JobError::Cancelled,
         _ => JobError::fail(error),
     }
 }
@@ -164,7 +160,13 @@ async fn make_months(context: &RunContext, upload: &Upload, plan: &Plan) -> Resu
 }
 
 /// Writes the chunks and their runs and closes the planning, in one transaction.
-async fn commit_plan(context: &RunContext, upload: &Upload, plan: &Plan) -> Result<Finished, JobError> {
+async fn commit_plan(
+    context: &RunContext,
+    upload: &Upload,
+    planned: &PlannedFile,
+) -> Result<Finished, JobError> {
+    let PlannedFile { plan, text_key, format, warnings } = planned;
+    let format = serde_json::to_value(format).map_err(JobError::fail)?;
     let conn = &mut *context.connection().await?;
     let root = context.parent_id.unwrap_or(upload.run_id);
     let options = upload.read_options().map_err(JobError::fail)?;
@@ -178,6 +180,9 @@ async fn commit_plan(context: &RunContext, upload: &Upload, plan: &Plan) -> Resu
                     uploads::mapping.eq(plan.mapping.named(upload.kind)),
                     uploads::ignored_columns.eq(&plan.ignored),
                     uploads::records.eq(plan.records),
+                    uploads::format.eq(&format),
+                    uploads::text_key.eq(text_key),
+                    uploads::warnings.eq(warnings),
                 ))
                 .execute(conn)
                 .await?;

@@ -2,23 +2,29 @@
 //! and the months, in bounded memory whatever the file's size.
 
 use super::{
-    columns::{Mapping, UnusableHeader, map_header},
-    model::UploadKind,
+    columns::{HeaderError, Mapping, map_header},
+    formats::{
+        FormatError,
+        detect::Seen,
+        table::{BYTE_ORDER_MARK, TableForm, find_form},
+    },
+    model::{FormOptions, UploadKind},
     records::{MAX_RECORD_BYTES, Record, Span, next_record, split_fields},
 };
-use crate::storage::{Storage, StorageError};
+use crate::{
+    config::FilesConfig,
+    storage::{Storage, StorageError},
+};
 use std::collections::BTreeSet;
 
-/// Byte between fields.
+/// Byte between fields of the files that Millrace writes.
 pub const DELIMITER: u8 = b',';
 /// A chunk is cut at this size even if it has few records.
 const MAX_CHUNK_BYTES: u64 = 8 << 20;
 /// Bytes read at once.
 const BLOCK_BYTES: u64 = 4 << 20;
-/// Columns that a file may have, and bytes of one's name.
-const MAX_COLUMNS: usize = 1000;
+/// Bytes of a column's name.
 const MAX_NAME_BYTES: usize = 1000;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A file that cannot be taken in at all.
 #[derive(Debug, thiserror::Error)]
@@ -26,18 +32,36 @@ pub enum PlanError {
     /// No bytes, or nothing but blank lines.
     #[error("The file is empty: there is no header line.")]
     Empty,
-    /// The first line is no header.
-    #[error("The first line cannot be read as a header: {0}")]
-    BadHeader(&'static str),
-    /// Not a CSV file, or not one with commas.
-    #[error("The file cannot be read as CSV with commas: {0}")]
+    /// The line of the header is no header.
+    #[error("Line {0} cannot be read as a header: {1}")]
+    BadHeader(i64, &'static str),
+    /// Not the text of a table.
+    #[error("The file cannot be read as CSV: {0}")]
     Foreign(&'static str),
-    /// The header lacks a required column.
+    /// The header cannot be mapped.
     #[error(transparent)]
-    Columns(#[from] UnusableHeader),
+    Header(#[from] HeaderError),
+    /// More than is allowed.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The text is no UTF-8, but seems to be in this encoding: convert it and plan again.
+    #[error("The file is not UTF-8 but seems to be {0}; name its encoding.")]
+    OtherEncoding(&'static str),
+    /// The file cannot be made into text.
+    #[error(transparent)]
+    Format(FormatError),
     /// The file could not be read.
     #[error("the stored file cannot be read: {0}")]
     Storage(#[from] StorageError),
+}
+
+impl From<FormatError> for PlanError {
+    fn from(error: FormatError) -> Self {
+        match error {
+            FormatError::Storage(error) => Self::Storage(error),
+            other => Self::Format(other),
+        }
+    }
 }
 
 /// A piece of the file, cut at record boundaries.
@@ -56,6 +80,8 @@ pub struct PlannedChunk {
 /// What a file is made of.
 #[derive(Debug)]
 pub struct Plan {
+    /// What is between fields, and which line is the header.
+    pub form: TableForm,
     /// The header's names.
     pub header: Vec<String>,
     /// Which column holds which field.
@@ -69,6 +95,25 @@ pub struct Plan {
     /// Months that times seem to fall in, as months since year 0 (a zone may shift one to its
     /// neighbour).
     pub months: BTreeSet<i32>,
+    /// What somebody should know of the file.
+    pub warnings: Vec<String>,
+}
+
+/// How a text is to be planned.
+#[derive(Debug, Clone)]
+pub struct PlanOptions {
+    /// What its rows are.
+    pub kind: UploadKind,
+    /// Records of a chunk.
+    pub chunk_records: u64,
+    /// What is known of its form.
+    pub form: FormOptions,
+    /// Whether a record's line is its row in a sheet.
+    pub counts_rows: bool,
+    /// Whether it was said, or is known from a conversion, that the text is UTF-8.
+    pub certainly_utf8: bool,
+    /// What a file may hold.
+    pub limits: FilesConfig,
 }
 
 /// A file being planned, block by block.
@@ -84,9 +129,13 @@ pub struct Planning<'s> {
 }
 
 struct Planner {
-    kind: UploadKind,
+    options: PlanOptions,
     chunk_records: i64,
+    form: Option<TableForm>,
     plan: Option<Plan>,
+    seen: Seen,
+    /// Rows with cells right of the header's last column.
+    surplus: u64,
     /// The chunk being collected.
     open: PlannedChunk,
     line: i64,
@@ -97,22 +146,8 @@ struct Planner {
 
 impl<'s> Planning<'s> {
     /// Begins at the start of a stored file.
-    pub fn new(
-        storage: &'s Storage,
-        key: &'s str,
-        size_bytes: u64,
-        kind: UploadKind,
-        chunk_records: u64,
-    ) -> Self {
-        let planner = Planner {
-            kind,
-            chunk_records: i64::try_from(chunk_records).unwrap_or(i64::MAX),
-            plan: None,
-            open: PlannedChunk { start: 0, end: 0, first_line: 1, records: 0 },
-            line: 1,
-            time_column: None,
-            fields: Vec::new(),
-        };
+    pub fn new(storage: &'s Storage, key: &'s str, size_bytes: u64, options: PlanOptions) -> Self {
+        let planner = Planner::new(options);
         Self { storage, key, size_bytes, planner, buffer: Vec::new(), position: 0, read: 0 }
     }
 
@@ -141,38 +176,23 @@ impl<'s> Planning<'s> {
     }
 
     /// The plan, once everything is read.
-    pub fn finish(mut self) -> Result<Plan, PlanError> {
-        self.planner.cut();
-        self.planner.plan.ok_or(PlanError::Empty)
+    pub fn finish(self) -> Result<Plan, PlanError> {
+        self.planner.finish()
     }
 }
 
-/// What a file is that is no text, by its first bytes.
-fn foreign(text: &[u8]) -> Option<&'static str> {
-    match text {
-        [b'P', b'K', 3, 4, ..] => Some("it is a ZIP or XLSX file; save the sheet as CSV (UTF-8)."),
-        [0xd0, 0xcf, 0x11, 0xe0, ..] => Some("it is an old Excel file; save the sheet as CSV (UTF-8)."),
-        [0x1f, 0x8b, ..] => Some("it is compressed by gzip; unpack it first."),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("it is compressed by zstd; unpack it first."),
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("it is UTF-16; save it as UTF-8."),
-        _ => None,
+/// Plans a text that is in memory, `block` bytes at a time.
+pub fn plan_text(text: &[u8], block: usize, options: PlanOptions) -> Result<Plan, PlanError> {
+    let mut planner = Planner::new(options);
+    let (mut buffer, mut position) = (Vec::new(), 0);
+    for part in text.chunks(block.max(1)) {
+        buffer.extend_from_slice(part);
+        let last = position + buffer.len() == text.len();
+        let taken = planner.feed(&mut buffer, position as u64, last)?;
+        buffer.drain(..taken);
+        position += taken;
     }
-}
-
-/// What else than commas seems to be between the names of a header that cannot be mapped.
-fn other_separator(header: &[String]) -> Option<&'static str> {
-    let [only] = header else { return None };
-    if only.contains('\r') {
-        return Some("its lines end with CR alone; save it with LF or CRLF line ends.");
-    }
-    [
-        (';', "its columns are separated by semicolons; save it with commas."),
-        ('\t', "its columns are separated by tabs; save it with commas."),
-        ('|', "its columns are separated by bars; save it with commas."),
-        ('=', "its first line names the separator (sep=); remove that line and separate by commas."),
-    ]
-    .into_iter()
-    .find_map(|(separator, said)| only.contains(separator).then_some(said))
+    planner.finish()
 }
 
 /// The place after the next line end at or after `from`.
@@ -188,34 +208,82 @@ async fn line_end(storage: &Storage, key: &str, mut from: u64, size: u64) -> Res
 }
 
 impl Planner {
+    fn new(options: PlanOptions) -> Self {
+        Self {
+            chunk_records: i64::try_from(options.chunk_records).unwrap_or(i64::MAX),
+            options,
+            form: None,
+            plan: None,
+            seen: Seen::default(),
+            surplus: 0,
+            open: PlannedChunk { start: 0, end: 0, first_line: 1, records: 0 },
+            line: 1,
+            time_column: None,
+            fields: Vec::new(),
+        }
+    }
+
+    /// The plan, once everything is read.
+    fn finish(mut self) -> Result<Plan, PlanError> {
+        self.cut();
+        self.check_encoding()?;
+        let header_line = self.form.map_or(1, |form| form.header_line);
+        let Some(mut plan) = self.plan else {
+            return Err(if header_line > 1 && self.line > 1 {
+                PlanError::BadHeader(header_line, "the file ends before it")
+            } else {
+                PlanError::Empty
+            });
+        };
+        if self.surplus > 0 {
+            plan.warnings.push(format!(
+                "{} rows have cells right of the header's last column; those cells are not read.",
+                self.surplus
+            ));
+        }
+        Ok(plan)
+    }
+
     /// Takes the whole records at the start of `text`, which lies at `position` in the file; returns
     /// their bytes.
     fn feed(&mut self, text: &mut Vec<u8>, position: u64, last: bool) -> Result<usize, PlanError> {
         let end = text.len();
         let mut at = 0;
-        if let (0, Some(said)) = (position, foreign(text)) {
-            return Err(PlanError::Foreign(said));
-        }
         if position == 0 && text.starts_with(BYTE_ORDER_MARK) {
             at = BYTE_ORDER_MARK.len();
         }
+        let rows = self.options.counts_rows;
+        let form = match self.form {
+            Some(form) => form,
+            None => find_form(&text[at..], last, rows, self.options.kind, &self.options.form)?,
+        };
+        self.form = Some(form);
         while at < end {
-            let (len, lines, counts) = match next_record(&text[at..end], DELIMITER, last) {
+            let (len, lines, counts) = match next_record(&text[at..end], form.delimiter, last) {
                 Record::Incomplete => break,
-                Record::Blank { len } => (len, 1, false),
-                Record::BadQuoting { .. } if self.plan.is_none() => {
-                    return Err(PlanError::BadHeader("its quotes do not pair"));
+                Record::Blank { .. } if self.plan.is_none() && self.line == form.header_line => {
+                    return Err(PlanError::BadHeader(form.header_line, "it is blank"));
                 }
-                Record::BadQuoting { len } => (len, 1, true),
+                Record::Blank { len } => (len, 1, false),
+                _ if self.plan.is_none() && self.line > form.header_line => {
+                    return Err(PlanError::BadHeader(form.header_line, "it is blank, or within a record"));
+                }
+                Record::BadQuoting { .. } if self.plan.is_none() && self.line == form.header_line => {
+                    return Err(PlanError::BadHeader(form.header_line, "its quotes do not pair"));
+                }
+                Record::BadQuoting { len } => (len, 1, self.plan.is_some()),
+                Record::Whole { len, lines, .. } if self.line < form.header_line => {
+                    (len, if rows { 1 } else { i64::from(lines) }, false)
+                }
                 Record::Whole { len, lines, quoted } => {
-                    split_fields(text, at, len, quoted, DELIMITER, &mut self.fields);
-                    if self.plan.is_none() {
-                        self.header(text)?;
-                        (len, i64::from(lines), false)
+                    split_fields(text, at, len, quoted, form.delimiter, &mut self.fields);
+                    let counts = self.plan.is_some();
+                    if counts {
+                        self.note_fields(text);
                     } else {
-                        self.note_month(text);
-                        (len, i64::from(lines), true)
+                        self.header(text, form, end)?;
                     }
+                    (len, if rows { 1 } else { i64::from(lines) }, counts)
                 }
             };
             text.truncate(end);
@@ -227,7 +295,28 @@ impl Planner {
             }
             at += len;
         }
+        self.seen.look(&text[..at]);
+        self.check_rows()?;
         Ok(at)
+    }
+
+    fn check_rows(&self) -> Result<(), PlanError> {
+        let records = self.plan.as_ref().map_or(0, |plan| plan.records) + self.open.records;
+        let most = self.options.limits.rows;
+        if records.unsigned_abs() > most {
+            return Err(PlanError::TooLarge(format!(
+                "The file has more than {most} rows (MILLRACE_MAX_ROWS); split it."
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether the bytes seen so far are rather in another encoding.
+    fn check_encoding(&self) -> Result<(), PlanError> {
+        match self.seen.legacy() {
+            Some(encoding) if !self.options.certainly_utf8 => Err(PlanError::OtherEncoding(encoding.name())),
+            _ => Ok(()),
+        }
     }
 
     /// Extends the open chunk to `end` and cuts it when it is full.
@@ -256,7 +345,7 @@ impl Planner {
     /// A line too long to be read, from `start` to `end`.
     fn oversized(&mut self, start: u64, end: u64) -> Result<(), PlanError> {
         if self.plan.is_none() {
-            return Err(PlanError::BadHeader("it is longer than 4 MiB"));
+            return Err(PlanError::BadHeader(self.line, "it is longer than 4 MiB"));
         }
         self.cut();
         self.open = PlannedChunk { start, end, first_line: self.line, records: 1 };
@@ -265,32 +354,60 @@ impl Planner {
         Ok(())
     }
 
-    fn header(&mut self, text: &[u8]) -> Result<(), PlanError> {
+    /// Maps the header, whose fields are split; the text's own bytes end at `end`.
+    fn header(&mut self, text: &[u8], form: TableForm, end: usize) -> Result<(), PlanError> {
+        let bad = |why| PlanError::BadHeader(form.header_line, why);
         let names: Result<Vec<String>, _> = self
             .fields
             .iter()
             .map(|field| std::str::from_utf8(field.of(text)).map(|name| name.trim().to_owned()))
             .collect();
-        let header = names.map_err(|_| PlanError::BadHeader("it is not UTF-8 text"))?;
-        if header.iter().any(|name| name.contains('\0')) {
-            return Err(PlanError::BadHeader("it holds a NUL byte"));
+        let Ok(mut header) = names else {
+            self.seen.look(&text[..end]);
+            self.check_encoding()?;
+            return Err(bad(
+                "it is not UTF-8 text, as the rest of the file is; mend it, or name the file's encoding",
+            ));
+        };
+        if self.options.counts_rows {
+            // A title further right is no column's.
+            header.truncate(header.iter().rposition(|name| !name.is_empty()).map_or(0, |at| at + 1));
         }
-        if header.len() > MAX_COLUMNS || header.iter().any(|name| name.len() > MAX_NAME_BYTES) {
-            return Err(PlanError::BadHeader(
-                "it has more than 1000 columns, or one with more than 1000 bytes",
+        if header.iter().any(|name| name.contains('\0')) {
+            return Err(bad("it holds a NUL byte"));
+        }
+        let most = self.options.limits.columns;
+        if header.len() > most {
+            return Err(PlanError::TooLarge(format!(
+                "The file has {} columns, more than {most} (MILLRACE_MAX_COLUMNS); leave out what is not needed.",
+                header.len()
+            )));
+        }
+        if header.iter().any(|name| name.len() > MAX_NAME_BYTES) {
+            return Err(bad("it has a name of more than 1000 bytes"));
+        }
+        if matches!(&header[..], [only] if only.contains('\r')) {
+            return Err(PlanError::Foreign(
+                "its lines end with CR alone; save it with LF or CRLF line ends.",
             ));
         }
-        let (mapping, ignored) =
-            map_header(self.kind, &header).map_err(|error| match other_separator(&header) {
-                Some(said) => PlanError::Foreign(said),
-                None => PlanError::Columns(error),
-            })?;
-        if self.kind == UploadKind::Transactions {
+        let (mapping, ignored) = map_header(self.options.kind, &header, &self.options.form.mapping)?;
+        if self.options.kind == UploadKind::Transactions {
             self.time_column = mapping.0[2];
         }
-        self.plan =
-            Some(Plan { header, mapping, ignored, chunks: Vec::new(), records: 0, months: BTreeSet::new() });
+        let (chunks, months, warnings) = (Vec::new(), BTreeSet::new(), Vec::new());
+        self.plan = Some(Plan { form, header, mapping, ignored, chunks, records: 0, months, warnings });
         Ok(())
+    }
+
+    fn note_fields(&mut self, text: &[u8]) {
+        if self.options.counts_rows
+            && let Some(plan) = &self.plan
+            && self.fields.iter().skip(plan.header.len()).any(|field| !field.is_empty())
+        {
+            self.surplus += 1;
+        }
+        self.note_month(text);
     }
 
     fn note_month(&mut self, text: &[u8]) {

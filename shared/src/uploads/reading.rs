@@ -27,14 +27,27 @@ pub struct RecordPlace {
     pub line: i64,
 }
 
+/// How the records of a text are formed.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordForm {
+    /// Byte between fields.
+    pub delimiter: u8,
+    /// Whether a record's line is its row in a sheet, whatever line ends its cells hold. A row may then
+    /// end early, and what is right of the header's last column is not looked at.
+    pub counts_rows: bool,
+    /// Longest field that is read.
+    pub field_bytes: usize,
+}
+
 /// Calls `each` with every record and its trimmed fields, or with what is wrong with it as a record.
 pub fn each_record(
     text: &mut Vec<u8>,
     mut line: i64,
-    delimiter: u8,
+    form: RecordForm,
     columns: usize,
     mut each: impl FnMut(&[u8], RecordPlace, Result<&[Span], BadRecord>),
 ) {
+    let RecordForm { delimiter, counts_rows, field_bytes } = form;
     let end = text.len();
     let mut fields = Vec::with_capacity(columns);
     let mut at = 0;
@@ -57,7 +70,15 @@ pub fn each_record(
             Record::Whole { len, lines, quoted } => {
                 let place = RecordPlace { span: Span::new(at, at + len), line };
                 split_fields(text, at, len, quoted, delimiter, &mut fields);
+                if counts_rows {
+                    fields.resize(columns, Span::new(at, at));
+                }
                 let record = &text[at..at + len];
+                let too_long = if len > field_bytes {
+                    fields.iter().position(|field| field.of(text).len() > field_bytes)
+                } else {
+                    None
+                };
                 if memchr::memchr(0, record).is_some() {
                     each(
                         text,
@@ -65,11 +86,15 @@ pub fn each_record(
                         Err(bad(len, "nul_byte", "the record holds a NUL byte, which no text can hold")),
                     );
                 } else if std::str::from_utf8(record).is_err() {
-                    each(
-                        text,
-                        place,
-                        Err(bad(len, "invalid_utf8", "the record is not UTF-8; save the file as UTF-8")),
+                    each(text, place, Err(bad(len, "invalid_utf8", INVALID_UTF8)));
+                } else if let Some(field) = too_long {
+                    let size = fields[field].of(text).len();
+                    let message = format!(
+                        "field {} of the record has {size} bytes, more than the {field_bytes} that one may \
+                         have (MILLRACE_MAX_FIELD_BYTES)",
+                        field + 1
                     );
+                    each(text, place, Err(bad(len, "field_too_long", &message)));
                 } else if fields.len() != columns {
                     let message = format!("the record has {} fields, the header has {columns}", fields.len());
                     each(text, place, Err(bad(len, "wrong_columns", &message)));
@@ -77,7 +102,7 @@ pub fn each_record(
                     fields.iter_mut().for_each(|field| *field = trimmed(text, *field));
                     each(text, place, Ok(&fields));
                 }
-                (len, i64::from(lines))
+                (len, if counts_rows { 1 } else { i64::from(lines) })
             }
             Record::Incomplete => unreachable!("a text that is the last has no incomplete record"),
         };
@@ -85,6 +110,9 @@ pub fn each_record(
         line += lines;
     }
 }
+
+const INVALID_UTF8: &str = "the record is not UTF-8, as the rest of the file is; mend it, or name the file's \
+                            encoding (as in encoding=windows-1252) if it is another";
 
 fn trimmed(text: &[u8], field: Span) -> Span {
     let bytes = field.of(text);

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     ids::{RunId, UploadId},
-    runs::{EnqueueOptions, enqueue},
+    runs::{self, EnqueueOptions, enqueue},
     schema::uploads,
     uploads::jobs::UndoUpload,
 };
@@ -56,6 +56,12 @@ pub async fn refusal(conn: &mut AsyncPgConnection, upload: &Upload) -> QueryResu
     if let Some(reason) = refusal_of_itself(upload) {
         return Ok(Some(reason));
     }
+    if let Some(run) = upload.undo_run_id {
+        // One that failed or was cancelled, or is so long ago that its run is gone, goes on where it stopped.
+        let run = runs::queries::find_run(conn, run).await?;
+        let going_on = run.is_some_and(|run| !run.state.is_terminal());
+        return Ok(going_on.then(|| "It is being undone.".to_owned()));
+    }
     let counts = queries::counts(conn, &[upload.id]).await?.remove(&upload.id).unwrap_or_default();
     if counts.inserted + counts.updated == 0 {
         return Ok(Some("It added nothing: there is nothing to take back.".to_owned()));
@@ -80,14 +86,14 @@ fn refusal_of_itself(upload: &Upload) -> Option<String> {
     if upload.state == UploadState::Undone {
         return Some("It was undone already.".to_owned());
     }
-    if upload.undo_run_id.is_some() {
-        return Some("It is being undone.".to_owned());
-    }
     if upload.kind == UploadKind::Clients {
         return Some("Clients are never deleted; correct them with another file.".to_owned());
     }
     if upload.read_options().is_ok_and(|options| options.dry_run) {
         return Some("It was a dry run: it added nothing.".to_owned());
+    }
+    if upload.undo_run_id.is_some() {
+        return None;
     }
     let ended = [UploadState::Finished, UploadState::Failed, UploadState::Cancelled].contains(&upload.state);
     (!ended).then(|| format!("It is still {}; wait for its end, or cancel it.", upload.state))

@@ -1,0 +1,134 @@
+//! What a file is, told from its bytes: its outside from the first ones, its encoding from a sample or,
+//! while it is read, from all of them.
+
+use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+
+/// Bytes that detection wants to see of a file's beginning.
+pub const HEAD_BYTES: usize = 64 << 10;
+/// Bytes from which an old encoding is guessed.
+const SAMPLE_BYTES: usize = 1 << 20;
+
+/// What a file is on the outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outside {
+    /// Text, as far as one can see.
+    Plain,
+    /// Compressed by gzip.
+    Gzip,
+    /// Compressed by zstd.
+    Zstd,
+    /// An archive, or one of the office formats that are archives.
+    Zip,
+    /// Microsoft's container of before 2007; protected workbooks still use it.
+    OldExcel,
+}
+
+/// Tells a file's outside from its first bytes.
+pub fn outside(head: &[u8]) -> Outside {
+    match head {
+        [0x1f, 0x8b, ..] => Outside::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Outside::Zstd,
+        [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Outside::Zip,
+        [0xd0, 0xcf, 0x11, 0xe0, ..] => Outside::OldExcel,
+        _ => Outside::Plain,
+    }
+}
+
+/// UTF-16 where a text begins with its mark, or where many of every other byte of its beginning are zero.
+pub fn utf16(head: &[u8]) -> Option<&'static Encoding> {
+    match head {
+        [0xff, 0xfe, ..] => return Some(UTF_16LE),
+        [0xfe, 0xff, ..] => return Some(UTF_16BE),
+        _ => {}
+    }
+    let pairs = &head[..head.len().min(4096)].as_chunks::<2>().0;
+    let zeros = |side: usize| pairs.iter().filter(|pair| pair[side] == 0).count();
+    let (first, second) = (zeros(0), zeros(1));
+    // Even a text in another script has delimiters, digits and line ends, whose high byte is zero.
+    let many = pairs.len() / 5;
+    if pairs.len() < 2 || first.max(second) <= many {
+        None
+    // Some letters have a zero for their low byte.
+    } else if first <= second / 10 {
+        Some(UTF_16LE)
+    } else if second <= first / 10 {
+        Some(UTF_16BE)
+    } else {
+        None
+    }
+}
+
+/// What all the bytes of a text say of its encoding.
+#[derive(Default)]
+pub struct Seen {
+    invalid: bool,
+    multibyte: bool,
+    sample: Option<(EncodingDetector, usize)>,
+}
+
+impl Seen {
+    /// Looks at more whole records.
+    pub fn look(&mut self, text: &[u8]) {
+        if self.invalid && self.multibyte {
+            return;
+        }
+        let from = match std::str::from_utf8(text) {
+            Ok(valid) => {
+                self.multibyte = self.multibyte || !valid.is_ascii();
+                return;
+            }
+            Err(error) => error.valid_up_to(),
+        };
+        self.invalid = true;
+        self.multibyte = self.multibyte || text.utf8_chunks().any(|chunk| !chunk.valid().is_ascii());
+        let (detector, taken) =
+            self.sample.get_or_insert_with(|| (EncodingDetector::new(Iso2022JpDetection::Deny), 0));
+        let part = &text[from..text.len().min(from + SAMPLE_BYTES.saturating_sub(*taken))];
+        detector.feed(part, false);
+        *taken += part.len();
+    }
+
+    /// The old encoding that the text seems to have: it is no UTF-8, and nothing in it looks as if it
+    /// were. A text with both kinds of bytes is UTF-8 with some bad records.
+    pub fn legacy(&self) -> Option<&'static Encoding> {
+        let (detector, _) = self.sample.as_ref().filter(|_| self.invalid && !self.multibyte)?;
+        let guess = detector.guess(None, Utf8Detection::Deny);
+        (guess != UTF_8).then_some(guess)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn utf16_is_known_with_and_without_its_mark() {
+        let text = "id;amount\r\n1;2\r\n";
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        assert_eq!(utf16(&little), Some(UTF_16LE));
+        assert_eq!(utf16(&big), Some(UTF_16BE));
+        assert_eq!(utf16(&[b"\xff\xfe".as_slice(), &little].concat()), Some(UTF_16LE));
+        assert_eq!(utf16(&[b"\xfe\xff".as_slice(), &big].concat()), Some(UTF_16BE));
+        let greek: Vec<u8> = "όνομα;ποσό\n1;2\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(utf16(&greek), Some(UTF_16LE));
+        for other in ["", "a", "id,amount\n1,2\n", "id\0,amount"] {
+            assert_eq!(utf16(other.as_bytes()), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_of_an_old_encoding_only_if_nothing_in_it_is_utf8() {
+        let guess = |parts: &[&[u8]]| {
+            let mut seen = Seen::default();
+            parts.iter().for_each(|part| seen.look(part));
+            seen.legacy().map(Encoding::name)
+        };
+        assert_eq!(guess(&[b"plain"]), None);
+        assert_eq!(guess(&["Zoë".as_bytes()]), None);
+        assert_eq!(guess(&[b"plain", b"M\xfcnchen, caf\xe9 \x80"]), Some("windows-1252"));
+        assert_eq!(guess(&["Zoë".as_bytes(), b"M\xfcnchen"]), None);
+        assert_eq!(guess(&[b"M\xfcnchen", "Zoë".as_bytes()]), None);
+    }
+}

@@ -1,0 +1,316 @@
+//! A first pass over the parts of a workbook, before calamine's: it bounds what one element may hold,
+//! refuses declarations of entities, and notes of a sheet what its cells alone do not say.
+
+use super::package::attribute;
+use crate::uploads::formats::{FormatError, archive::refused, damaged, decode::Growth};
+use quick_xml::{
+    Reader,
+    events::{BytesStart, Event},
+};
+use std::{
+    collections::VecDeque,
+    io::{BufReader, Error, Read, Seek},
+};
+use zip::ZipArchive;
+
+/// Bytes of one tag or text.
+const EVENT_BYTES: u64 = 16 << 20;
+/// Bytes of a cell or a shared string with everything in it; Excel allows 32,767 characters.
+const CELL_BYTES: u64 = 8 << 20;
+/// Bytes of a part that is read as a whole and is no sheet.
+const SMALL_BYTES: u64 = 64 << 20;
+/// Bytes of all shared strings.
+pub const MAX_SHARED_BYTES: u64 = 1 << 30;
+/// Elements within elements.
+const DEPTH: usize = 64;
+/// Merged ranges that are heeded.
+const MERGES: usize = 100_000;
+/// Error cells of newer kinds that are heeded.
+const STRANGE: usize = 1_000_000;
+/// How much of a sheet is read for a look at its beginning.
+const HEAD_ROWS: u64 = 2_000;
+const HEAD_SCAN_BYTES: u64 = 32 << 20;
+
+/// What a part is, for its bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Read as a whole.
+    Small,
+    /// The shared strings.
+    Strings,
+    /// A sheet.
+    Sheet,
+}
+
+/// A range of merged cells, from 0, its ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Merge {
+    /// First row and column.
+    pub from: (u32, u32),
+    /// Last row and column.
+    pub to: (u32, u32),
+}
+
+/// What a pass over a sheet found.
+#[derive(Debug, Default)]
+pub struct SheetScan {
+    /// Rows with a cell that is not empty.
+    pub rows: u64,
+    /// Merged ranges, as far as they are heeded, by their first row.
+    pub merges: Vec<Merge>,
+    /// Merged ranges.
+    pub merged: u64,
+    /// Formulas without a computed value.
+    pub uncomputed: u64,
+    /// Error cells whose kind calamine does not know, in their order: row, column, text.
+    pub strange: VecDeque<(u32, u32, String)>,
+    /// Whether the sheet was read to its end.
+    pub whole: bool,
+    /// The last row read, from 0.
+    pub last_row: u32,
+    /// Bytes of the sheet, as stated, and how many of them were read.
+    bytes: (u64, u64),
+}
+
+/// Reads bytes, a bounded number an event.
+struct Metered<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.left = self
+            .left
+            .checked_sub(read as u64)
+            .ok_or_else(|| Error::other(format!("one of its elements has more than {EVENT_BYTES} bytes")))?;
+        Ok(read)
+    }
+}
+
+/// Calls `each` with every event of a part and the bytes read so far, until it says that it is enough.
+/// Returns whether the part was read to its end.
+pub fn walk<R: Read + Seek>(
+    archive: &mut ZipArchive<R>,
+    member: &str,
+    part: Part,
+    growth: &mut Growth,
+    mut each: impl FnMut(&Event<'_>, u64) -> Result<bool, FormatError>,
+) -> Result<bool, FormatError> {
+    let file = archive.by_name(member).map_err(|error| refused(&error))?;
+    let mut reader =
+        Reader::from_reader(BufReader::with_capacity(32 << 10, Metered { inner: file, left: EVENT_BYTES }));
+    reader.config_mut().expand_empty_elements = true;
+    let (mut buffer, mut seen, mut depth) = (Vec::new(), 0, 0usize);
+    // Where the cell or string that is open began, and how deep.
+    let mut open: Option<(usize, u64)> = None;
+    loop {
+        buffer.clear();
+        let event = reader
+            .read_event_into(&mut buffer)
+            .map_err(|error| damaged(&format!("workbook's part {member}"), seen, &error))?;
+        let position = reader.buffer_position();
+        growth.add(position - seen)?;
+        seen = position;
+        reader.get_mut().get_mut().left = EVENT_BYTES;
+        match &event {
+            Event::Eof => return Ok(true),
+            Event::DocType(_) => {
+                return Err(FormatError::Refused(format!(
+                    "The workbook's part {member} declares a document type, which no spreadsheet program writes and \
+                     which can be an attack; save the workbook anew."
+                )));
+            }
+            Event::Start(element) => {
+                depth += 1;
+                if open.is_none()
+                    && part != Part::Small
+                    && matches!(element.local_name().as_ref(), "c" | "si")
+                {
+                    open = Some((depth, position));
+                }
+            }
+            Event::End(_) => {
+                if open.is_some_and(|(opened, _)| opened == depth) {
+                    open = None;
+                }
+                depth = depth.saturating_sub(1);
+            }
+            _ => {}
+        }
+        let cell = open.map_or(0, |(_, began)| position - began);
+        if depth > DEPTH || cell > CELL_BYTES || (part == Part::Small && position > SMALL_BYTES) {
+            return Err(FormatError::Refused(format!(
+                "The workbook's part {member} is larger or deeper than spreadsheet programs make one; save the \
+                 sheet as CSV."
+            )));
+        }
+        if !each(&event, position)? {
+            return Ok(false);
+        }
+    }
+}
+
+/// The cell that a pass is in.
+#[derive(Default)]
+struct Cell {
+    place: (u32, u32),
+    formula: bool,
+    value: bool,
+    in_value: bool,
+    /// A formula's empty text is a value.
+    text: bool,
+    error: Option<String>,
+}
+
+/// Reads a sheet for what its cells alone do not say.
+pub fn sheet<R: Read + Seek>(
+    archive: &mut ZipArchive<R>,
+    member: &str,
+    growth: &mut Growth,
+    head_only: bool,
+) -> Result<SheetScan, FormatError> {
+    let stated = archive.by_name(member).map_err(|error| refused(&error))?.size();
+    let mut scan = SheetScan { bytes: (stated, 0), ..SheetScan::default() };
+    let (mut next, mut cell, mut row_has_values) = ((0u32, 0u32), None::<Cell>, false);
+    scan.whole = walk(archive, member, Part::Sheet, growth, |event, position| {
+        match event {
+            Event::Start(element) => match (element.local_name().as_ref(), &mut cell) {
+                ("dimension", _) => check_dimension(element, member)?,
+                ("row", _) => {
+                    let row = attribute(element, "r").map(|row| row.parse::<u32>().ok()?.checked_sub(1));
+                    next = (row.map_or(Some(next.0), |row| row).ok_or_else(|| misplaced(member))?, 0);
+                }
+                ("c", _) => cell = Some(begun(element, next).ok_or_else(|| misplaced(member))?),
+                ("f", Some(cell)) => cell.formula = true,
+                ("v" | "t", Some(cell)) => cell.in_value = true,
+                ("mergeCell", _) => {
+                    scan.merged += 1;
+                    let range = attribute(element, "ref").and_then(|range| merge(&range));
+                    scan.merges.extend(range.filter(|_| scan.merged <= MERGES as u64));
+                }
+                _ => {}
+            },
+            Event::Text(text) => {
+                if let Some(cell) = cell.as_mut().filter(|cell| cell.in_value) {
+                    cell.value = true;
+                    if let Some(error) = &mut cell.error {
+                        error.push_str(text.as_ref());
+                    }
+                }
+            }
+            Event::CData(_) | Event::GeneralRef(_) => {
+                cell.iter_mut().for_each(|cell| cell.value |= cell.in_value);
+            }
+            Event::End(element) => match element.local_name().as_ref() {
+                "v" | "t" => cell.iter_mut().for_each(|cell| cell.in_value = false),
+                "c" => {
+                    let ended = cell.take().unwrap_or_default();
+                    row_has_values |= ended.value;
+                    next.1 = ended.place.1.saturating_add(1);
+                    scan.uncomputed += u64::from(ended.formula && !ended.value && !ended.text);
+                    if let Some(error) = ended.error.filter(|error| is_strange(error)) {
+                        scan.note_strange(ended.place, error)?;
+                    }
+                }
+                "row" => {
+                    scan.rows += u64::from(std::mem::take(&mut row_has_values));
+                    scan.last_row = next.0;
+                    next = (next.0.saturating_add(1), 0);
+                    scan.bytes.1 = position;
+                    let enough = scan.rows >= HEAD_ROWS && position >= HEAD_SCAN_BYTES;
+                    return Ok(!(head_only && enough));
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+        Ok(true)
+    })?;
+    scan.merges.sort_by_key(|merge| merge.from);
+    Ok(scan)
+}
+
+impl SheetScan {
+    /// How many rows with cells there seem to be.
+    pub fn estimated_rows(&self) -> u64 {
+        let (stated, read) = self.bytes;
+        if self.whole || read == 0 {
+            return self.rows;
+        }
+        let estimate = u128::from(self.rows) * u128::from(stated) / u128::from(read);
+        u64::try_from(estimate).unwrap_or(u64::MAX).max(self.rows)
+    }
+
+    fn note_strange(&mut self, place: (u32, u32), error: String) -> Result<(), FormatError> {
+        if self.strange.len() >= STRANGE {
+            return Err(FormatError::Refused(
+                "The sheet is full of errors such as #SPILL!; mend it.".to_owned(),
+            ));
+        }
+        self.strange.push_back((place.0, place.1, error));
+        Ok(())
+    }
+}
+
+/// Calamine counts on the places of cells and on the stated size being possible ones.
+fn misplaced(member: &str) -> FormatError {
+    damaged(&format!("workbook's part {member}"), 0, &"a cell is in no place that there is")
+}
+
+fn check_dimension(element: &BytesStart<'_>, member: &str) -> Result<(), FormatError> {
+    let Some(stated) = attribute(element, "ref") else { return Ok(()) };
+    let place = |place: &str| cell_place(place).ok_or_else(|| misplaced(member));
+    let places: Vec<(u32, u32)> = stated.split(':').map(place).collect::<Result<_, _>>()?;
+    match places[..] {
+        [from, to] if to.0 < from.0 || to.1 < from.1 => Err(misplaced(member)),
+        _ => Ok(()),
+    }
+}
+
+/// The cell that an element begins; `None` if it is in no place that there is.
+fn begun(element: &BytesStart<'_>, next: (u32, u32)) -> Option<Cell> {
+    let written = element.attributes_raw();
+    let has = |one: &str, other: &str| written.contains(one) || written.contains(other);
+    let error = has("t=\"e\"", "t='e'").then(String::new);
+    let place = attribute(element, "r").map_or(Some(next), |place| cell_place(&place))?;
+    Some(Cell { place, error, text: has("t=\"str\"", "t='str'"), ..Cell::default() })
+}
+
+/// Whether calamine does not know this kind of error.
+fn is_strange(error: &str) -> bool {
+    !["#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"].contains(&error)
+}
+
+/// Row and column, from 0, of a place like `B7`.
+fn cell_place(place: &str) -> Option<(u32, u32)> {
+    let digits = place.find(|letter: char| letter.is_ascii_digit())?;
+    let (letters, digits) = place.split_at(digits);
+    let column = letters.bytes().try_fold(0u32, |column, letter| {
+        let letter = letter.to_ascii_uppercase();
+        let value = letter.is_ascii_uppercase().then(|| u32::from(letter - b'A') + 1)?;
+        column.checked_mul(26)?.checked_add(value)
+    })?;
+    Some((digits.parse::<u32>().ok()?.checked_sub(1)?, column.checked_sub(1)?))
+}
+
+fn merge(range: &str) -> Option<Merge> {
+    let (from, to) = range.split_once(':')?;
+    Some(Merge { from: cell_place(from)?, to: cell_place(to)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read_as_spreadsheets_write_them() {
+        assert_eq!(cell_place("A1"), Some((0, 0)));
+        assert_eq!(cell_place("XFD1048576"), Some((1_048_575, 16_383)));
+        for no_place in ["", "A", "1", "A0", "é1", "A1B", "ZZZZZZZZZZ1", "A99999999999"] {
+            assert_eq!(cell_place(no_place), None, "{no_place:?}");
+        }
+        assert_eq!(merge("B2:C3"), Some(Merge { from: (1, 1), to: (2, 2) }));
+    }
+}

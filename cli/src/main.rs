@@ -51,6 +51,8 @@ enum Command {
     Generate(commands::generate::Generate),
     /// Load a file and wait until it is loaded.
     Ingest(commands::ingest::Ingest),
+    /// Undo uploads.
+    Uploads(commands::uploads::Uploads),
     /// Show how a file would be read: its form, its columns, its first rows.
     Inspect(commands::inspect::Inspect),
     /// Load the files of clients and transactions that MILLRACE_ETL_CLIENTS and _TRANSACTIONS name.
@@ -137,6 +139,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::CreateAdmin(args) => commands::users::create_admin(args).await?,
         Command::Generate(args) => commands::generate::generate(&args)?,
         Command::Ingest(args) => commands::ingest::ingest(args).await?,
+        Command::Uploads(args) => commands::uploads::uploads(args).await?,
         Command::Inspect(args) => commands::inspect::inspect(args).await?,
         Command::RunEtl(args) => commands::run_etl::run_etl(args).await?,
         Command::Runs(args) => commands::runs::runs(args).await?,

@@ -393,12 +393,17 @@ impl Planner {
         if header.iter().any(|name| name.len() > MAX_NAME_BYTES) {
             return Err(bad("it has a name of more than 1000 bytes"));
         }
-        if matches!(&header[..], [only] if only.contains('\r')) {
-            return Err(PlanError::Foreign(
-                "its lines end with CR alone; save it with LF or CRLF line ends.",
-            ));
-        }
-        let (mapping, ignored) = map_header(self.options.kind, &header, &self.options.form.mapping)?;
+        let mapped = map_header(self.options.kind, &header, &self.options.form.mapping);
+        // Several lines that were taken for one.
+        let torn = header.iter().any(|name| name.replace("\r\n", "").contains('\r'));
+        let (mapping, ignored) = match mapped {
+            Err(_) if torn => {
+                return Err(PlanError::Foreign(
+                    "its lines end with CR alone; save it with LF or CRLF line ends.",
+                ));
+            }
+            mapped => mapped?,
+        };
         if self.options.kind == UploadKind::Transactions {
             self.time_column = mapping.0[2];
         }

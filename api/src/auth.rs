@@ -7,6 +7,7 @@
 
 use crate::{
     app::AppState,
+    compat,
     error::{ApiError, ApiResult},
     router::{self, Rule},
 };
@@ -89,6 +90,14 @@ async fn admit(state: &AppState, mut request: Request) -> Result<Request, Box<Re
     match authenticate(state, &parts.headers).await.map_err(boxed)? {
         Proof::Nothing if is_page(parts.uri.path()) => {
             return Err(Box::new(to_login(&parts).into_response()));
+        }
+        Proof::Nothing if state.config.compat.anonymous && compat::was_open(parts.uri.path()) => {
+            if unsafe_method {
+                refuse_cross_site(&parts.headers).map_err(boxed)?;
+            }
+            let principal = compat::anonymous();
+            check_role(rule, &principal).map_err(boxed)?;
+            parts.extensions.insert(principal);
         }
         Proof::Nothing => {
             return Err(boxed(ApiError::unauthorized(

@@ -91,6 +91,16 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", "Bad request", detail)
     }
 
+    /// 400: fields that are missing or cannot be read, each with what is wrong with it.
+    pub fn bad_fields(errors: Vec<FieldError>) -> Self {
+        let detail = errors.iter().map(|error| format!("{}: {}", error.field, error.detail));
+        let detail = detail.collect::<Vec<_>>().join(" ");
+        let mut made = Self::new(StatusCode::BAD_REQUEST, "invalid-fields", "Invalid fields", detail);
+        made.problem.field = errors.first().map(|error| error.field.clone());
+        made.problem.errors = errors;
+        made
+    }
+
     /// 422: a field that can be read but not used.
     pub fn invalid(field: &str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-field", "Invalid field", detail).at(field)
@@ -131,6 +141,24 @@ impl ApiError {
             "Something went wrong on the server. The request id finds the cause in its log.",
         )
         .because(cause)
+    }
+
+    /// 507 if the storage is full, else 503; the cause goes to the log.
+    pub fn storage(location: &str, error: &shared::storage::StorageError) -> Self {
+        let cause = format!("{location}: {error}");
+        match shared::storage::is_full(error) {
+            None => Self::unavailable("file storage", cause),
+            Some(what) => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "insufficient-storage",
+                "Insufficient storage",
+                format!(
+                    "The {what} is full, so the file was not taken in and nothing of it is kept. Ask an operator \
+                     to make room, then send it again."
+                ),
+            )
+            .because(cause),
+        }
     }
 
     /// 503; the cause goes to the log.
@@ -252,7 +280,7 @@ impl From<AuthError> for ApiError {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "throttled", "Too many attempts", text)
                     .with(header::RETRY_AFTER, &retry_after_seconds.to_string())
             }
-            AuthError::InvalidToken => {
+            AuthError::InvalidToken | AuthError::TokenUsed => {
                 Self::unauthorized(text).with(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
             }
             AuthError::Crypto(cause) => Self::internal(cause),

@@ -20,7 +20,7 @@ use chrono_tz::Tz;
 use diesel_async::AsyncPgConnection;
 use shared::{
     runs::Queue,
-    storage::{FileWriter, StorageError, StoredFile},
+    storage::{StorageError, StoredFile},
     uploads::{
         Accepted, NewUpload, UploadKind, UploadOptions, accept_upload, model::UnknownClients,
         service::storage_key,
@@ -163,7 +163,8 @@ fn unknown_field(name: &str) -> ApiError {
     ApiError::invalid(&name, format!("The form has no field {name:?}; known are {known}."))
 }
 
-async fn patient<F: Future>(step: F) -> ApiResult<F::Output> {
+/// A step of receiving, which the sender may not delay for ever.
+pub(crate) async fn patient<F: Future>(step: F) -> ApiResult<F::Output> {
     tokio::time::timeout(PATIENCE, step).await.map_err(|_| {
         let detail = format!("Nothing arrived for {} seconds.", PATIENCE.as_secs());
         ApiError::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", "Request timeout", detail)
@@ -187,7 +188,7 @@ async fn read_text(name: &str, mut field: Field<'_>) -> ApiResult<String> {
 
 /// A file that is stored but not taken in yet. Dropped before that, it is removed: a later error, or a
 /// sender that went away, leaves nothing behind.
-struct ReceivedFile {
+pub(crate) struct ReceivedFile {
     state: AppState,
     filename: String,
     stored: Option<StoredFile>,
@@ -214,10 +215,13 @@ async fn remove(state: AppState, key: String) {
     }
 }
 
-async fn store_file(state: &AppState, mut field: Field<'_>) -> ApiResult<ReceivedFile> {
+/// Streams a field of the form to storage.
+pub(crate) async fn store_file(state: &AppState, mut field: Field<'_>) -> ApiResult<ReceivedFile> {
     let filename = clean_filename(field.file_name().unwrap_or_default());
     let limit = state.config.max_upload_bytes;
-    let mut writer = state.env.storage.create(&storage_key()).await.map_err(storage_failed)?;
+    let storage = &state.env.storage;
+    let failed = |error: StorageError| ApiError::storage(storage.location(), &error);
+    let mut writer = storage.create(&storage_key()).await.map_err(failed)?;
     loop {
         // If this future is dropped here, because the sender went away, the store removes the partial
         // file with the writer.
@@ -230,29 +234,20 @@ async fn store_file(state: &AppState, mut field: Field<'_>) -> ApiResult<Receive
                 ))
                 .at("file"));
             }
-            Ok(Some(chunk)) => writer = write(writer, &chunk).await?,
+            Ok(Some(chunk)) => {
+                if let Err(error) = writer.write(&chunk).await {
+                    writer.abort().await;
+                    return Err(failed(error));
+                }
+            }
             Err(error) => {
                 writer.abort().await;
                 return Err(error);
             }
         }
     }
-    let stored = writer.finish().await.map_err(storage_failed)?;
+    let stored = writer.finish().await.map_err(failed)?;
     Ok(ReceivedFile { state: state.clone(), filename, stored: Some(stored) })
-}
-
-async fn write(mut writer: FileWriter, chunk: &[u8]) -> ApiResult<FileWriter> {
-    match writer.write(chunk).await {
-        Ok(()) => Ok(writer),
-        Err(error) => {
-            writer.abort().await;
-            Err(storage_failed(error))
-        }
-    }
-}
-
-fn storage_failed(error: StorageError) -> ApiError {
-    ApiError::unavailable("file storage", error)
 }
 
 /// The last part of the name, without what no name holds.
@@ -264,7 +259,7 @@ fn clean_filename(name: &str) -> String {
 
 /// Commits the upload. Runs on its own task: once the file is there, the sender's going away must not
 /// stop half-way between the commit and the removal of a file that is not needed.
-async fn accept(
+pub(crate) async fn accept(
     state: &AppState,
     principal: &Principal,
     params: UploadParams,

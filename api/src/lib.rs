@@ -4,6 +4,7 @@
 pub mod actions;
 mod app;
 pub mod auth;
+pub mod compat;
 pub mod error;
 pub mod intake;
 pub mod list;

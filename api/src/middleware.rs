@@ -4,6 +4,7 @@
 use crate::{
     app::AppState,
     auth::is_page,
+    compat,
     error::{ApiError, Problem},
     pages,
 };
@@ -58,10 +59,11 @@ pub async fn finish(mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let span = tracing::info_span!("http.request", request.id = %id.0, method = %request.method(), path);
     request.extensions_mut().insert(id.clone());
+    let sent_credentials = compat::sends_credentials(request.headers());
     let (method, route) = (known_method(request.method()), matched(&request).to_owned());
     async move {
         let started = tokio::time::Instant::now();
-        let mut response = write_problem(next.run(request).await, &path, &id);
+        let mut response = write_problem(next.run(request).await, &path, &id, sent_credentials);
         set_headers(response.headers_mut(), &path, &id);
         let (status, took) = (response.status().as_u16(), started.elapsed());
         metrics::request_answered(method, if route.is_empty() { "none" } else { &route }, status, took);
@@ -87,9 +89,10 @@ fn known_method(method: &Method) -> &'static str {
     }
 }
 
-/// Gives an error its body: HTML under `/ui`, problem+json elsewhere. Errors that axum made itself get
+/// Gives an error its body: HTML under `/ui`, what the replaced service wrote on its routes, problem+json
+/// elsewhere. Errors that axum made itself get
 /// a problem by their status.
-fn write_problem(mut response: Response, path: &str, id: &RequestId) -> Response {
+fn write_problem(mut response: Response, path: &str, id: &RequestId, sent_credentials: bool) -> Response {
     let mut problem = match response.extensions_mut().remove::<Arc<Problem>>() {
         Some(problem) => Arc::unwrap_or_clone(problem),
         None if is_bare_error(&response) => bare_problem(response.status()),
@@ -99,6 +102,8 @@ fn write_problem(mut response: Response, path: &str, id: &RequestId) -> Response
     problem.request_id = Some(id.0.clone());
     let mut written = if is_page(path) {
         pages::error_page(&problem)
+    } else if let Some(body) = compat::error_body(path, &problem, sent_credentials) {
+        axum::Json(body).into_response()
     } else {
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         ([(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
@@ -175,7 +180,8 @@ fn matched(request: &Request) -> &str {
 }
 
 fn is_upload(request: &Request) -> bool {
-    request.method() == Method::POST && matches!(matched(request), "/api/v1/uploads" | "/ui/uploads")
+    request.method() == Method::POST
+        && matches!(matched(request), "/api/v1/uploads" | "/ui/uploads" | "/upload" | "/upload/")
 }
 
 /// Gives a handler up after a minute, except one that receives a file or streams events.

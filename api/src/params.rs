@@ -260,7 +260,7 @@ fn in_range(year: i32) -> bool {
 }
 
 /// When a day begins in a zone.
-fn start_of_day(zone: Tz, day: NaiveDate) -> Option<DateTime<Utc>> {
+pub(crate) fn start_of_day(zone: Tz, day: NaiveDate) -> Option<DateTime<Utc>> {
     local(zone, day.and_time(NaiveTime::MIN))
 }
 

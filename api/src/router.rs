@@ -87,8 +87,33 @@ pub const ACCESS: &[Rule] = &[
     get("/docs", Who::Public),
     get("/docs/", Who::Public),
     get("/docs/{*rest}", Who::Public),
+    // Clients of the replaced services (compat/): A …
+    post("/token", Who::Public),
+    post("/token/", Who::Public),
+    post("/token/refresh", Who::Public),
+    post("/token/refresh/", Who::Public),
+    post("/token/verify", Who::Public),
+    post("/token/verify/", Who::Public),
+    post("/token/logout", Who::Public),
+    post("/token/logout/", Who::Public),
+    get("/transactions/{id}", Who::Readers),
+    get("/transactions/{id}/", Who::Readers),
+    post("/api/token", Who::Public),
+    post("/api/token/", Who::Public),
+    post("/api/token/refresh", Who::Public),
+    post("/api/token/refresh/", Who::Public),
+    post("/api/token/verify", Who::Public),
+    post("/api/token/verify/", Who::Public),
+    post("/api/token/logout", Who::Public),
+    post("/api/token/logout/", Who::Public),
+    get("/api/transactions/{id}", Who::Readers),
+    get("/api/transactions/{id}/", Who::Readers),
+    // … and E.
+    post("/upload", Who::Uploaders),
+    post("/upload/", Who::Uploaders),
     // JSON
     post("/api/v1/token", Who::Public),
+    post("/api/v1/etl", Who::Operators),
     get("/api/v1/uploads", Who::Readers),
     post("/api/v1/uploads", Who::Uploaders),
     get("/api/v1/uploads/{id}", Who::Readers),
@@ -225,7 +250,7 @@ mod tests {
     };
     use shared::{
         clock::SystemClock,
-        config::{ApiConfig, DatabaseConfig, EtlConfig, FilesConfig, RetentionConfig},
+        config::{ApiConfig, CompatConfig, DatabaseConfig, EtlConfig, FilesConfig, RetentionConfig},
         db,
         runs::{Doorbells, Environment},
         settings::Settings,
@@ -247,6 +272,7 @@ mod tests {
             max_upload_bytes: 1000,
             secure_cookies: false,
             token_life: Duration::from_secs(60),
+            compat: CompatConfig::default(),
         };
         let env = Environment {
             pool: db::pool(&database, "test").unwrap(),

@@ -89,8 +89,8 @@ impl ApiClient {
     pub fn with_token(base: &str, token: String) -> anyhow::Result<Self> {
         let base: Url =
             base.parse().with_context(|| format!("{base:?} is no URL such as http://host:8000"))?;
-        if base.scheme() != "http" {
-            bail!("{base} cannot be used: this build speaks http only, put a tunnel before it");
+        if !matches!(base.scheme(), "http" | "https") {
+            bail!("{base} cannot be used: a server's address begins with http:// or https://");
         }
         let local = matches!(base.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
         let builder = reqwest::Client::builder();

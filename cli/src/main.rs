@@ -53,6 +53,8 @@ enum Command {
     Ingest(commands::ingest::Ingest),
     /// Show how a file would be read: its form, its columns, its first rows.
     Inspect(commands::inspect::Inspect),
+    /// Load the files of clients and transactions that MILLRACE_ETL_CLIENTS and _TRANSACTIONS name.
+    RunEtl(commands::run_etl::RunEtl),
     /// List, show, retry and cancel runs.
     Runs(commands::runs::Runs),
     /// Show, pause, resume and limit queues.
@@ -112,6 +114,7 @@ fn main() -> ExitCode {
     {
         return failure(&anyhow::anyhow!(error));
     }
+    shared::storage::prepare_tls();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failure(&error.into()),
@@ -135,6 +138,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Generate(args) => commands::generate::generate(&args)?,
         Command::Ingest(args) => commands::ingest::ingest(args).await?,
         Command::Inspect(args) => commands::inspect::inspect(args).await?,
+        Command::RunEtl(args) => commands::run_etl::run_etl(args).await?,
         Command::Runs(args) => commands::runs::runs(args).await?,
         Command::Queues(args) => commands::queues::queues(args).await?,
         Command::Kinds(args) => commands::queues::kinds(args).await?,

@@ -72,13 +72,13 @@ impl Roles {
     }
 
     /// Works on runs.
-    pub fn start_worker(&mut self, services: &Services) -> anyhow::Result<()> {
+    pub async fn start_worker(&mut self, services: &Services) -> anyhow::Result<()> {
         let config = WorkerConfig::from_env()?;
         let patience = config.shutdown_grace + SHORT_PATIENCE;
         let setup = worker::WorkerSetup {
             database: services.database.clone(),
             redis: services.redis.clone(),
-            storage: services.files()?,
+            storage: services.files().await?,
             clock: Arc::new(shared::clock::SystemClock),
             config,
             retention: RetentionConfig::from_env()?,

@@ -51,11 +51,9 @@ impl Services {
         Ok(Self { database: DatabaseConfig::at(url)?, redis, storage })
     }
 
-    /// The stored files.
-    pub fn files(&self) -> anyhow::Result<Storage> {
-        let directory = self.storage.files_dir();
-        Storage::directory(&directory)
-            .with_context(|| format!("cannot keep files in {}; see MILLRACE_DATA_DIR", directory.display()))
+    /// The stored files; an error if they cannot be reached.
+    pub async fn files(&self) -> anyhow::Result<Storage> {
+        Ok(Storage::open(&self.storage).await?)
     }
 
     /// A pool of connections under this name.
@@ -74,7 +72,7 @@ impl Services {
         Ok(Arc::new(Environment {
             pool,
             load_connections: db::LoadConnections::new(db::named_url(&self.database.url, application_name)),
-            storage: self.files()?,
+            storage: self.files().await?,
             clock: Arc::new(SystemClock),
             settings,
             doorbells: Doorbells::new(self.redis.clone()),

@@ -47,7 +47,11 @@ impl Running {
     /// Prints where to look.
     pub fn announce(&self) {
         say(format!("Millrace runs at {}", self.url()));
-        say(format!("  files       {}", self.services.storage.data_dir.display()));
+        let data_dir = self.services.storage.data_dir.display();
+        match &self.services.storage.url {
+            None => say(format!("  files       {data_dir}")),
+            Some(url) => say(format!("  files       {url} (and {data_dir})")),
+        }
         if self.services.redis.is_none() {
             say("  Redis       none: runs start within a second instead of at once");
         }
@@ -154,7 +158,7 @@ async fn start(servers: &mut Option<Embedded>, roles: &mut Roles) -> anyhow::Res
     let new_admin = prepare(&services, embedded).await?;
 
     let pool = roles.start_api(&services, api_config, listener).await?;
-    roles.start_worker(&services)?;
+    roles.start_worker(&services).await?;
     roles.start_scheduler(&services);
     roles.start_metrics(Some(pool)).await?;
     let running = Running { address, services, new_admin, embedded };

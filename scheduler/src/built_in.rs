@@ -5,6 +5,7 @@ use futures::{FutureExt, future::BoxFuture};
 use shared::{
     runs::{EnqueueOptions, Enqueued, Queue, RunError, enqueue, jobs::PruneRuns},
     summaries::jobs::RefreshClientSummary,
+    uploads::prune::PruneFiles,
 };
 
 /// Enqueues a schedule's job in the caller's transaction.
@@ -39,6 +40,12 @@ pub static SCHEDULES: &[Schedule] = &[
         cron: "0 23 * * * *",
         queue: Queue::Default,
         enqueue: |conn, options| async move { enqueue(conn, &PruneRuns {}, options).await }.boxed(),
+    },
+    Schedule {
+        name: "prune_files",
+        cron: "0 37 * * * *",
+        queue: Queue::Default,
+        enqueue: |conn, options| async move { enqueue(conn, &PruneFiles {}, options).await }.boxed(),
     },
 ];
 

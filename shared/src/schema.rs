@@ -33,6 +33,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    refresh_tokens (jti) {
+        jti -> Uuid,
+        family -> Uuid,
+        user_id -> Uuid,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        used_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     api_keys (id) {
         id -> Uuid,
         name -> Text,
@@ -413,6 +425,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     settings,
     users,
     sessions,
+    refresh_tokens,
     api_keys,
     login_failures,
     idempotency_keys,

@@ -14,6 +14,7 @@ use report::Report;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    shared::storage::prepare_tls();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let quick = arguments.iter().any(|argument| argument == "--quick");
     let names: Vec<&str> =

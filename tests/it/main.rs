@@ -3,9 +3,11 @@
 
 mod clients;
 mod command_line;
+mod compat;
 mod embedded;
 mod engine;
 mod formats;
+mod etl;
 mod http;
 mod ledger;
 mod malformed;
@@ -15,6 +17,7 @@ mod pages;
 mod policies;
 mod schedules;
 mod statuses;
+mod storage;
 mod trials;
 mod twice;
 mod undo;

@@ -9,7 +9,7 @@ use shared::{
         queries::{self, RunFilter},
         registry::KINDS,
     },
-    uploads::{UploadOptions, model::OnError},
+    uploads::{UploadOptions, etl, model::OnError, prune::PruneFiles},
 };
 use tests::{App, eventually, files};
 
@@ -85,6 +85,10 @@ async fn fixture(app: &App) {
     enqueue(&mut conn, &retry, &by).await.unwrap();
     enqueue(&mut conn, &CancelRuns { runs }, &by).await.unwrap();
     enqueue(&mut conn, &PruneRuns {}, &by).await.unwrap();
+    enqueue(&mut conn, &PruneFiles {}, &by).await.unwrap();
+    std::fs::write(&app.env.etl.clients, "client_id,name\nE1,One\n").unwrap();
+    std::fs::write(&app.env.etl.transactions, files::rows(&["e1,E1,1,2025-01-15,7"])).unwrap();
+    etl::start(&mut conn, &by).await.unwrap();
     Queue::ALL.iter().for_each(|&queue| app.env.doorbells.ring(queue, 3));
     idle(app).await;
 }

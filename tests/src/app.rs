@@ -6,7 +6,7 @@ use serde_json::Value;
 use shared::{
     auth::Role,
     clock::SystemClock,
-    config::{ApiConfig, EtlConfig, FilesConfig, RedisConfig, RetentionConfig, WorkerConfig},
+    config::{ApiConfig, CompatConfig, EtlConfig, FilesConfig, RedisConfig, RetentionConfig, WorkerConfig},
     db,
     ids::UploadId,
     runs::{Doorbells, Environment, Queue, registry::Kind},
@@ -14,7 +14,11 @@ use shared::{
     storage::Storage,
     uploads::{NewUpload, UploadKind, UploadOptions, accept_upload, service::storage_key, undo},
 };
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +42,10 @@ pub struct AppOptions {
     pub max_upload_bytes: u64,
     /// What files may hold.
     pub files: FilesConfig,
+    /// The routes of the replaced services.
+    pub compat: CompatConfig,
+    /// Where files are kept, if not below the data directory.
+    pub files_dir: Option<PathBuf>,
 }
 
 impl Default for AppOptions {
@@ -49,6 +57,8 @@ impl Default for AppOptions {
             worker: true,
             max_upload_bytes: 64 << 20,
             files: FilesConfig::default(),
+            compat: CompatConfig::default(),
+            files_dir: None,
         }
     }
 }
@@ -96,8 +106,10 @@ impl App {
     /// The application with differences.
     pub async fn start_with(options: AppOptions) -> Self {
         shared::metrics::install().expect("metrics");
+        shared::storage::prepare_tls();
         let db = TestDatabase::create_in(options.zone).await;
         let directory = tempfile::tempdir().expect("a directory");
+        let files_dir = options.files_dir.unwrap_or_else(|| directory.path().join("files"));
         let redis = RedisConfig {
             url: std::env::var("REDIS_URL").expect("REDIS_URL is not set: run the tests by ./run test"),
             prefix: format!("test-{}", uuid::Uuid::new_v4().simple()),
@@ -107,7 +119,7 @@ impl App {
         let env = Arc::new(Environment {
             pool,
             load_connections: db::LoadConnections::new(db.url.clone()),
-            storage: Storage::directory(&directory.path().join("files")).expect("storage"),
+            storage: Storage::directory(&files_dir).expect("storage"),
             clock: Arc::new(SystemClock),
             settings,
             doorbells: Doorbells::new(Some(redis.clone())),
@@ -115,7 +127,10 @@ impl App {
             kinds: options.kinds,
             retention: RETENTION,
             files: options.files,
-            etl: EtlConfig::from_env(directory.path()),
+            etl: EtlConfig {
+                clients: directory.path().join("clients.csv").display().to_string(),
+                transactions: directory.path().join("transactions.csv").display().to_string(),
+            },
         });
         let shutdown = CancellationToken::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -125,6 +140,7 @@ impl App {
             max_upload_bytes: options.max_upload_bytes,
             secure_cookies: false,
             token_life: Duration::from_secs(3600),
+            compat: options.compat,
         };
         let state =
             api::AppState { env: env.clone(), config: Arc::new(config), shutdown: shutdown.child_token() };

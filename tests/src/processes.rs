@@ -5,10 +5,12 @@
 mod postgres;
 mod proxy;
 mod redis;
+mod s3;
 
 pub use postgres::Postgres;
 pub use proxy::Proxy;
 pub use redis::Redis;
+pub use s3::S3;
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
@@ -37,6 +39,29 @@ impl Process {
     /// Starts `millrace` with these arguments and environment.
     pub fn millrace(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         Self::start(Command::new(millrace()).args(arguments), environment)
+    }
+
+    /// Starts `millrace` where the directory `full` is a file system of its own with room for so many
+    /// bytes. Only the process sees it, and it goes with the process.
+    pub fn with_little_room(
+        full: &std::path::Path,
+        bytes: u64,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut command = Command::new("unshare");
+        // Who is not root becomes root of a namespace of its own.
+        command.args(["--mount", "--propagation", "private"]);
+        if !rustix::process::geteuid().is_root() {
+            command.arg("--map-root-user");
+        }
+        let script = "mount -t tmpfs -o size=$1 tmpfs \"$2\" && shift 2 && exec \"$@\"";
+        command
+            .args(["sh", "-c", script, "sh", &bytes.to_string()])
+            .arg(full)
+            .arg(millrace())
+            .args(arguments);
+        Self::start(&mut command, environment)
     }
 
     /// Starts a role that also knows the kinds of the tests: `worker` or `scheduler`.

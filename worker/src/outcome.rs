@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use shared::{
     db,
     runs::{Finished, JobError, failures, job::RETRY_AFTER_CAP, queries::ClaimedRun, registry::Kind},
+    storage,
 };
 use std::time::Duration;
 use tokio::task::JoinError;
@@ -55,7 +56,14 @@ impl Outcome {
     }
 
     fn error(error: &anyhow::Error, after: Option<Duration>) -> Self {
-        Self::Error { error: format!("{error:#}"), backtrace: backtrace(error), after }
+        let text = match storage::is_full(error.as_ref()) {
+            None => format!("{error:#}"),
+            Some(what) => format!(
+                "The {what} is full: {error:#}. Nothing is lost: make room, then retry, and it goes on where it \
+                 stopped."
+            ),
+        };
+        Self::Error { error: text, backtrace: backtrace(error), after }
     }
 
     /// The attempt's outcome, as it is recorded.

@@ -3,6 +3,7 @@
 
 pub mod bulk;
 pub mod engine;
+pub mod etl;
 pub mod repeat;
 
 use crate::{

@@ -223,7 +223,7 @@ fn pretty(value: &serde_json::Value) -> String {
 }
 
 async fn upload_link(conn: &mut AsyncPgConnection, run: &Run) -> ApiResult<Option<(String, String)>> {
-    let upload = upload_queries::find_upload_of_flow(conn, run.flow_id).await?;
+    let upload = upload_queries::find_upload_of_run(conn, run.id).await?;
     Ok(upload.map(|upload| {
         (format!("/ui/uploads/{}", upload.id), fmt::shortened(&super::upload_parts::filename(&upload)))
     }))

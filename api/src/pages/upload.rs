@@ -112,8 +112,12 @@ pub(super) async fn show(
         .await?
         .ok_or_else(|| ApiError::internal("an upload without its run"))?;
     let steps = run_queries::children(&mut conn, upload.run_id, STEPS).await?;
-    let flow = RunFilter { flow: Some(upload.run_id), ..RunFilter::default() };
-    let states = count_by_state(&mut conn, &flow).await?;
+    // Its flow may be part of a larger one, which is not its own.
+    let mine = match root.parent_id {
+        None => RunFilter { flow: Some(upload.run_id), ..RunFilter::default() },
+        Some(_) => RunFilter { parent: Some(upload.run_id), ..RunFilter::default() },
+    };
+    let states = count_by_state(&mut conn, &mine).await?;
     let span = pulse::step_span(&mut conn, upload.run_id, IngestChunk::KIND).await?;
     let failure = match upload.state {
         UploadState::Failed => {

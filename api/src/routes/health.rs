@@ -104,8 +104,10 @@ async fn check_storage(state: &AppState) -> Check {
     match tokio::time::timeout(PATIENCE, state.env.storage.check()).await {
         Ok(Ok(())) => Check::new("storage", "ok", "can be written"),
         Ok(Err(error)) => {
-            tracing::warn!(%error, "the file storage is not ready: {error}");
-            Check::new("storage", "failing", "cannot be written")
+            let location = state.env.storage.location();
+            tracing::warn!(%error, location, "the file storage is not ready: {error}");
+            let full = shared::storage::is_full(&error).is_some();
+            Check::new("storage", "failing", if full { "is full" } else { "cannot be written" })
         }
         Err(_) => Check::new("storage", "failing", "does not answer"),
     }

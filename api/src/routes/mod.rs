@@ -6,6 +6,7 @@
 mod accounts;
 mod bulk;
 mod clients;
+mod etl;
 pub mod failures;
 mod health;
 mod kinds;
@@ -22,7 +23,7 @@ mod workers;
 
 pub use health::livez;
 
-use crate::{app::AppState, openapi};
+use crate::{app::AppState, compat, openapi};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -37,6 +38,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(uploads::list_uploads, uploads::create_upload))
         .routes(routes!(uploads::show_upload))
         .routes(routes!(rejects::list_rejects))
+        .routes(routes!(etl::run_etl))
         .routes(routes!(runs::list_runs))
         .routes(routes!(runs::count_runs))
         .routes(routes!(runs::show_run))
@@ -72,4 +74,5 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(accounts::show_user))
         .routes(routes!(accounts::list_api_keys, accounts::create_api_key))
         .routes(routes!(accounts::show_api_key, accounts::revoke_api_key))
+        .merge(compat::router())
 }

@@ -1,4 +1,5 @@
-//! The front door: a browser is sent to the pages, a program is told where things are.
+//! The front door: a browser is sent to the pages, a program is greeted as the service E did that this
+//! one replaces; headers tell it where things are.
 
 use axum::{
     Json,
@@ -7,24 +8,16 @@ use axum::{
 };
 use serde::Serialize;
 
-/// Where things are.
+/// What a program is told.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Greeting {
-    /// `millrace`.
-    name: &'static str,
-    /// The running version.
-    version: &'static str,
-    /// The API's document.
-    openapi: &'static str,
-    /// The document for people.
-    docs: &'static str,
-    /// The pages.
-    ui: &'static str,
+    /// A greeting.
+    message: &'static str,
 }
 
-/// Say what this is.
+/// Say hello. `Link` leads to the API's document.
 #[utoipa::path(get, path = "/", tag = "service", security(()), responses(
-    (status = 200, description = "Where things are", body = Greeting),
+    (status = 200, description = "A greeting", body = Greeting),
     (status = 303, description = "A browser is sent to /ui"),
 ))]
 pub async fn greet(headers: HeaderMap) -> Response {
@@ -32,12 +25,7 @@ pub async fn greet(headers: HeaderMap) -> Response {
     if accept.contains("text/html") {
         return Redirect::to("/ui").into_response();
     }
-    Json(Greeting {
-        name: "millrace",
-        version: env!("CARGO_PKG_VERSION"),
-        openapi: "/openapi.json",
-        docs: "/docs",
-        ui: "/ui",
-    })
-    .into_response()
+    let links =
+        "</openapi.json>; rel=\"service-desc\", </docs>; rel=\"service-doc\", </ui>; rel=\"alternate\"";
+    ([(header::LINK, links)], Json(Greeting { message: "Hello from the automated cloud!" })).into_response()
 }

@@ -4,8 +4,8 @@ use crate::output::say;
 use clap::Subcommand;
 use shared::{
     config::{
-        ApiConfig, ConfigError, DatabaseConfig, FilesConfig, MetricsConfig, RedisConfig, RetentionConfig,
-        SettingsConfig, StorageConfig, WorkerConfig,
+        ApiConfig, ConfigError, DatabaseConfig, EtlConfig, FilesConfig, MetricsConfig, RedisConfig,
+        RetentionConfig, SettingsConfig, StorageConfig, WorkerConfig,
     },
     telemetry::{DEFAULT_FILTER, LogConfig},
 };
@@ -29,7 +29,7 @@ pub fn config(args: &Config) -> anyhow::Result<()> {
         match read {
             Ok(values) => {
                 for (name, value) in show(values) {
-                    say(format!("{name:<28} {value}"));
+                    say(format!("{name:<30} {value}"));
                 }
             }
             Err(error) => wrong.push(error.to_string()),
@@ -50,7 +50,17 @@ pub fn config(args: &Config) -> anyhow::Result<()> {
         None => vec![("REDIS_URL", "not set: a private Redis below the data directory".to_owned())],
     });
     topic(wrong, StorageConfig::from_env(), |storage| {
-        vec![("MILLRACE_DATA_DIR", storage.data_dir.display().to_string())]
+        let etl = EtlConfig::from_env(&storage.data_dir);
+        let files = storage
+            .url
+            .as_deref()
+            .map_or_else(|| format!("not set: {}", storage.files_dir().display()), without_password);
+        vec![
+            ("MILLRACE_DATA_DIR", storage.data_dir.display().to_string()),
+            ("MILLRACE_STORAGE", files),
+            ("MILLRACE_ETL_CLIENTS", etl.clients),
+            ("MILLRACE_ETL_TRANSACTIONS", etl.transactions),
+        ]
     });
     topic(wrong, SettingsConfig::from_env(), |settings| {
         vec![("MILLRACE_ZONE", settings.zone.to_string()), ("MILLRACE_CURRENCY", settings.currency)]
@@ -61,6 +71,11 @@ pub fn config(args: &Config) -> anyhow::Result<()> {
             ("MILLRACE_MAX_UPLOAD_BYTES", api.max_upload_bytes.to_string()),
             ("MILLRACE_SECURE_COOKIES", api.secure_cookies.to_string()),
             ("MILLRACE_TOKEN_MINUTES", (api.token_life.as_secs() / 60).to_string()),
+            ("MILLRACE_COMPAT_ANONYMOUS", api.compat.anonymous.to_string()),
+            ("MILLRACE_COMPAT_TOKEN_MINUTES", (api.compat.access_life.as_secs() / 60).to_string()),
+            ("MILLRACE_COMPAT_REFRESH_HOURS", (api.compat.refresh_life.as_secs() / 3600).to_string()),
+            ("MILLRACE_COMPAT_RATE", api.compat.calls_per_minute.to_string()),
+            ("MILLRACE_COMPAT_ROWS", api.compat.rows.to_string()),
         ]
     });
     topic(wrong, MetricsConfig::from_env(), |metrics| {
@@ -98,8 +113,8 @@ pub fn config(args: &Config) -> anyhow::Result<()> {
     });
     match LogConfig::from_env(DEFAULT_FILTER) {
         Ok(log) => {
-            say(format!("{:<28} {}", "MILLRACE_LOG", log.filter));
-            say(format!("{:<28} {}", "MILLRACE_LOG_FORMAT", log.format));
+            say(format!("{:<30} {}", "MILLRACE_LOG", log.filter));
+            say(format!("{:<30} {}", "MILLRACE_LOG_FORMAT", log.format));
         }
         Err(error) => wrong.push(error),
     }

@@ -15,7 +15,7 @@ use shared::{
         service::{NewApiKey, create_api_key},
     },
     clock::{Clock, SystemClock},
-    synthetic::{TransactionForm, write_transactions},
+    synthetic::{TRADING_CLIENTS, TransactionForm, write_clients, write_trades_workbook, write_transactions},
     uploads::UploadKind,
 };
 use std::{
@@ -23,6 +23,9 @@ use std::{
     path::{Path, PathBuf},
 };
 use tokio_util::sync::CancellationToken;
+
+/// Trades of the recipe's sample.
+const ETL_ROWS: u32 = 5_000;
 
 /// A look at the system with data in it.
 #[derive(Debug, Args)]
@@ -42,6 +45,7 @@ pub struct Demo {
 pub async fn demo(args: &Demo, stop: CancellationToken) -> anyhow::Result<()> {
     up::run(stop.clone(), async |running| {
         running.announce();
+        fill_etl(&running.services.storage.data_dir)?;
         load_sample(args, running).await?;
         if !args.exit {
             say(format!("Look at it at {}. Ctrl-C stops it.", running.url()));
@@ -71,6 +75,31 @@ async fn load_sample(args: &Demo, running: &Running) -> anyhow::Result<()> {
         thousands(expected),
         thousands(counts.read)
     );
+    Ok(())
+}
+
+/// Writes the files of the recipe `run-etl` to where it looks for them by default, if they are not there.
+fn fill_etl(data_dir: &Path) -> anyhow::Result<()> {
+    let directory = data_dir.join("etl");
+    let file = |name: &str, write: fn(&mut File) -> std::io::Result<()>| {
+        let path = directory.join(name);
+        if path.exists() {
+            return Ok(false);
+        }
+        // Under another name first: half a file is never taken for a whole one.
+        let part = directory.join(format!("{name}.part"));
+        let written = || {
+            std::fs::create_dir_all(&directory)?;
+            write(&mut File::create(&part)?)?;
+            std::fs::rename(&part, &path)
+        };
+        written().map(|()| true).with_context(|| format!("cannot write {}", path.display()))
+    };
+    let clients = file("clients.csv", |file| write_clients(file, TRADING_CLIENTS.into(), 1))?;
+    let trades = file("transactions.xlsx", |file| write_trades_workbook(file, ETL_ROWS, 1))?;
+    if clients || trades {
+        say(format!("Sample files for `millrace run-etl` are in {}.", directory.display()));
+    }
     Ok(())
 }
 

@@ -9,6 +9,7 @@ pub mod inspect;
 pub mod migrate;
 pub mod queues;
 pub mod roles;
+pub mod run_etl;
 pub mod runs;
 pub mod users;
 pub mod with_services;

@@ -22,7 +22,7 @@ pub async fn api(stop: CancellationToken) -> anyhow::Result<()> {
 /// Works on runs until asked to stop.
 pub async fn worker(stop: CancellationToken) -> anyhow::Result<()> {
     let mut roles = Roles::default();
-    roles.start_worker(&Services::find()?)?;
+    roles.start_worker(&Services::find()?).await?;
     roles.start_metrics(None).await?;
     until_stopped(roles, stop).await
 }

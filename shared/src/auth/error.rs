@@ -26,6 +26,9 @@ pub enum AuthError {
     /// A token that we did not sign, or whose time is over.
     #[error("the token is not valid or has expired")]
     InvalidToken,
+    /// A refresh token that was used before, or that was revoked.
+    #[error("the token was used before or has been revoked; log in again")]
+    TokenUsed,
     /// Hashing or signing failed.
     #[error("cannot hash or sign: {0}")]
     Crypto(String),

@@ -5,6 +5,7 @@ pub mod error;
 pub mod model;
 mod password;
 pub mod queries;
+pub mod refresh;
 pub mod service;
 pub mod token;
 

@@ -8,7 +8,7 @@ use super::{
 use crate::ids::UserId;
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::time::Duration;
 
 /// The `token_type` of tokens that open the API.
@@ -23,13 +23,24 @@ pub struct AccessToken {
     pub expires_in: u64,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 struct Claims {
     sub: UserId,
     role: Role,
     exp: i64,
     iat: i64,
     jti: uuid::Uuid,
+    token_type: String,
+}
+
+/// What is read of an access token, whichever of the two forms it has: Millrace's own (`sub`), or that of
+/// the service A (`user_id`). Both are signed for the same users after the same login, so both open the same
+/// doors.
+#[derive(Debug, Clone, Deserialize)]
+struct Named {
+    #[serde(alias = "user_id")]
+    sub: UserId,
+    exp: i64,
     token_type: String,
 }
 
@@ -49,19 +60,28 @@ pub fn issue_token(
         jti: uuid::Uuid::new_v4(),
         token_type: ACCESS.to_owned(),
     };
-    let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(key))
-        .map_err(|error| AuthError::Crypto(error.to_string()))?;
-    Ok(AccessToken { token, expires_in })
+    Ok(AccessToken { token: sign(key, &claims)?, expires_in })
+}
+
+/// Signs claims.
+pub(super) fn sign(key: &[u8], claims: &impl Serialize) -> Result<String, AuthError> {
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(key))
+        .map_err(|error| AuthError::Crypto(error.to_string()))
+}
+
+/// The claims of a token that we signed; whether its time is over is for the caller to see.
+pub(super) fn verify<T: DeserializeOwned + Clone>(key: &[u8], token: &str) -> Result<T, AuthError> {
+    let mut validation = Validation::new(Algorithm::HS256);
+    // Compared with the caller's clock.
+    validation.validate_exp = false;
+    jsonwebtoken::decode::<T>(token, &DecodingKey::from_secret(key), &validation)
+        .map(|decoded| decoded.claims)
+        .map_err(|_| AuthError::InvalidToken)
 }
 
 /// The user that a token names, if we signed it and it has not expired at `now`.
 pub fn read_token(key: &[u8], token: &str, now: DateTime<Utc>) -> Result<UserId, AuthError> {
-    let mut validation = Validation::new(Algorithm::HS256);
-    // Compared with the caller's clock below.
-    validation.validate_exp = false;
-    let claims = jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_secret(key), &validation)
-        .map_err(|_| AuthError::InvalidToken)?
-        .claims;
+    let claims: Named = verify(key, token)?;
     if claims.token_type != ACCESS || claims.exp <= now.timestamp() {
         return Err(AuthError::InvalidToken);
     }

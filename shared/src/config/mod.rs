@@ -4,8 +4,8 @@
 mod topics;
 
 pub use topics::{
-    ApiConfig, DatabaseConfig, EtlConfig, FilesConfig, MetricsConfig, RedisConfig, RetentionConfig,
-    SettingsConfig, StorageConfig, WorkerConfig,
+    ApiConfig, CompatConfig, DatabaseConfig, EtlConfig, FilesConfig, MetricsConfig, RedisConfig,
+    RetentionConfig, SettingsConfig, StorageConfig, WorkerConfig,
 };
 
 /// A variable whose value cannot be used.

@@ -183,6 +183,8 @@ pub struct ApiConfig {
     pub secure_cookies: bool,
     /// Life of an access token.
     pub token_life: Duration,
+    /// The routes of the replaced services.
+    pub compat: CompatConfig,
 }
 
 impl ApiConfig {
@@ -193,6 +195,59 @@ impl ApiConfig {
             max_upload_bytes: parsed("MILLRACE_MAX_UPLOAD_BYTES", 5 << 30)?,
             secure_cookies: parsed("MILLRACE_SECURE_COOKIES", false)?,
             token_life: Duration::from_secs(60 * parsed("MILLRACE_TOKEN_MINUTES", 60u64)?),
+            compat: CompatConfig::from_env()?,
+        })
+    }
+}
+
+/// The routes that clients of the replaced services use. `MILLRACE_COMPAT_ANONYMOUS` (false): whether they
+/// may be called without credentials where the service asked for none, as the role `integration`; whoever
+/// reaches the server may then hand in files. `MILLRACE_COMPAT_TOKEN_MINUTES` (5) and
+/// `MILLRACE_COMPAT_REFRESH_HOURS` (24): lives of the tokens of `/token/`. `MILLRACE_COMPAT_RATE` (600): calls
+/// of `/transactions/<client_id>/` that a caller may make in a minute, 0 for any number.
+/// `MILLRACE_COMPAT_ROWS` (10000): rows of one answer, where the service knew no limit; the header `Link`
+/// leads to the rest.
+#[derive(Debug, Clone, Copy)]
+pub struct CompatConfig {
+    /// Whether calls without credentials act as the role `integration`.
+    pub anonymous: bool,
+    /// Life of an access token of `/token/`.
+    pub access_life: Duration,
+    /// Life of a refresh token.
+    pub refresh_life: Duration,
+    /// Calls of a caller in a minute; 0 is any number.
+    pub calls_per_minute: u32,
+    /// Rows of one answer.
+    pub rows: u32,
+}
+
+impl Default for CompatConfig {
+    fn default() -> Self {
+        Self {
+            anonymous: false,
+            access_life: Duration::from_secs(5 * 60),
+            refresh_life: Duration::from_secs(24 * 3600),
+            calls_per_minute: 600,
+            rows: 10_000,
+        }
+    }
+}
+
+impl CompatConfig {
+    /// Reads the topic.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let usual = Self::default();
+        let rows = parsed("MILLRACE_COMPAT_ROWS", usual.rows)?;
+        if rows == 0 {
+            let reason = "an answer has at least one row".to_owned();
+            return Err(ConfigError { name: "MILLRACE_COMPAT_ROWS", value: "0".to_owned(), reason });
+        }
+        Ok(Self {
+            anonymous: parsed("MILLRACE_COMPAT_ANONYMOUS", usual.anonymous)?,
+            access_life: Duration::from_secs(60 * parsed("MILLRACE_COMPAT_TOKEN_MINUTES", 5u64)?),
+            refresh_life: Duration::from_secs(3600 * parsed("MILLRACE_COMPAT_REFRESH_HOURS", 24u64)?),
+            calls_per_minute: parsed("MILLRACE_COMPAT_RATE", usual.calls_per_minute)?,
+            rows,
         })
     }
 }

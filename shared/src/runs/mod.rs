@@ -23,6 +23,6 @@ pub use error::RunError;
 pub use job::{Environment, Finished, Job, JobError, Queue, Retry, RunContext, Unique};
 pub use model::{Run, RunAttempt, RunEvent, RunLog, RunState, Worker};
 pub use service::{
-    EnqueueOptions, Enqueued, cancel_run, clone_run, enqueue, enqueue_children, enqueue_flow,
+    EnqueueOptions, Enqueued, cancel_run, clone_run, enqueue, enqueue_chain, enqueue_children, enqueue_flow,
     enqueue_subflow, retry_run,
 };

@@ -172,13 +172,13 @@ pub struct StepSpan {
     pub finished_at: Option<DateTime<Utc>>,
 }
 
-/// When the steps of this kind in a flow began and ended.
-pub async fn step_span(conn: &mut AsyncPgConnection, flow: RunId, kind: &str) -> QueryResult<StepSpan> {
+/// When the steps of this kind that a run waits for began and ended.
+pub async fn step_span(conn: &mut AsyncPgConnection, parent: RunId, kind: &str) -> QueryResult<StepSpan> {
     diesel::sql_query(
         "SELECT min(started_at) AS started_at, max(finished_at) AS finished_at
-         FROM runs WHERE flow_id = $1 AND flow_id <> id AND kind = $2",
+         FROM runs WHERE parent_id = $1 AND kind = $2",
     )
-    .bind::<Uuid, _>(flow)
+    .bind::<Uuid, _>(parent)
     .bind::<Text, _>(kind)
     .get_result(conn)
     .await

@@ -121,6 +121,13 @@ impl<'a> NewRun<'a> {
         }
     }
 
+    /// It waits for one step.
+    fn waits(&mut self) {
+        self.state = RunState::Blocked;
+        self.reason = Some("dependency");
+        self.blocked_by = 1;
+    }
+
     /// Inserts it, or finds the run that holds its key.
     async fn insert(&self, conn: &mut AsyncPgConnection) -> QueryResult<Enqueued> {
         if self.unique_key.is_none() {
@@ -164,15 +171,40 @@ pub async fn enqueue_flow<P: Registered, C: Registered>(
     let mut root = NewRun::of(parent, options)?;
     root.id = id;
     root.flow_id = id;
-    root.state = RunState::Blocked;
-    root.reason = Some("dependency");
-    root.blocked_by = 1;
+    root.waits();
     let mut step = NewRun::of(first, options)?;
     step.parent_id = Some(root.id);
     step.flow_id = root.flow_id;
     diesel::insert_into(runs::table).values(row!(&root)).execute(conn).await?;
     diesel::insert_into(runs::table).values(row!(&step)).execute(conn).await?;
     Ok(())
+}
+
+/// Starts a flow of three: `root` waits for `second`, which waits for `first`; steps may be added below
+/// both while they wait. If an unfinished run holds the root's unique key, that one is the answer.
+pub async fn enqueue_chain<R: Registered, S: Registered, F: Registered>(
+    conn: &mut AsyncPgConnection,
+    root: &R,
+    second: &S,
+    first: &F,
+    options: &EnqueueOptions,
+) -> Result<Enqueued, RunError> {
+    let mut root = NewRun::of(root, options)?;
+    root.waits();
+    let enqueued = root.insert(conn).await?;
+    if !enqueued.created {
+        return Ok(enqueued);
+    }
+    let mut second = NewRun::of(second, options)?;
+    second.waits();
+    second.parent_id = Some(root.id);
+    second.flow_id = root.flow_id;
+    let mut first = NewRun::of(first, options)?;
+    first.parent_id = Some(second.id);
+    first.flow_id = root.flow_id;
+    diesel::insert_into(runs::table).values(row!(&second)).execute(conn).await?;
+    diesel::insert_into(runs::table).values(row!(&first)).execute(conn).await?;
+    Ok(enqueued)
 }
 
 /// A flow within a flow: `outer`, which waits, waits for `parent` too.
@@ -189,9 +221,7 @@ pub async fn enqueue_subflow<P: Registered, C: Registered>(
     inner.id = id;
     inner.parent_id = Some(outer);
     inner.flow_id = flow_id;
-    inner.state = RunState::Blocked;
-    inner.reason = Some("dependency");
-    inner.blocked_by = 1;
+    inner.waits();
     let mut step = NewRun::of(first, options)?;
     step.parent_id = Some(id);
     step.flow_id = flow_id;

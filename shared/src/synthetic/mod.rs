@@ -4,9 +4,11 @@
 
 mod clients;
 mod draws;
+mod trades;
 mod transactions;
 
 pub use clients::write_clients;
+pub use trades::{TRADING_CLIENTS, write_trades, write_trades_workbook};
 pub use transactions::{write_transactions, write_transactions_until};
 
 use chrono::NaiveDate;

@@ -15,11 +15,11 @@ const DAYS: u64 = 365;
 const MICROS_PER_DAY: u64 = 86_400_000_000;
 
 const KINDS: [(&str, u32); 3] = [("payment", 60), ("buy", 22), ("sell", 18)];
-const CURRENCIES: [(&str, u32); 3] = [("USD", 70), ("EUR", 20), ("GBP", 10)];
+pub(super) const CURRENCIES: [(&str, u32); 3] = [("USD", 70), ("EUR", 20), ("GBP", 10)];
 const STATUSES: [(&str, u32); 3] = [("success", 95), ("pending", 3), ("failed", 2)];
-const CHANNELS: [&str; 3] = ["online", "branch", "ATM"];
+pub(super) const CHANNELS: [&str; 3] = ["online", "branch", "ATM"];
 /// Ticker, name, and the price in cents around which it trades.
-const STOCKS: [(&str, &str, u32); 6] = [
+pub(super) const STOCKS: [(&str, &str, u32); 6] = [
     ("AAPL", "Apple Inc.", 19_000),
     ("TSLA", "Tesla Inc.", 24_000),
     ("AMZN", "Amazon.com Inc.", 18_000),

@@ -5,7 +5,7 @@ use super::{
     columns::{self, Mapping},
     commit::Work,
     formats::plain_text,
-    jobs::upload,
+    jobs::upload_with_file,
     model::{Chunk, Upload, UploadKind},
     plan::DELIMITER,
     queries,
@@ -63,7 +63,7 @@ pub(super) async fn handle(
     let (upload, chunk) = {
         let conn = &mut *context.connection().await?;
         let chunk = queries::find_chunk(conn, upload_id, chunk).await.map_err(JobError::retry)?;
-        (upload(conn, upload_id).await?, chunk)
+        (upload_with_file(conn, upload_id).await?, chunk)
     };
     if chunk.loaded_at.is_some() || (purpose == Purpose::Check && chunk.faults.is_some()) {
         // Its rows would now all be duplicates, and its counts would say so.

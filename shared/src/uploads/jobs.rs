@@ -86,6 +86,19 @@ pub(super) async fn upload(conn: &mut AsyncPgConnection, id: UploadId) -> Result
         .ok_or_else(|| JobError::fail(super::UploadError::NotFound(id)))
 }
 
+/// [`upload`] for a step that reads the file.
+pub(super) async fn upload_with_file(conn: &mut AsyncPgConnection, id: UploadId) -> Result<Upload, JobError> {
+    let upload = upload(conn, id).await?;
+    match upload.files_removed_at {
+        None => Ok(upload),
+        Some(at) => Err(JobError::fail(anyhow::anyhow!(
+            "The file of this upload was removed on {}, as files are kept for a while only \
+             (MILLRACE_KEEP_FILES_DAYS). What it has loaded stays; hand the file in again to load the rest.",
+            at.format("%Y-%m-%d")
+        ))),
+    }
+}
+
 impl Job for PlanUpload {
     const KIND: &'static str = "plan_upload";
     const QUEUE: Queue = Queue::Ingest;
@@ -99,6 +112,7 @@ impl Job for PlanUpload {
         if upload.records.is_some() {
             return Ok(Finished::Result(serde_json::json!({ "planned": "before" })));
         }
+        let upload = upload_with_file(&mut *context.connection().await?, upload.id).await?;
         diesel::update(uploads::table.find(upload.id))
             .set(uploads::state.eq(UploadState::Planning))
             .execute(&mut *context.connection().await?)

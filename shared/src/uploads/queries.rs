@@ -4,13 +4,12 @@ use super::model::{Chunk, Reject, Upload, UploadCounts, UploadKind, UploadState}
 use crate::{
     ids::{RunId, UploadId},
     pagination::{Page, PageRequest},
-    runs::RunState,
-    schema::{runs, upload_chunks, upload_rejects, uploads},
+    schema::{upload_chunks, upload_rejects, uploads},
 };
 use chrono::{DateTime, Utc};
 use diesel::{
     prelude::*,
-    sql_types::{Array, BigInt, Uuid},
+    sql_types::{Array, BigInt, Nullable, Text, Uuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::collections::HashMap;
@@ -74,14 +73,36 @@ pub async fn count_by_state(
 
 /// The newest upload whose id ends so: people see only an id's end.
 pub async fn find_by_ending(conn: &mut AsyncPgConnection, ending: &str) -> QueryResult<Option<UploadId>> {
-    let ends_so = diesel::dsl::sql::<diesel::sql_types::Bool>("right(id::text, 8) = ")
-        .bind::<diesel::sql_types::Text, _>(ending);
+    let ends_so =
+        diesel::dsl::sql::<diesel::sql_types::Bool>("right(id::text, 8) = ").bind::<Text, _>(ending);
     uploads::table.filter(ends_so).order(uploads::id.desc()).select(uploads::id).first(conn).await.optional()
 }
 
-/// The upload whose flow this run is the root of.
-pub async fn find_upload_of_flow(conn: &mut AsyncPgConnection, flow: RunId) -> QueryResult<Option<Upload>> {
-    uploads::table.filter(uploads::run_id.eq(flow)).select(Upload::as_select()).first(conn).await.optional()
+#[derive(QueryableByName)]
+struct IdRow {
+    #[diesel(sql_type = Uuid)]
+    id: UploadId,
+}
+
+/// The upload that a run is a step of: that of the nearest run above it (or itself) which is the root of
+/// an upload.
+pub async fn find_upload_of_run(conn: &mut AsyncPgConnection, run: RunId) -> QueryResult<Option<Upload>> {
+    let row: Option<IdRow> = diesel::sql_query(
+        "WITH RECURSIVE above AS (
+             SELECT id, parent_id, 0 AS height FROM runs WHERE id = $1
+             UNION ALL
+             SELECT r.id, r.parent_id, height + 1 FROM runs r JOIN above a ON r.id = a.parent_id
+         )
+         SELECT u.id FROM uploads u JOIN above a ON a.id = u.run_id ORDER BY a.height LIMIT 1",
+    )
+    .bind::<Uuid, _>(run)
+    .get_result(conn)
+    .await
+    .optional()?;
+    match row {
+        Some(row) => find_upload(conn, row.id).await,
+        None => Ok(None),
+    }
 }
 
 #[derive(QueryableByName)]
@@ -217,15 +238,28 @@ pub async fn rejects_with_code(
         .await
 }
 
-/// Why a flow failed: the error of the step of it that failed first.
-pub async fn failure(conn: &mut AsyncPgConnection, flow: RunId) -> QueryResult<Option<String>> {
-    runs::table
-        .filter(runs::flow_id.eq(flow).and(runs::flow_id.ne(runs::id)))
-        .filter(runs::state.eq_any([RunState::Failed, RunState::Discarded]))
-        .order(runs::finished_at)
-        .select(runs::error)
-        .first(conn)
-        .await
-        .optional()
-        .map(Option::flatten)
+#[derive(QueryableByName)]
+struct ErrorRow {
+    #[diesel(sql_type = Nullable<Text>)]
+    error: Option<String>,
+}
+
+/// Why an upload's flow failed: the error of the step below its run that failed first, else the run's
+/// own. What else is in the flow, if the upload is part of a larger one, does not count.
+pub async fn failure(conn: &mut AsyncPgConnection, run: RunId) -> QueryResult<Option<String>> {
+    let row: Option<ErrorRow> = diesel::sql_query(
+        "WITH RECURSIVE below AS (
+             SELECT $1 AS id, 0 AS depth
+             UNION ALL
+             SELECT r.id, depth + 1 FROM runs r JOIN below b ON r.parent_id = b.id
+         )
+         SELECT r.error FROM runs r JOIN below b ON b.id = r.id
+         WHERE r.state IN ('failed', 'discarded') AND r.reason IS DISTINCT FROM 'child_failed'
+         ORDER BY b.depth = 0, r.finished_at LIMIT 1",
+    )
+    .bind::<Uuid, _>(run)
+    .get_result(conn)
+    .await
+    .optional()?;
+    Ok(row.and_then(|row| row.error))
 }

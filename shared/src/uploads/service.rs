@@ -10,7 +10,7 @@ use super::{
 use crate::{
     idempotency::{self, Claim},
     ids::{RunId, UploadId},
-    runs::{EnqueueOptions, enqueue_flow},
+    runs::{EnqueueOptions, enqueue_flow, enqueue_subflow},
     schema::uploads,
     storage::StoredFile,
 };
@@ -55,6 +55,16 @@ pub fn storage_key() -> String {
 /// options as a live or finished upload answer with that one, unless forced. Ring the `ingest`
 /// doorbell after it, and delete the stored file if nothing was created.
 pub async fn accept_upload(conn: &mut AsyncPgConnection, new: &NewUpload) -> Result<Accepted, UploadError> {
+    accept_step(conn, new, None).await
+}
+
+/// [`accept_upload`] as a part of a larger flow, if `waiting` is given: that run, which waits, waits for
+/// the upload too. What had been accepted before is not waited for.
+pub async fn accept_step(
+    conn: &mut AsyncPgConnection,
+    new: &NewUpload,
+    waiting: Option<RunId>,
+) -> Result<Accepted, UploadError> {
     conn.transaction(async move |conn| {
         if let Some(earlier) = claim_key(conn, new).await? {
             return Ok(Accepted { upload: earlier, created: false });
@@ -105,14 +115,12 @@ pub async fn accept_upload(conn: &mut AsyncPgConnection, new: &NewUpload) -> Res
             }
             // The other upload ended between the two statements: try again.
         };
-        enqueue_flow(
-            conn,
-            run_id,
-            &FinishUpload { upload_id: id },
-            &PlanUpload { upload_id: id },
-            &EnqueueOptions::by(&new.created_by),
-        )
-        .await?;
+        let (finish, plan) = (FinishUpload { upload_id: id }, PlanUpload { upload_id: id });
+        let options = EnqueueOptions::by(&new.created_by);
+        match waiting {
+            None => enqueue_flow(conn, run_id, &finish, &plan, &options).await?,
+            Some(outer) => enqueue_subflow(conn, outer, run_id, &finish, &plan, &options).await?,
+        }
         point_key(conn, new, id).await?;
         Ok(Accepted { upload, created: true })
     })

@@ -46,7 +46,7 @@ async fn play(role: &str, lines: RunLogs) -> anyhow::Result<()> {
             let setup = WorkerSetup {
                 database,
                 redis,
-                storage: Storage::directory(&storage.files_dir())?,
+                storage: Storage::open(&storage).await?,
                 clock: Arc::new(SystemClock),
                 config: WorkerConfig::from_env()?,
                 retention: RetentionConfig::from_env()?,

@@ -5,7 +5,7 @@ mod filter;
 mod find;
 mod list;
 mod show;
-mod wait;
+pub mod wait;
 
 pub use change::report_bulk;
 

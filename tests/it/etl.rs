@@ -1,0 +1,142 @@
+//! The recipe: clients, then transactions, from configured places, as one flow.
+
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use shared::{auth::Role, synthetic};
+use tests::{App, AppOptions, eventually, files};
+
+const CLIENTS: &str = "client_id,name,email\nC1,One,one@example.org\nC2,Two,two@example.org\n";
+const TRANSACTIONS: &[&str] = &["t1,C1,1,2025-01-15,7", "t2,C2,1,2025-01-16,8", "t3,C2,1,never,9"];
+
+async fn start(app: &App) -> String {
+    let (status, run) = app.post("/api/v1/etl").await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{run}");
+    run["id"].as_str().unwrap().to_owned()
+}
+
+/// Waits for the end of the recipe; its root.
+async fn ended(app: &App, id: &str) -> Value {
+    let path = &format!("/api/v1/runs/{id}");
+    eventually("the end of the recipe", move || async move {
+        let run = app.get(path).await;
+        (!run["finished_at"].is_null()).then_some(run)
+    })
+    .await
+}
+
+fn write(app: &App, clients: &str, transactions: &str) {
+    std::fs::write(&app.env.etl.clients, clients).unwrap();
+    std::fs::write(&app.env.etl.transactions, transactions).unwrap();
+}
+
+/// The runs of a flow by kind, with state and error.
+async fn steps(app: &App, flow: &str) -> Vec<(String, String, String)> {
+    let listing = app.get(&format!("/api/v1/runs?flow={flow}&limit=500")).await;
+    let text = |run: &Value, name: &str| run[name].as_str().unwrap_or_default().to_owned();
+    let runs = listing["items"].as_array().unwrap().iter();
+    runs.map(|run| (text(run, "kind"), text(run, "state"), text(run, "error"))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_recipe_loads_clients_and_then_transactions_as_one_flow() {
+    let app = App::start().await;
+    write(&app, CLIENTS, &files::rows(TRANSACTIONS));
+    let id = start(&app).await;
+    let run = ended(&app, &id).await;
+    assert_eq!(run["state"], "completed", "{run}");
+    let (clients, transactions) = (&run["result"]["clients"], &run["result"]["transactions"]);
+    assert_eq!(clients["counts"]["inserted"], 2, "{run}");
+    assert_eq!(transactions["counts"]["inserted"], 2, "{run}");
+    assert_eq!(transactions["counts"]["rejected"], 1, "{run}");
+    assert_eq!(clients["already_uploaded"], false);
+    // One tree, in which the clients came first: none of them was made up.
+    app.db.expect_nothing("SELECT * FROM clients WHERE stub").await;
+    let kinds: Vec<String> = steps(&app, &id).await.into_iter().map(|step| step.0).collect();
+    for (kind, count) in [("run_etl", 1), ("etl_clients", 1), ("etl_transactions", 1), ("finish_upload", 2)] {
+        assert_eq!(kinds.iter().filter(|known| *known == kind).count(), count, "{kinds:?}");
+    }
+    let upload = app.get(&format!("/api/v1/uploads/{}", transactions["upload_id"].as_str().unwrap())).await;
+    assert_eq!(upload["filename"], "transactions.csv", "{upload}");
+    assert_eq!(app.db.one::<i64>("SELECT count(*) FROM audit_log WHERE action = 'etl.run'", &[]).await, 1);
+    files::expect_everything_exact(&app.db).await;
+
+    // The same bytes again: reported, not doubled.
+    let again = ended(&app, &start(&app).await).await;
+    assert_eq!(again["state"], "completed", "{again}");
+    assert_eq!(again["result"]["transactions"]["already_uploaded"], true, "{again}");
+    assert_eq!(again["result"]["transactions"]["upload_id"], transactions["upload_id"]);
+    assert_eq!(app.db.one::<i64>("SELECT count(*) FROM uploads", &[]).await, 2);
+    let stored = std::fs::read_dir(app.data_dir().join("files/uploads")).unwrap().count();
+    assert_eq!(stored, 2, "the copies that nobody needs are gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_file_is_named_and_a_retry_goes_on_from_there() {
+    let app = App::start().await;
+    std::fs::write(&app.env.etl.clients, CLIENTS).unwrap();
+    let id = start(&app).await;
+    let run = ended(&app, &id).await;
+    assert_eq!(run["state"], "failed", "{run}");
+    let failed = steps(&app, &id).await;
+    let (_, state, error) = failed.iter().find(|step| step.0 == "etl_transactions").unwrap();
+    assert_eq!(state, "failed");
+    assert!(error.contains(&app.env.etl.transactions), "{error}");
+    assert!(error.contains("there is no file") && error.contains("MILLRACE_ETL_TRANSACTIONS"), "{error}");
+    assert_eq!(app.db.one::<i64>("SELECT count(*) FROM clients WHERE NOT stub", &[]).await, 2);
+
+    write(&app, CLIENTS, &files::rows(TRANSACTIONS));
+    let (status, _) = app.post(&format!("/api/v1/runs/{id}/retry")).await;
+    assert!(status.is_success());
+    let run = ended(&app, &id).await;
+    assert_eq!(run["state"], "completed", "{run}");
+    assert_eq!(run["result"]["transactions"]["counts"]["inserted"], 2);
+    let clients = "SELECT max(attempt) FROM runs WHERE kind = 'etl_clients'";
+    assert_eq!(app.db.one::<i32>(clients, &[]).await, 1, "what had succeeded is not done again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_loaded_fails_the_recipe_and_its_upload_says_why() {
+    let app = App::start().await;
+    write(&app, "surname,colour\nOne,red\n", &files::rows(TRANSACTIONS));
+    let id = start(&app).await;
+    assert_eq!(ended(&app, &id).await["state"], "failed");
+    let uploads = app.get("/api/v1/uploads").await;
+    let upload = uploads["items"][0]["id"].as_str().unwrap().to_owned();
+    let upload = app.get(&format!("/api/v1/uploads/{upload}")).await;
+    assert_eq!(upload["state"], "failed", "{upload}");
+    assert!(upload["failure"].as_str().unwrap().contains("client_id"), "{upload}");
+    assert_eq!(app.db.one::<i64>("SELECT count(*) FROM transactions", &[]).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_recipe_runs_at_a_time_and_can_be_cancelled() {
+    let app = App::start_with(AppOptions { worker: false, ..AppOptions::default() }).await;
+    write(&app, CLIENTS, &files::rows(TRANSACTIONS));
+    let id = start(&app).await;
+    let (status, same) = app.post("/api/v1/etl").await;
+    assert_eq!((status, same["id"].as_str().unwrap()), (StatusCode::OK, id.as_str()));
+    let (status, _) = app.post(&format!("/api/v1/runs/{id}/cancel")).await;
+    assert!(status.is_success());
+    assert_eq!(app.get(&format!("/api/v1/runs/{id}")).await["state"], "cancelled");
+    assert!(steps(&app, &id).await.iter().all(|step| step.1 == "cancelled"));
+    assert_ne!(start(&app).await, id);
+
+    let viewer = app.token(Role::Viewer).await;
+    let request = app.anonymous(Method::POST, "/api/v1/etl").bearer_auth(viewer);
+    assert_eq!(app.send(request).await.0, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_trades_in_service_as_form_are_all_accounted_for() {
+    let app = App::start().await;
+    let (mut clients, mut trades) = (Vec::new(), Vec::new());
+    synthetic::write_clients(&mut clients, u64::from(synthetic::TRADING_CLIENTS), 1).unwrap();
+    synthetic::write_trades(&mut trades, 2_000, 1).unwrap();
+    std::fs::write(&app.env.etl.clients, clients).unwrap();
+    std::fs::write(&app.env.etl.transactions, trades).unwrap();
+    let run = ended(&app, &start(&app).await).await;
+    assert_eq!(run["state"], "completed", "{run}");
+    assert_eq!(run["result"]["clients"]["counts"]["inserted"], 500, "{run}");
+    assert_eq!(run["result"]["transactions"]["counts"]["read"], 2_000, "{run}");
+    files::expect_everything_exact(&app.db).await;
+}

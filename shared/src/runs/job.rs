@@ -200,6 +200,12 @@ impl From<RunError> for JobError {
     }
 }
 
+impl From<diesel::result::Error> for JobError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::retry(error)
+    }
+}
+
 /// What a process has that its handlers need.
 pub struct Environment {
     /// Pooled connections.

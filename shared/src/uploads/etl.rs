@@ -246,9 +246,3 @@ async fn accept(
     })
     .await
 }
-
-impl From<diesel::result::Error> for JobError {
-    fn from(error: diesel::result::Error) -> Self {
-        Self::retry(error)
-    }
-}

@@ -11,7 +11,10 @@ use axum::{
 };
 use diesel_async::pooled_connection::deadpool::PoolError;
 use serde::Serialize;
-use shared::{auth::AuthError, db::DbError, pagination::InvalidCursor, runs::RunError, uploads::UploadError};
+use shared::{
+    auth::AuthError, db::DbError, fx::FxError, pagination::InvalidCursor, runs::RunError,
+    uploads::UploadError,
+};
 use std::sync::Arc;
 
 /// Result of a handler.
@@ -319,6 +322,17 @@ impl From<UploadError> for ApiError {
             UploadError::NotUndoable(_) => Self::conflict("not-undoable", text),
             UploadError::Run(error) => error.into(),
             UploadError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<FxError> for ApiError {
+    fn from(error: FxError) -> Self {
+        let text = error.to_string();
+        match error {
+            FxError::Invalid { field, .. } => Self::invalid(field, text),
+            FxError::Duplicate(_) => Self::conflict("rate-exists", text).at("valid_from"),
+            FxError::Database(error) => error.into(),
         }
     }
 }

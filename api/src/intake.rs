@@ -7,7 +7,7 @@ use crate::{
     auth::{PageSession, Principal, verify_csrf},
     error::{ApiError, ApiResult},
     params::{FromParams, Params},
-    views::words,
+    upload_params::{FIELDS, UploadParams},
 };
 use axum::{
     extract::{
@@ -16,13 +16,14 @@ use axum::{
     },
     http::{HeaderMap, StatusCode, header},
 };
-use chrono_tz::Tz;
 use diesel_async::AsyncPgConnection;
 use shared::{
     runs::Queue,
     storage::{StorageError, StoredFile},
     uploads::{
-        Accepted, NewUpload, UploadKind, UploadOptions, accept_upload, model::UnknownClients,
+        Accepted, NewUpload, accept_upload,
+        previews::{self, Preview},
+        queries,
         service::storage_key,
     },
 };
@@ -32,43 +33,10 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What an upload has left when the shutdown begins.
 const STOPPING: Duration = Duration::from_secs(5);
-/// Longest text field of the form.
-const MAX_FIELD_BYTES: usize = 1024;
+/// Longest text field of the form; a mapping of a wide file is long.
+const MAX_FIELD_BYTES: usize = 16 << 10;
 /// Longest kept filename, in characters.
 const MAX_FILENAME: usize = 200;
-
-/// How a file is to be taken in: query parameters, or fields of the form, before or after the file.
-#[derive(Debug, Clone, Default, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct UploadParams {
-    /// What the rows are; transactions if absent.
-    #[param(schema_with = words::upload_kind)]
-    pub kind: Option<UploadKind>,
-    /// What happens to a transaction of an unknown client; create (a stub) if absent.
-    #[param(schema_with = words::unknown_clients)]
-    pub unknown_clients: Option<UnknownClients>,
-    /// IANA zone of times that name none; the reporting zone if absent.
-    #[param(value_type = Option<String>, example = "Europe/Berlin")]
-    pub zone: Option<Tz>,
-    /// Take the file in although the same one is there.
-    #[param(required = false)]
-    pub force: bool,
-    /// Let the file create more than 36 new months.
-    #[param(required = false)]
-    pub allow_many_months: bool,
-}
-
-impl FromParams for UploadParams {
-    fn from_params(params: &Params) -> ApiResult<Self> {
-        Ok(Self {
-            kind: params.parsed("kind")?,
-            unknown_clients: params.parsed("unknown_clients")?,
-            zone: params.parsed("zone")?,
-            force: params.flag("force")?,
-            allow_many_months: params.flag("allow_many_months")?,
-        })
-    }
-}
 
 /// What came with the file besides the form.
 #[derive(Debug, Default)]
@@ -96,30 +64,62 @@ pub fn multipart(headers: &HeaderMap, body: Result<Multipart, MultipartRejection
     body.map_err(|error| ApiError::bad_request(format!("The form cannot be read: {}.", error.body_text())))
 }
 
-/// Receives the form and takes its file in. A sender that is not done five seconds after the shutdown
-/// began is told to come back: the process would end without removing what was written.
+/// Receives the form and takes its file in.
 pub async fn receive(
     state: &AppState,
     principal: &Principal,
     form: Multipart,
     envelope: Envelope,
 ) -> ApiResult<Accepted> {
+    let idempotency_key = envelope.idempotency_key.clone();
+    let received = received(state, form, envelope).await?;
+    check_corrects(state, &received.0).await?;
+    accept(state, principal, received, idempotency_key).await
+}
+
+/// Receives the form and keeps its file to be looked at; the parameters come back unused.
+pub async fn receive_preview(
+    state: &AppState,
+    principal: &Principal,
+    form: Multipart,
+    envelope: Envelope,
+) -> ApiResult<(Preview, UploadParams)> {
+    let (params, file) = received(state, form, envelope).await?;
+    let Some(stored) = file.stored.clone() else {
+        return Err(ApiError::internal("a file without its bytes"));
+    };
+    let (state, by) = (state.clone(), principal.name.clone());
+    let task = tokio::spawn(async move {
+        let mut conn = state.env.pool.get().await?;
+        let preview = previews::keep(&mut conn, &file.filename, &stored, &by).await?;
+        file.keep();
+        Ok((preview, params))
+    });
+    task.await.map_err(ApiError::internal)?
+}
+
+/// A sender that is not done five seconds after the shutdown began is told to come back: the process
+/// would end without removing what was written.
+async fn received(
+    state: &AppState,
+    form: Multipart,
+    envelope: Envelope,
+) -> ApiResult<(UploadParams, ReceivedFile)> {
     let stopping = async {
         state.shutdown.cancelled().await;
         tokio::time::sleep(STOPPING).await;
     };
     tokio::select! {
-        accepted = receive_form(state, principal, form, envelope) => accepted,
+        received = read_form(state, form, envelope) => received,
         () = stopping => Err(ApiError::unavailable("server", "an upload was still arriving at the shutdown")),
     }
 }
 
-async fn receive_form(
+async fn read_form(
     state: &AppState,
-    principal: &Principal,
     mut form: Multipart,
     envelope: Envelope,
-) -> ApiResult<Accepted> {
+) -> ApiResult<(UploadParams, ReceivedFile)> {
     let mut pairs = envelope.query;
     let mut file: Option<ReceivedFile> = None;
     let mut trusted = envelope.session.is_none();
@@ -140,7 +140,7 @@ async fn receive_form(
                 }
                 trusted = true;
             }
-            "kind" | "unknown_clients" | "zone" | "force" | "allow_many_months" => {
+            known if FIELDS.contains(&known) => {
                 let value = read_text(&name, field).await?;
                 pairs.push((name, value));
             }
@@ -154,13 +154,29 @@ async fn receive_form(
     let file = file.ok_or_else(|| {
         ApiError::invalid("file", "The form has no field `file`; send the file under that name.")
     })?;
-    accept(state, principal, params, file, envelope.idempotency_key).await
+    Ok((params, file))
+}
+
+/// Refuses a file that mends the rejects of an upload that is not there, or is of another kind.
+pub async fn check_corrects(state: &AppState, params: &UploadParams) -> ApiResult<()> {
+    let Some(id) = params.corrects else { return Ok(()) };
+    match queries::find_upload(&mut *state.env.pool.get().await?, id).await? {
+        None => Err(ApiError::invalid(
+            "corrects",
+            format!("There is no upload {id} whose rejects could be mended."),
+        )),
+        Some(upload) if params.kind.is_some_and(|kind| kind != upload.kind) => {
+            let detail = format!("The upload {id} is of {}: what mends its rejects is too.", upload.kind);
+            Err(ApiError::invalid("corrects", detail))
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 fn unknown_field(name: &str) -> ApiError {
     let name: String = name.chars().take(80).collect();
-    let known = "file, kind, unknown_clients, zone, force, allow_many_months";
-    ApiError::invalid(&name, format!("The form has no field {name:?}; known are {known}."))
+    let known = FIELDS.join(", ");
+    ApiError::invalid(&name, format!("The form has no field {name:?}; known are file, {known}."))
 }
 
 /// A step of receiving, which the sender may not delay for ever.
@@ -209,7 +225,8 @@ impl Drop for ReceivedFile {
     }
 }
 
-async fn remove(state: AppState, key: String) {
+/// Removes a stored file that nobody needs; if that fails, it is an orphan that nobody reads.
+pub async fn remove(state: AppState, key: String) {
     if let Err(error) = state.env.storage.delete(&key).await {
         tracing::warn!(%error, key, "a file that nobody needs could not be removed");
     }
@@ -262,24 +279,19 @@ fn clean_filename(name: &str) -> String {
 pub(crate) async fn accept(
     state: &AppState,
     principal: &Principal,
-    params: UploadParams,
-    file: ReceivedFile,
+    (params, file): (UploadParams, ReceivedFile),
     idempotency_key: Option<String>,
 ) -> ApiResult<Accepted> {
     let Some(stored) = file.stored.clone() else {
         return Err(ApiError::internal("a file without its bytes"));
     };
     let new = NewUpload {
-        kind: params.kind.unwrap_or(UploadKind::Transactions),
+        kind: params.kind(),
         filename: file.filename.clone(),
         file: stored,
-        options: UploadOptions {
-            unknown_clients: params.unknown_clients.unwrap_or(UnknownClients::Create),
-            zone: params.zone,
-            allow_many_months: params.allow_many_months,
-            ..UploadOptions::default()
-        },
+        options: params.options(),
         forced: params.force,
+        corrects: params.corrects,
         created_by: principal.name.clone(),
         idempotency_key,
     };

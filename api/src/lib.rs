@@ -8,6 +8,7 @@ pub mod compat;
 pub mod error;
 pub mod intake;
 pub mod list;
+mod mending;
 mod metrics;
 pub mod middleware;
 pub mod openapi;
@@ -16,6 +17,7 @@ pub mod params;
 pub mod realtime;
 pub mod router;
 pub mod routes;
+pub mod upload_params;
 pub mod views;
 
 pub use app::{AppState, app, serve};

@@ -181,7 +181,10 @@ fn matched(request: &Request) -> &str {
 
 fn is_upload(request: &Request) -> bool {
     request.method() == Method::POST
-        && matches!(matched(request), "/api/v1/uploads" | "/ui/uploads" | "/upload" | "/upload/")
+        && matches!(
+            matched(request),
+            "/api/v1/uploads" | "/ui/uploads" | "/api/v1/previews" | "/ui/previews" | "/upload" | "/upload/"
+        )
 }
 
 /// Gives a handler up after a minute, except one that receives a file or streams events.

@@ -167,6 +167,14 @@ impl Params {
         self.one(name)?.map(|value| parse(name, value)).transpose()
     }
 
+    /// A value that `read` makes of text; it may be long, as a mapping is.
+    pub fn made<T>(&self, name: &str, read: impl Fn(&str) -> Result<T, String>) -> ApiResult<Option<T>> {
+        let Some(text) = self.text_within(name, 16_000)? else { return Ok(None) };
+        read(&text).map(Some).map_err(|reason| {
+            ApiError::bad_parameter(name, format!("The parameter {name} cannot be used: {reason}."))
+        })
+    }
+
     /// `true` or `false` (also 1, 0, on, off, yes, no); false if absent.
     pub fn flag(&self, name: &str) -> ApiResult<bool> {
         match self.one(name)?.map(str::to_ascii_lowercase).as_deref() {

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use reqwest::{Method, RequestBuilder, StatusCode, multipart};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
-use shared::uploads::{UploadKind, UploadState};
+use shared::uploads::UploadState;
 use std::path::Path;
 use url::Url;
 
@@ -107,13 +107,20 @@ impl ApiClient {
         Ok(client)
     }
 
-    /// Hands a file in, streaming it.
-    pub async fn upload(&self, file: &Path, kind: UploadKind) -> anyhow::Result<RemoteUpload> {
+    /// Hands a file in, streaming it, with the fields of the upload's form.
+    pub async fn upload(
+        &self,
+        file: &Path,
+        fields: &[(&'static str, String)],
+    ) -> anyhow::Result<RemoteUpload> {
         let part = multipart::Part::file(file)
             .await
             .with_context(|| format!("cannot read {}", file.display()))?
-            .mime_str("text/csv")?;
-        let form = multipart::Form::new().text("kind", kind.as_str()).part("file", part);
+            .mime_str("application/octet-stream")?;
+        let form = fields
+            .iter()
+            .fold(multipart::Form::new(), |form, (name, value)| form.text(*name, value.clone()))
+            .part("file", part);
         let request = self.http.post(self.url(&["uploads"])?).bearer_auth(&self.token).multipart(form);
         self.send(request).await.context("the upload was not accepted")?.read()
     }

@@ -51,10 +51,12 @@ enum Command {
     Generate(commands::generate::Generate),
     /// Load a file and wait until it is loaded.
     Ingest(commands::ingest::Ingest),
-    /// Load the files of clients and transactions that MILLRACE_ETL_CLIENTS and _TRANSACTIONS name.
-    RunEtl(commands::run_etl::RunEtl),
+    /// Undo uploads.
+    Uploads(commands::uploads::Uploads),
     /// Show how a file would be read: its form, its columns, its first rows.
     Inspect(commands::inspect::Inspect),
+    /// Load the files of clients and transactions that MILLRACE_ETL_CLIENTS and _TRANSACTIONS name.
+    RunEtl(commands::run_etl::RunEtl),
     /// List, show, retry and cancel runs.
     Runs(commands::runs::Runs),
     /// Show, pause, resume and limit queues.
@@ -137,8 +139,9 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::CreateAdmin(args) => commands::users::create_admin(args).await?,
         Command::Generate(args) => commands::generate::generate(&args)?,
         Command::Ingest(args) => commands::ingest::ingest(args).await?,
-        Command::RunEtl(args) => commands::run_etl::run_etl(args).await?,
+        Command::Uploads(args) => commands::uploads::uploads(args).await?,
         Command::Inspect(args) => commands::inspect::inspect(args).await?,
+        Command::RunEtl(args) => commands::run_etl::run_etl(args).await?,
         Command::Runs(args) => commands::runs::runs(args).await?,
         Command::Queues(args) => commands::queues::queues(args).await?,
         Command::Kinds(args) => commands::queues::kinds(args).await?,

@@ -241,6 +241,37 @@
     }
   });
 
+  // ---- looking at a file ------------------------------------------------------------------------
+
+  // A setting that is changed shows at once what it makes of the file; without the script "Look again"
+  // does it.
+  const looking = one("form[data-relook]");
+  let asked = null;
+  looking?.addEventListener("change", async () => {
+    asked?.abort();
+    asked = new AbortController();
+    const { signal } = asked;
+    const address = `${location.pathname}?${new URLSearchParams(new FormData(looking))}`;
+    looking.setAttribute("aria-busy", "true");
+    try {
+      const response = await fetch(address, { headers: { Accept: "text/html" }, signal });
+      const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+      const wanted = fresh.getElementById(looking.id);
+      if (!wanted) { location.assign(address); return; }
+      const open = one("details.options", looking)?.open;
+      const chosen = new Map(all("select", wanted).map((select) => [select.name, select.value]));
+      morph(looking, wanted);
+      // What was chosen by hand no longer follows the attributes.
+      for (const select of all("select", looking)) if (chosen.has(select.name)) select.value = chosen.get(select.name);
+      const details = one("details.options", looking);
+      if (details) details.open = open;
+      history.replaceState(null, "", address);
+      looking.removeAttribute("aria-busy");
+    } catch (error) {
+      if (error.name !== "AbortError") location.assign(address);
+    }
+  });
+
   // ---- handing a file in ------------------------------------------------------------------------
 
   const form = one("form[data-upload]");
@@ -275,9 +306,10 @@
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const sending = new XMLHttpRequest();
-    const button = one("button[type=submit]", form);
+    const target = event.submitter?.getAttribute("formaction") || form.action;
+    const buttons = all("button[type=submit]", form);
     const began = performance.now();
-    const over = () => { button.disabled = false; bar.hidden = true; };
+    const over = () => { for (const button of buttons) button.disabled = false; bar.hidden = true; };
     sending.upload.onprogress = ({ loaded, total }) => {
       one("progress", bar).max = total;
       one("progress", bar).value = loaded;
@@ -293,10 +325,10 @@
       complain(one("[data-error-text]", page)?.textContent.trim() || `The server refused the file (${sending.status}).`);
     };
     sending.onerror = () => { over(); complain("The connection broke before the whole file was sent. Nothing was stored; try again."); };
-    sending.open("POST", form.action);
+    sending.open("POST", target);
     sending.send(new FormData(form));
     complain("");
     bar.hidden = false;
-    button.disabled = true;
+    for (const button of buttons) button.disabled = true;
   });
 })();

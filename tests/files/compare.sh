@@ -23,28 +23,26 @@ if [ ! -x "$place/venv/bin/python" ] || ! "$place/venv/bin/python" -c 'import op
         die "openpyxl could not be installed"
 fi
 
-# The package's files, by npm where it is there, else straight from the registry.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+install() {
+    command -v apt-get >/dev/null || die "$1 is needed, and cannot be installed here"
+    say "Installing $1 …"
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >&2
+}
+
 if [ ! -d "$place/package/csvs" ]; then
-    archive=
-    if command -v npm >/dev/null; then
-        archive=$(cd "$place" && npm pack --silent csv-spectrum@2.0.0)
-    else
-        archive=csv-spectrum-2.0.0.tgz
-        "$place/venv/bin/python" - "$place/$archive" <<'PYTHON' || die "csv-spectrum could not be fetched"
-import sys, urllib.request
-urllib.request.urlretrieve("https://registry.npmjs.org/csv-spectrum/-/csv-spectrum-2.0.0.tgz", sys.argv[1])
-PYTHON
-    fi
+    command -v npm >/dev/null || install npm
+    archive=$(cd "$place" && npm pack --silent csv-spectrum@2.0.0) || die "csv-spectrum could not be fetched"
     tar -xzf "$place/$archive" -C "$place"
 fi
 
 office=$(command -v soffice || true)
 if [ -z "$office" ] && [ "${MILLRACE_TEST_LIBREOFFICE:-}" = 1 ]; then
-    command -v apt-get >/dev/null || die "LibreOffice is wanted, and cannot be installed here"
-    say "Installing LibreOffice Calc …"
-    if [ "$(id -u)" -eq 0 ]; then sudo=; else sudo=sudo; fi
-    $sudo apt-get update -qq
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libreoffice-calc-nogui >&2
+    install libreoffice-calc-nogui
     office=$(command -v soffice)
 fi
 

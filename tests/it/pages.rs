@@ -57,6 +57,8 @@ async fn no_page_needs_inline_script_or_style() {
         "/ui/workers",
         "/ui/clients",
         "/ui/transactions",
+        "/ui/admin",
+        "/ui/fx-rates",
     ];
     let upload = location(&browser.upload(&browser.csrf, "one.csv", FILE).await);
     let run = app.get("/api/v1/runs?limit=1").await["items"][0]["id"].as_str().unwrap().to_owned();

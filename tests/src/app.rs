@@ -286,6 +286,7 @@ impl App {
             filename: name.to_owned(),
             file: writer.finish().await.expect("storage"),
             options,
+            corrects: None,
             forced: false,
             created_by: "test".to_owned(),
             idempotency_key: None,

@@ -44,6 +44,13 @@ impl Browser {
         self.http.post(format!("{}{path}", self.url)).form(fields).send().await.expect("an answer")
     }
 
+    /// Hands a file in to be looked at.
+    pub async fn preview(&self, name: &str, content: Vec<u8>) -> Response {
+        let file = multipart::Part::bytes(content).file_name(name.to_owned());
+        let form = multipart::Form::new().text("csrf_token", self.csrf.clone()).part("file", file);
+        self.http.post(format!("{}/ui/previews", self.url)).multipart(form).send().await.expect("an answer")
+    }
+
     /// Hands a file of transactions in.
     pub async fn upload(&self, csrf: &str, name: &str, content: &str) -> Response {
         let file = multipart::Part::text(content.to_owned()).file_name(name.to_owned());

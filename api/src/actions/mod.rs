@@ -4,7 +4,9 @@
 pub mod bulk;
 pub mod engine;
 pub mod etl;
+pub mod previews;
 pub mod repeat;
+pub mod undo;
 
 use crate::{
     app::AppState,

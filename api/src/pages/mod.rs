@@ -6,22 +6,29 @@
 
 mod account;
 mod address;
+mod admin;
 mod assets;
 mod bulk;
 mod clients;
 mod clone;
 mod failures;
 mod fmt;
+mod fx_rates;
 mod overview;
 mod pieces;
+mod preview;
+mod preview_form;
+mod preview_parts;
 mod queues;
 mod run;
 mod run_parts;
 mod runs;
 mod search;
 mod shell;
+mod transaction;
 mod transactions;
 mod upload;
+mod upload_links;
 mod upload_parts;
 mod uploads;
 mod workers;
@@ -55,6 +62,10 @@ pub fn router() -> Router<AppState> {
         .route("/ui/uploads/{id}/rejects", get(upload::rejects))
         .route("/ui/uploads/{id}/cancel", post(upload::cancel))
         .route("/ui/uploads/{id}/retry", post(upload::retry))
+        .route("/ui/uploads/{id}/undo", post(upload::undo))
+        .route("/ui/previews", post(preview::receive))
+        .route("/ui/previews/{id}", get(preview::show))
+        .route("/ui/previews/{id}/load", post(preview::load))
         .route("/ui/runs", get(runs::list))
         .route("/ui/runs/{id}", get(run::show))
         .route("/ui/runs/{id}/retry", post(run::retry))
@@ -76,6 +87,10 @@ pub fn router() -> Router<AppState> {
         .route("/ui/clients", get(clients::list))
         .route("/ui/clients/{id}", get(clients::show))
         .route("/ui/transactions", get(transactions::list))
+        .route("/ui/transactions/{id}", get(transaction::show))
+        .route("/ui/admin", get(admin::show))
+        .route("/ui/admin/refresh", post(admin::refresh))
+        .route("/ui/fx-rates", get(fx_rates::list).post(fx_rates::submit))
         .route("/ui/live", get(sse::live))
         .layer(Extension(LiveHub::default()))
 }

@@ -179,6 +179,9 @@ fn notice(uri: &Uri) -> Option<&'static str> {
         "resumed" => "Resumed.",
         "limited" => "The limit is set. What runs goes on.",
         "unlimited" => "The limit is lifted.",
+        "undoing" => "Asked for. A run takes its rows back.",
+        "rate-added" => "The rate is added.",
+        "refreshing" => "Asked for. This run refreshes the summary.",
         "accepted" => "The file is stored and on its way.",
         "known" => {
             "This file was uploaded before with the same options; here is that upload. Nothing was added."

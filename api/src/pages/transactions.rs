@@ -27,6 +27,8 @@ use shared::{
 pub struct TransactionLine {
     /// Its id.
     pub id: String,
+    /// Its page.
+    pub href: String,
     /// When.
     pub at: Time,
     /// Whose.
@@ -53,6 +55,7 @@ impl TransactionLine {
         let upload = row.source_id.filter(|_| row.source == "upload");
         Self {
             id: row.transaction_id.clone(),
+            href: format!("/ui/transactions/{}", segment(&row.transaction_id)),
             at: shell.date(row.occurred_at),
             client: row.client_id.clone(),
             client_href: format!("/ui/clients/{}", segment(&row.client_id)),

@@ -5,15 +5,18 @@ use super::{
     address::Address,
     fmt,
     pieces::{Action, Badge, Chip, Chips, Confirm, Id, Progress, Time, icon},
+    preview_parts::format_words,
     run_parts::{self, ActionForm, Deed, RunLine, cancel_refusal, lines, perform, retry_refusal},
     shell::{Shell, page},
+    upload_links::{Around, Undoing, UploadLink, option_words, undo_question},
     upload_parts::{Part, failure_advice, filename, is_moving, pace, parts, progress},
 };
 use crate::{
+    actions::undo::undo_upload,
     app::AppState,
     auth::PageSession,
     error::{ApiError, ApiResult},
-    routes::rejects::download,
+    mending::download,
 };
 use askama::Template;
 use axum::{
@@ -32,7 +35,7 @@ use shared::{
     },
     uploads::{
         jobs::{IngestChunk, PlanUpload},
-        model::{Reject, Upload, UploadCounts, UploadOptions, UploadState},
+        model::{Reject, Upload, UploadCounts, UploadState},
         queries,
     },
 };
@@ -69,6 +72,15 @@ struct UploadPage {
     all_steps: String,
     retry: Action,
     cancel: Action,
+    undo: Option<Action>,
+    undoing: Option<Undoing>,
+    dry_run: bool,
+    load_href: Option<String>,
+    format: Option<String>,
+    warnings: Vec<String>,
+    corrects: Option<UploadLink>,
+    corrected_by: Vec<UploadLink>,
+    files_removed: Option<Time>,
 }
 
 struct Column {
@@ -105,7 +117,8 @@ pub(super) async fn show(
 ) -> ApiResult<Response> {
     let mut conn = state.env.pool.get().await?;
     let upload = find(&mut conn, &id).await?;
-    shell.moving = is_moving(upload.state);
+    let undoing = upload.undo_run_id.is_some() && upload.state != UploadState::Undone;
+    shell.moving = is_moving(upload.state) || undoing;
     let counts = queries::counts(&mut conn, &[upload.id]).await?.remove(&upload.id).unwrap_or_default();
     let reasons = reasons(&mut conn, upload.id).await?;
     let root = run_queries::find_run(&mut conn, upload.run_id)
@@ -129,6 +142,7 @@ pub(super) async fn show(
     let mut progress = progress(&upload, &counts, plan);
     progress.more = pace(&upload, &counts, &span, &shell);
     let (retry, cancel) = actions(&shell, &upload, &root);
+    let around = Around::of(&mut conn, &upload, &counts, &shell).await?;
     let shown: Vec<Run> = std::iter::once(root).chain(steps).collect();
     let mut steps = lines(&mut conn, &shown, &shell).await?;
     let root = steps.remove(0);
@@ -140,7 +154,7 @@ pub(super) async fn show(
         id: Id::new(upload.id),
         size: fmt::bytes(upload.size_bytes),
         sha256: Id::new(sha256_hex(&upload.sha256)),
-        options: options(&upload),
+        options: option_words(&upload),
         failure: failure.map(|error| fmt::cut(&error, 2_000)),
         advice: failure_advice(&upload, &counts),
         progress,
@@ -156,6 +170,15 @@ pub(super) async fn show(
         root,
         retry,
         cancel,
+        undo: around.undo,
+        undoing: around.undoing,
+        dry_run: around.dry_run,
+        load_href: around.load_href,
+        format: upload.read_format().map(|format| format_words(&format)),
+        warnings: upload.warnings.iter().map(|warning| fmt::cut(warning, 1_000)).collect(),
+        corrects: around.corrects,
+        corrected_by: around.corrected_by,
+        files_removed: upload.files_removed_at.map(|at| shell.ago(at)),
         upload,
         shell,
     })
@@ -181,23 +204,6 @@ fn example(reject: &Reject) -> Example {
         message: fmt::cut(&reject.message, 400),
         raw: fmt::raw(&reject.raw, RAW_BYTES),
     }
-}
-
-/// The options that differ from the usual, in words.
-fn options(upload: &Upload) -> Vec<String> {
-    let options: UploadOptions = serde_json::from_value(upload.options.clone()).unwrap_or_default();
-    let mut words = Vec::new();
-    if options.unknown_clients == shared::uploads::model::UnknownClients::Reject {
-        words.push("unknown clients rejected".to_owned());
-    }
-    words.extend(options.zone.map(|zone| format!("times in {zone}")));
-    if options.allow_many_months {
-        words.push("many new months allowed".to_owned());
-    }
-    if upload.forced {
-        words.push("taken in although known".to_owned());
-    }
-    words
 }
 
 /// The file's columns in their order, with the field that each feeds.
@@ -252,6 +258,7 @@ fn actions(shell: &Shell, upload: &Upload, root: &Run) -> (Action, Action) {
     (retry, shell.dangerous(cancel, confirm))
 }
 
+/// What the cancellation asks.
 fn cancel_question(shell: &Shell, upload: &Upload) -> Confirm {
     let path = format!("/ui/uploads/{}", upload.id);
     Confirm {
@@ -277,7 +284,7 @@ pub(super) async fn rejects(
     Path(id): Path<String>,
 ) -> ApiResult<Response> {
     let upload = find(&mut *state.env.pool.get().await?, &id).await?;
-    Ok(download(state, upload))
+    download(state, upload).await
 }
 
 /// An upload and the root of its flow.
@@ -325,4 +332,24 @@ pub(super) async fn cancel(
     }
     let (_, notice) = perform(&state, &session, &root, Deed::Cancel).await?;
     Ok(super::shell::done(&format!("/ui/uploads/{}", upload.id), notice))
+}
+
+/// `POST /ui/uploads/{id}/undo`; asks first.
+pub(super) async fn undo(
+    session: PageSession,
+    shell: Shell,
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    Form(form): Form<ActionForm>,
+) -> ApiResult<Response> {
+    form.verify(&session)?;
+    let upload = find(&mut *state.env.pool.get().await?, &id).await?;
+    if !form.is_confirmed() {
+        let counts = queries::counts(&mut *state.env.pool.get().await?, &[upload.id]).await?;
+        let counts = counts.get(&upload.id).copied().unwrap_or_default();
+        let confirm = undo_question(&shell, &upload, &counts);
+        return page(&ConfirmPage { shell, title: "Undo the upload", confirm });
+    }
+    undo_upload(&state, &session.principal, &upload).await?;
+    Ok(super::shell::done(&format!("/ui/uploads/{}", upload.id), "undoing"))
 }

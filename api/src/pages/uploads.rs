@@ -5,7 +5,7 @@ use super::{
     fmt,
     pieces::{Chip, Chips, Empty, Pager, icon, upload_shape},
     shell::{Shell, done, page},
-    upload_parts::{UploadLine, is_moving},
+    upload_parts::{UploadLine, filename, is_moving},
 };
 use crate::{
     app::AppState,
@@ -96,7 +96,7 @@ fn address(filter: &UploadFilter) -> Address {
 }
 
 fn state_chips(filter: &UploadFilter, here: &Address, counts: &[(UploadState, i64)]) -> Vec<Chip> {
-    let mut chips: Vec<Chip> = UploadState::ALL
+    UploadState::ALL
         .iter()
         .map(|state| {
             let on = filter.states.contains(state);
@@ -115,10 +115,7 @@ fn state_chips(filter: &UploadFilter, here: &Address, counts: &[(UploadState, i6
                 on,
             }
         })
-        .collect();
-    // Undoing is not offered yet: the state appears once something has it.
-    chips.retain(|chip| chip.word != "undone" || chip.count != Some(0) || chip.on);
-    chips
+        .collect()
 }
 
 fn kind_chips(filter: &UploadFilter, here: &Address) -> Vec<Chip> {
@@ -147,7 +144,7 @@ fn nothing(filter: &UploadFilter, here: &Address) -> Empty {
     }
     Empty::nothing_yet(
         "No file was handed in yet",
-        "An upload is one CSV file of transactions or of clients. Every row of it is accounted for: inserted, \
+        "An upload is one file (CSV or XLSX) of transactions or of clients. Every row of it is accounted for: inserted, \
          updated, duplicate, conflict or rejected.",
         "Upload a file",
         "/ui/uploads/new",
@@ -162,12 +159,28 @@ struct NewPage {
     limit: i64,
     zone: String,
     zones: Vec<&'static str>,
+    /// The upload whose rejects the file is to mend: its id and its file's name.
+    corrects: Option<(String, String)>,
 }
 
-/// `GET /ui/uploads/new`.
-pub(super) async fn form(shell: Shell, State(state): State<AppState>) -> ApiResult<Response> {
+#[derive(Default, Deserialize)]
+pub(super) struct NewWanted {
+    corrects: Option<String>,
+}
+
+/// `GET /ui/uploads/new`; `?corrects=` names the upload whose rejects the file mends.
+pub(super) async fn form(
+    shell: Shell,
+    State(state): State<AppState>,
+    Query(wanted): Query<NewWanted>,
+) -> ApiResult<Response> {
+    let corrects = match wanted.corrects {
+        Some(id) => Some(super::upload::find(&mut *state.env.pool.get().await?, &id).await?),
+        None => None,
+    };
     page(&NewPage {
         shell,
+        corrects: corrects.map(|upload| (upload.id.to_string(), fmt::shortened(&filename(&upload)))),
         limit: i64::try_from(state.config.max_upload_bytes).unwrap_or(i64::MAX),
         zone: state.env.settings.zone.name().to_owned(),
         zones: chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()).collect(),

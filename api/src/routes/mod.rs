@@ -8,9 +8,11 @@ mod bulk;
 mod clients;
 mod etl;
 pub mod failures;
+pub mod fx_rates;
 mod health;
 mod kinds;
 mod metrics;
+mod previews;
 mod queues;
 pub mod rejects;
 mod root;
@@ -37,8 +39,13 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(tokens::create_token))
         .routes(routes!(uploads::list_uploads, uploads::create_upload))
         .routes(routes!(uploads::show_upload))
+        .routes(routes!(uploads::undo_upload))
         .routes(routes!(rejects::list_rejects))
         .routes(routes!(etl::run_etl))
+        .routes(routes!(previews::create_preview))
+        .routes(routes!(previews::show_preview))
+        .routes(routes!(previews::load_preview))
+        .routes(routes!(fx_rates::list_fx_rates, fx_rates::add_fx_rate))
         .routes(routes!(runs::list_runs))
         .routes(routes!(runs::count_runs))
         .routes(routes!(runs::show_run))
@@ -70,6 +77,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(transactions::list_transactions))
         .routes(routes!(transactions::show_transaction))
         .routes(routes!(summaries::list_summaries))
+        .routes(routes!(summaries::refresh_summaries))
         .routes(routes!(accounts::list_users, accounts::create_user))
         .routes(routes!(accounts::show_user))
         .routes(routes!(accounts::list_api_keys, accounts::create_api_key))

@@ -1,18 +1,26 @@
 //! Totals by day, week and month, read from the kept summaries alone.
 
 use crate::{
+    actions,
     app::AppState,
+    auth::Principal,
     error::{ApiError, ApiResult},
     list::Listing,
-    params::{FromParams, ListParams, ListQuery, PageParams, Params},
+    params::{FromParams, ListParams, ListQuery, NoQuery, PageParams, Params},
     routes::transactions::currency,
-    views::{summaries::SummaryRow, words},
+    views::{runs::RunView, summaries::SummaryRow, words},
 };
-use axum::{extract::State, response::Response};
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
 use chrono::{Datelike, NaiveDate};
 use rust_decimal::Decimal;
 use shared::{
     pagination::{Cursor, InvalidCursor},
+    runs::queries::find_run,
     summaries::{PeriodTotal, SummaryMode, SummaryQuery, queries},
     transactions::{TransactionKind, TransactionStatus},
 };
@@ -142,4 +150,23 @@ fn row(query: &SummaryQuery, measure: Measure, total: PeriodTotal) -> SummaryRow
         min: total.min,
         max: total.max,
     }
+}
+
+/// Refresh the clients' summary.
+///
+/// A run does it; one that waits already serves all who ask before it begins.
+#[utoipa::path(post, path = "/api/v1/summaries/refresh", tag = "summaries", responses(
+    (status = 202, description = "The run that stands for it", body = RunView,
+     headers(("Location" = String, description = "The run"))),
+))]
+pub async fn refresh_summaries(
+    State(state): State<AppState>,
+    principal: Principal,
+    _: NoQuery,
+) -> ApiResult<Response> {
+    let id = actions::undo::refresh_summary(&state, &principal).await?;
+    let mut conn = state.env.pool.get().await?;
+    let run = find_run(&mut conn, id).await?.ok_or_else(|| actions::no_run(id))?;
+    let location = [(header::LOCATION, format!("/api/v1/runs/{id}"))];
+    Ok((StatusCode::ACCEPTED, location, Json(RunView::load(&mut conn, run).await?)).into_response())
 }

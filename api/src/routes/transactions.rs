@@ -5,14 +5,20 @@ use crate::{
     error::{ApiError, ApiResult},
     list::Listing,
     params::{FromParams, ListParams, ListQuery, NoQuery, PageParams, Params, PathText},
-    views::{transactions::TransactionView, words},
+    views::{
+        transactions::{OriginView, TracedTransactionView, TransactionView},
+        words,
+    },
 };
 use axum::{Json, extract::State, http::Uri, response::Response};
 use chrono::{DateTime, Datelike, Utc};
 use diesel_async::AsyncPgConnection;
 use shared::{
+    ids::UploadId,
     pagination::{Cursor, InvalidCursor, PageRequest},
-    transactions::{TransactionKind, TransactionStatus, queries, queries::TransactionFilter},
+    storage::Storage,
+    transactions::{Transaction, TransactionKind, TransactionStatus, queries, queries::TransactionFilter},
+    uploads::{lineage, queries::find_upload},
 };
 use utoipa::IntoParams;
 
@@ -51,11 +57,16 @@ impl FromParams for RangeParams {
 
 /// The parameter `currency`.
 pub fn currency(params: &Params) -> ApiResult<Option<String>> {
-    let Some(text) = params.text("currency")? else {
+    code(params, "currency")
+}
+
+/// A parameter that is a currency.
+pub fn code(params: &Params, name: &str) -> ApiResult<Option<String>> {
+    let Some(text) = params.text(name)? else {
         return Ok(None);
     };
     if text.len() != 3 || !text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-        return Err(ApiError::bad_parameter("currency", "A currency is three letters, such as USD."));
+        return Err(ApiError::bad_parameter(name, "A currency is three letters, such as USD."));
     }
     Ok(Some(text.to_ascii_uppercase()))
 }
@@ -161,17 +172,37 @@ pub async fn list_transactions(
 /// Show a transaction.
 #[utoipa::path(get, path = "/api/v1/transactions/{id}", tag = "transactions",
     params(("id" = String, Path, description = "The transaction")), responses(
-    (status = 200, description = "The transaction", body = TransactionView),
+    (status = 200, description = "The transaction and where it came from", body = TracedTransactionView),
     (status = 404, description = "There is no such transaction"),
 ))]
 pub async fn show_transaction(
     State(state): State<AppState>,
     PathText(id): PathText,
     _: NoQuery,
-) -> ApiResult<Json<TransactionView>> {
+) -> ApiResult<Json<TracedTransactionView>> {
     let mut conn = state.env.pool.get().await?;
     let found = queries::find_transaction(&mut conn, &id).await?;
     let shown: String = id.chars().take(80).collect();
     let row = found.ok_or_else(|| ApiError::not_found(format!("There is no transaction {shown:?}.")))?;
-    Ok(Json(row.into()))
+    let origin = trace(&mut conn, &state.env.storage, &row).await?;
+    let moved_by = lineage::moved_by(&mut conn, &row.transaction_id).await?;
+    Ok(Json(TracedTransactionView {
+        origin,
+        moved_from_pending_by: moved_by.map(|id| format!("/api/v1/uploads/{id}")),
+        transaction: row.into(),
+    }))
+}
+
+/// Where a row that came in a file stood there.
+async fn trace(
+    conn: &mut AsyncPgConnection,
+    storage: &Storage,
+    row: &Transaction,
+) -> ApiResult<Option<OriginView>> {
+    let (Some(id), Some(line), "upload") = (row.source_id, row.source_line, row.source.as_str()) else {
+        return Ok(None);
+    };
+    let Some(upload) = find_upload(conn, UploadId(id)).await? else { return Ok(None) };
+    let original = lineage::original(conn, storage, &upload, i64::from(line)).await?;
+    Ok(Some(OriginView::new(&upload, line, original)))
 }

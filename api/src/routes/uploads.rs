@@ -1,14 +1,16 @@
 //! Uploads: hand a file in, see what became of it.
 
 use crate::{
+    actions,
     app::AppState,
     auth::Principal,
     error::{ApiError, ApiResult},
-    intake::{self, Envelope, UploadParams},
+    intake::{self, Envelope},
     list::Listing,
     params::{
         FromParams, IdempotencyKey, ListParams, ListQuery, NoQuery, PageParams, Params, PathId, QueryOf,
     },
+    upload_params::UploadParams,
     views::{
         uploads::{AcceptedUpload, UploadView},
         words,
@@ -32,7 +34,7 @@ use utoipa::{IntoParams, ToSchema};
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only documents what `intake::receive` reads")]
 pub struct UploadForm {
-    /// The file, CSV with a header.
+    /// The file: CSV or the like, plain or compressed, or a workbook (XLSX).
     #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
     file: Vec<u8>,
     /// As the query parameter.
@@ -42,11 +44,31 @@ pub struct UploadForm {
     #[schema(schema_with = words::unknown_clients)]
     unknown_clients: Option<String>,
     /// As the query parameter.
+    #[schema(schema_with = words::existing_clients)]
+    existing_clients: Option<String>,
+    /// As the query parameter.
+    #[schema(schema_with = words::on_error)]
+    on_error: Option<String>,
+    /// As the query parameter.
+    dry_run: Option<bool>,
+    /// As the query parameter.
     zone: Option<String>,
     /// As the query parameter.
     force: Option<bool>,
     /// As the query parameter.
     allow_many_months: Option<bool>,
+    /// As the query parameter.
+    encoding: Option<String>,
+    /// As the query parameter.
+    delimiter: Option<String>,
+    /// As the query parameter.
+    sheet: Option<String>,
+    /// As the query parameter.
+    header_row: Option<u32>,
+    /// As the query parameter: JSON.
+    mapping: Option<String>,
+    /// As the query parameter.
+    corrects: Option<uuid::Uuid>,
 }
 
 /// Hand a file in.
@@ -156,11 +178,35 @@ pub async fn find(conn: &mut AsyncPgConnection, id: UploadId) -> ApiResult<Uploa
 }
 
 /// An upload with its counts and, if it failed, why.
-async fn view_one(conn: &mut AsyncPgConnection, upload: Upload) -> ApiResult<UploadView> {
+pub async fn view_one(conn: &mut AsyncPgConnection, upload: Upload) -> ApiResult<UploadView> {
     let counts = queries::counts(conn, &[upload.id]).await?.remove(&upload.id).unwrap_or_default();
     let failure = match upload.state {
         UploadState::Failed => queries::failure(conn, upload.run_id).await?,
         _ => None,
     };
     Ok(UploadView::new(upload, counts, failure))
+}
+
+/// Take an upload's rows back.
+///
+/// A run of its own does it; what it did is the upload's `undo_report`.
+#[utoipa::path(post, path = "/api/v1/uploads/{id}/undo", tag = "uploads",
+    params(("id" = uuid::Uuid, Path, description = "The upload")), responses(
+    (status = 202, description = "The upload; the run at Location takes its rows back", body = UploadView,
+     headers(("Location" = String, description = "The run"))),
+    (status = 404, description = "There is no such upload"),
+    (status = 409, description = "It cannot be undone; the answer says why"),
+))]
+pub async fn undo_upload(
+    State(state): State<AppState>,
+    principal: Principal,
+    PathId(id): PathId<UploadId>,
+    _: NoQuery,
+) -> ApiResult<Response> {
+    let upload = find(&mut *state.env.pool.get().await?, id).await?;
+    let run = actions::undo::undo_upload(&state, &principal, &upload).await?;
+    let mut conn = state.env.pool.get().await?;
+    let upload = find(&mut conn, id).await?;
+    let location = [(header::LOCATION, format!("/api/v1/runs/{run}"))];
+    Ok((StatusCode::ACCEPTED, location, Json(view_one(&mut conn, upload).await?)).into_response())
 }

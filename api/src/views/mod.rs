@@ -4,7 +4,9 @@
 pub mod accounts;
 pub mod clients;
 pub mod failures;
+pub mod fx_rates;
 pub mod kinds;
+pub mod previews;
 pub mod queues;
 pub mod runs;
 pub mod summaries;

@@ -4,7 +4,10 @@ use super::words;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
-use shared::transactions::{Transaction, TransactionKind, TransactionStatus};
+use shared::{
+    transactions::{Transaction, TransactionKind, TransactionStatus},
+    uploads::{Upload, lineage::Original},
+};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -71,4 +74,52 @@ impl From<Transaction> for TransactionView {
             source_line: row.source_line,
         }
     }
+}
+
+/// Where a transaction stood in its file.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OriginView {
+    /// The upload.
+    pub upload_id: Uuid,
+    /// The name its file was sent under.
+    pub filename: String,
+    /// The line, or row of the sheet, where the record begins.
+    pub line: i32,
+    /// The record as it stands in the file, while that is kept.
+    pub text: Option<String>,
+    /// `kept`, `removed` (the file was pruned), or `unreadable` just now.
+    pub file: &'static str,
+    /// The upload's resource.
+    pub upload: String,
+}
+
+impl OriginView {
+    /// The view of a row's origin.
+    pub fn new(upload: &Upload, line: i32, original: Original) -> Self {
+        let (text, file) = match original {
+            Original::Text(text) => (Some(text), "kept"),
+            Original::Removed => (None, "removed"),
+            Original::Unreadable => (None, "unreadable"),
+        };
+        Self {
+            upload_id: upload.id.0,
+            filename: upload.filename.clone(),
+            line,
+            text,
+            file,
+            upload: format!("/api/v1/uploads/{}", upload.id),
+        }
+    }
+}
+
+/// A transaction and where it came from.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TracedTransactionView {
+    /// The transaction.
+    #[serde(flatten)]
+    pub transaction: TransactionView,
+    /// Where it stood in a file, if it came in one.
+    pub origin: Option<OriginView>,
+    /// The upload that moved its status from pending, if one did.
+    pub moved_from_pending_by: Option<String>,
 }

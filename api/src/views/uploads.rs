@@ -55,6 +55,12 @@ pub struct UploadLinks {
     pub rejects: String,
     /// Its page.
     pub page: String,
+    /// The upload whose rejects it brings, mended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corrects: Option<String>,
+    /// The run that takes its rows back, or did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo_run: Option<String>,
 }
 
 /// One upload.
@@ -92,6 +98,22 @@ pub struct UploadView {
     pub counts: CountsView,
     /// The same as a share of all.
     pub progress: ProgressView,
+    /// Whether everything was done but loading: the counts then say what would have become of the records.
+    pub dry_run: bool,
+    /// What the file is, once planned: `container`, `encoding`, `delimiter`, `sheet`, `header_row` …
+    #[schema(value_type = Option<Object>)]
+    pub format: Option<serde_json::Value>,
+    /// What somebody should know of the file, though it could be read.
+    pub warnings: Vec<String>,
+    /// The upload whose rejects it brings, mended.
+    pub corrects: Option<Uuid>,
+    /// The run that takes its rows back, or did.
+    pub undo_run_id: Option<Uuid>,
+    /// What the undo did.
+    #[schema(value_type = Option<Object>)]
+    pub undo_report: Option<serde_json::Value>,
+    /// When its stored files were removed.
+    pub files_removed_at: Option<DateTime<Utc>>,
     /// Why it failed, if it did.
     pub failure: Option<String>,
     /// Who sent it.
@@ -114,7 +136,6 @@ impl UploadView {
             filename: upload.filename,
             size_bytes: upload.size_bytes,
             sha256: hex::encode(upload.sha256),
-            options: upload.options,
             forced: upload.forced,
             state: upload.state,
             run_id: upload.run_id.0,
@@ -129,6 +150,14 @@ impl UploadView {
                 unit: Some("records".to_owned()),
                 phase: Some(upload.state.to_string()),
             },
+            dry_run: upload.options["dry_run"] == true,
+            options: upload.options,
+            format: upload.format,
+            warnings: upload.warnings,
+            corrects: upload.corrects.map(|id| id.0),
+            undo_run_id: upload.undo_run_id.map(|id| id.0),
+            undo_report: upload.undo_report,
+            files_removed_at: upload.files_removed_at,
             failure,
             created_by: upload.created_by,
             created_at: upload.created_at,
@@ -137,6 +166,8 @@ impl UploadView {
                 run: format!("/api/v1/runs/{}", upload.run_id),
                 rejects: format!("{path}/rejects"),
                 page: format!("/ui/uploads/{}", upload.id),
+                corrects: upload.corrects.map(|id| format!("/api/v1/uploads/{id}")),
+                undo_run: upload.undo_run_id.map(|id| format!("/api/v1/runs/{id}")),
                 itself: path,
             },
         }

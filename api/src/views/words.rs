@@ -6,7 +6,10 @@ use shared::{
     runs::{Queue, RunState, waiting::WaitingReason},
     summaries::SummaryMode,
     transactions::{TransactionKind, TransactionStatus},
-    uploads::{UploadKind, UploadState, model::UnknownClients},
+    uploads::{
+        UploadKind, UploadState,
+        model::{ExistingClients, OnError, UnknownClients},
+    },
 };
 use utoipa::openapi::{
     Array,
@@ -44,4 +47,6 @@ word_schemas! {
     upload_kind, upload_kinds => UploadKind;
     upload_state, upload_states => UploadState;
     unknown_clients, unknown_clients_list => UnknownClients;
+    existing_clients, existing_clients_list => ExistingClients;
+    on_error, on_errors => OnError;
 }

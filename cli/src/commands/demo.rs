@@ -16,7 +16,6 @@ use shared::{
     },
     clock::{Clock, SystemClock},
     synthetic::{TRADING_CLIENTS, TransactionForm, write_clients, write_trades_workbook, write_transactions},
-    uploads::UploadKind,
 };
 use std::{
     fs::File,
@@ -61,7 +60,7 @@ async fn load_sample(args: &Demo, running: &Running) -> anyhow::Result<()> {
     let name =
         path.file_name().map_or_else(|| "sample".to_owned(), |name| name.to_string_lossy().into_owned());
     let client = client(running).await?;
-    let accepted = client.upload(&path, UploadKind::Transactions).await?;
+    let accepted = client.upload(&path, &[]).await?;
     // The server has a copy of its own; one that stays is overwritten by the next demo.
     let _ = std::fs::remove_file(&path);
     if accepted.already_uploaded {

@@ -1,6 +1,7 @@
 //! `millrace ingest FILE`: hands a file in and waits until it is loaded. With `--server` through the
 //! API; otherwise straight into the database and the directory that the workers read from.
 
+use super::ingest_options::IngestOptions;
 use crate::{
     access::Access,
     client::{Counts, RemoteUpload},
@@ -18,7 +19,7 @@ use shared::{
     runs::{Environment, Queue},
     schema::workers,
     storage::StoredFile,
-    uploads::{NewUpload, Upload, UploadKind, UploadOptions, accept_upload, queries, service::storage_key},
+    uploads::{NewUpload, Upload, accept_upload, queries, service::storage_key},
 };
 use std::{
     path::{Path, PathBuf},
@@ -34,14 +35,10 @@ const TELL_AFTER: Duration = Duration::from_secs(5);
 /// A file to load: with --server through the API, without it straight into the database.
 #[derive(Debug, Args)]
 pub struct Ingest {
-    /// CSV with a header line.
+    /// CSV or the like, plain or compressed, or XLSX.
     file: PathBuf,
-    /// What its rows are: transactions or clients.
-    #[arg(long, default_value = "transactions")]
-    kind: UploadKind,
-    /// Load it although the same file was loaded before (only without --server).
-    #[arg(long, conflicts_with = "server")]
-    force: bool,
+    #[command(flatten)]
+    options: IngestOptions,
     #[command(flatten)]
     access: Access,
 }
@@ -56,6 +53,7 @@ pub async fn ingest(args: Ingest) -> anyhow::Result<()> {
     if !file.is_file() {
         bail!("{} is no file", args.file.display());
     }
+    args.options.check().map_err(Usage::new)?;
     match (&args.access.server, &args.access.username) {
         (Some(_), _) => through_api(&args, &name).await,
         (None, Some(_)) => Err(Usage::new("--username goes with --server (MILLRACE_SERVER)")),
@@ -65,7 +63,7 @@ pub async fn ingest(args: Ingest) -> anyhow::Result<()> {
 
 async fn through_api(args: &Ingest, name: &str) -> anyhow::Result<()> {
     let client = args.access.connect().await?;
-    let accepted = client.upload(&args.file, args.kind).await?;
+    let accepted = client.upload(&args.file, &args.options.fields()?).await?;
     if accepted.already_uploaded {
         say(format!("{name} was handed in before, as upload {}.", accepted.id));
     }
@@ -76,11 +74,12 @@ async fn straight(args: &Ingest, name: &str) -> anyhow::Result<()> {
     let env = Services::find()?.environment("millrace-ingest").await?;
     let file = store(&env, &args.file).await?;
     let new = NewUpload {
-        kind: args.kind,
+        kind: args.options.kind,
         filename: name.to_owned(),
         file,
-        options: UploadOptions::default(),
-        forced: args.force,
+        options: args.options.options(),
+        forced: args.options.force,
+        corrects: args.options.corrects,
         created_by: "command line".to_owned(),
         idempotency_key: None,
     };

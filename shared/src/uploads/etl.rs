@@ -178,6 +178,7 @@ async fn take_in(context: &RunContext, place: &Place) -> Result<Finished, JobErr
         options: UploadOptions::default(),
         forced: false,
         created_by: creator(context).await?,
+        corrects: None,
         idempotency_key: None,
     };
     // If the process dies before this commit, the copy is an orphan that `prune_files` removes; after it,

@@ -8,7 +8,7 @@ use super::{
     model::{OnError, Upload, UploadOptions, UploadState},
     plan::{Plan, PlanError},
     planning::{PlannedFile, plan_file},
-    queries, undoing,
+    queries, service, undoing,
 };
 use crate::{
     ids::{RunId, UploadId},
@@ -200,6 +200,7 @@ async fn commit_plan(
                 ))
                 .execute(conn)
                 .await?;
+            service::link_corrected(conn, upload.id, &plan.header).await?;
             let chunks: Vec<_> = plan
                 .chunks
                 .iter()

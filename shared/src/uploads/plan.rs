@@ -229,7 +229,7 @@ impl Planner {
         self.check_encoding()?;
         let header_line = self.form.map_or(1, |form| form.header_line);
         let Some(mut plan) = self.plan else {
-            return Err(if header_line > 1 && self.line > 1 {
+            return Err(if self.options.form.header_row.is_some() {
                 PlanError::BadHeader(header_line, "the file ends before it")
             } else {
                 PlanError::Empty
@@ -253,7 +253,8 @@ impl Planner {
             at = BYTE_ORDER_MARK.len();
         }
         let rows = self.options.counts_rows;
-        let form = match self.form {
+        let given = self.options.form.header_row.is_some();
+        let mut form = match self.form {
             Some(form) => form,
             None => find_form(&text[at..], last, rows, self.options.kind, &self.options.form)?,
         };
@@ -261,8 +262,14 @@ impl Planner {
         while at < end {
             let (len, lines, counts) = match next_record(&text[at..end], form.delimiter, last) {
                 Record::Incomplete => break,
-                Record::Blank { .. } if self.plan.is_none() && self.line == form.header_line => {
-                    return Err(PlanError::BadHeader(form.header_line, "it is blank"));
+                Record::Blank { len } if self.plan.is_none() && self.line == form.header_line => {
+                    if given {
+                        return Err(PlanError::BadHeader(form.header_line, "it is blank"));
+                    }
+                    // Nothing was found in what was looked at: the first line with anything on it.
+                    form.header_line += 1;
+                    self.form = Some(form);
+                    (len, 1, false)
                 }
                 Record::Blank { len } => (len, 1, false),
                 _ if self.plan.is_none() && self.line > form.header_line => {
@@ -386,12 +393,17 @@ impl Planner {
         if header.iter().any(|name| name.len() > MAX_NAME_BYTES) {
             return Err(bad("it has a name of more than 1000 bytes"));
         }
-        if matches!(&header[..], [only] if only.contains('\r')) {
-            return Err(PlanError::Foreign(
-                "its lines end with CR alone; save it with LF or CRLF line ends.",
-            ));
-        }
-        let (mapping, ignored) = map_header(self.options.kind, &header, &self.options.form.mapping)?;
+        let mapped = map_header(self.options.kind, &header, &self.options.form.mapping);
+        // Several lines that were taken for one.
+        let torn = header.iter().any(|name| name.replace("\r\n", "").contains('\r'));
+        let (mapping, ignored) = match mapped {
+            Err(_) if torn => {
+                return Err(PlanError::Foreign(
+                    "its lines end with CR alone; save it with LF or CRLF line ends.",
+                ));
+            }
+            mapped => mapped?,
+        };
         if self.options.kind == UploadKind::Transactions {
             self.time_column = mapping.0[2];
         }

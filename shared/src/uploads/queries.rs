@@ -1,6 +1,9 @@
 //! Statements about uploads.
 
-use super::model::{Chunk, Reject, Upload, UploadCounts, UploadKind, UploadState};
+use super::{
+    model::{Chunk, Reject, Upload, UploadCounts, UploadKind, UploadState},
+    options::ExplicitMapping,
+};
 use crate::{
     ids::{RunId, UploadId},
     pagination::{Page, PageRequest},
@@ -262,4 +265,46 @@ pub async fn failure(conn: &mut AsyncPgConnection, run: RunId) -> QueryResult<Op
     .await
     .optional()?;
     Ok(row.and_then(|row| row.error))
+}
+
+/// An explicit mapping that was used before.
+#[derive(Debug, Clone)]
+pub struct UsedMapping {
+    /// The upload that used it.
+    pub upload_id: UploadId,
+    /// Its file's name.
+    pub filename: String,
+    /// The mapping.
+    pub mapping: ExplicitMapping,
+}
+
+/// The explicit mapping of the newest upload of this kind with this header, if it had one.
+pub async fn last_mapping(
+    conn: &mut AsyncPgConnection,
+    kind: UploadKind,
+    header: &[String],
+) -> QueryResult<Option<UsedMapping>> {
+    let has_mapping = diesel::dsl::sql::<diesel::sql_types::Bool>("options ? 'mapping'");
+    let upload: Option<Upload> = uploads::table
+        .filter(uploads::kind.eq(kind).and(uploads::header.eq(header)).and(has_mapping))
+        .order(uploads::id.desc())
+        .select(Upload::as_select())
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(upload.and_then(|upload| {
+        let mapping = upload.read_options().ok()?.form.mapping;
+        Some(UsedMapping { upload_id: upload.id, filename: upload.filename, mapping })
+    }))
+}
+
+/// Uploads that bring the rejects of this one, mended, newest first; at most twenty.
+pub async fn corrections(conn: &mut AsyncPgConnection, id: UploadId) -> QueryResult<Vec<Upload>> {
+    uploads::table
+        .filter(uploads::corrects.eq(id))
+        .order(uploads::id.desc())
+        .limit(20)
+        .select(Upload::as_select())
+        .load(conn)
+        .await
 }

@@ -30,6 +30,8 @@ pub struct NewUpload {
     pub options: UploadOptions,
     /// Take it in although the same file is there.
     pub forced: bool,
+    /// The upload whose rejects it brings, mended.
+    pub corrects: Option<UploadId>,
     /// Who sent it.
     pub created_by: String,
     /// The caller's Idempotency-Key.
@@ -85,6 +87,7 @@ pub async fn accept_step(
                     uploads::forced.eq(new.forced),
                     uploads::state.eq(UploadState::Received),
                     uploads::run_id.eq(run_id),
+                    uploads::corrects.eq(new.corrects),
                     uploads::created_by.eq(&new.created_by),
                 ))
                 .on_conflict_do_nothing()
@@ -149,4 +152,40 @@ async fn claim_key(conn: &mut AsyncPgConnection, new: &NewUpload) -> Result<Opti
 async fn point_key(conn: &mut AsyncPgConnection, new: &NewUpload, id: UploadId) -> QueryResult<()> {
     let Some(key) = &new.idempotency_key else { return Ok(()) };
     idempotency::point(conn, &new.created_by, key, &id.to_string()).await
+}
+
+/// The two columns that a download of rejects adds.
+pub const REJECT_COLUMNS: [&str; 2] = ["reject_code", "reject_reason"];
+
+/// A header without the two columns that a download of rejects added, if it has them.
+pub fn without_reject_columns(header: &[String]) -> Option<&[String]> {
+    match header {
+        [own @ .., code, reason] if [code.as_str(), reason.as_str()] == REJECT_COLUMNS => Some(own),
+        _ => None,
+    }
+}
+
+/// Links an upload whose header is that of a download of rejects to the upload whose rejects they were:
+/// the newest before it of its kind with the header without those two columns, and with rejects. One
+/// that was linked by hand stays so.
+pub async fn link_corrected(
+    conn: &mut AsyncPgConnection,
+    id: UploadId,
+    header: &[String],
+) -> QueryResult<()> {
+    let Some(own) = without_reject_columns(header) else { return Ok(()) };
+    diesel::sql_query(
+        "UPDATE uploads u SET corrects = (
+             SELECT e.id FROM uploads e
+             WHERE e.kind = u.kind AND e.id < u.id AND e.header IN ($2, $3)
+               AND EXISTS (SELECT FROM upload_rejects r WHERE r.upload_id = e.id)
+             ORDER BY e.id DESC LIMIT 1)
+         WHERE u.id = $1 AND u.corrects IS NULL",
+    )
+    .bind::<diesel::sql_types::Uuid, _>(id)
+    .bind::<diesel::sql_types::Array<diesel::sql_types::Text>, _>(own)
+    .bind::<diesel::sql_types::Array<diesel::sql_types::Text>, _>(header)
+    .execute(conn)
+    .await
+    .map(|_| ())
 }

@@ -96,7 +96,7 @@ fn write_date(text: &mut String, value: &ExcelDateTime, from_1904: bool) {
         return;
     }
     let ms = (serial * DAY_MS).round();
-    if value.is_duration() || (serial < 1.0 && !from_1904) {
+    if value.is_duration() || (serial < 1.0 && !(from_1904 && serial == 0.0)) {
         return write_clock(text, ms as i64);
     }
     match date_time(ms as i64, from_1904) {
@@ -171,6 +171,7 @@ mod tests {
         assert_eq!(shown(61.0, false), "1900-03-01");
         assert_eq!(shown(0.5, false), "12:00:00");
         assert_eq!(shown(0.0, true), "1904-01-01");
+        assert_eq!(shown(0.4375, true), "10:30:00");
         assert_eq!(shown(-1.0, false), "-1");
     }
 }

@@ -1,0 +1,46 @@
+//! What keeps the whole: actions that concern no single upload or run, and the ways to what is set up.
+
+use super::{
+    pieces::Action,
+    run_parts::ActionForm,
+    shell::{Shell, done, page},
+};
+use crate::{actions::undo::refresh_summary, app::AppState, auth::PageSession, error::ApiResult};
+use askama::Template;
+use axum::{Form, extract::State, response::Response};
+
+#[derive(Template)]
+#[template(path = "pages/admin/admin.html")]
+struct AdminPage {
+    shell: Shell,
+    deeds: Vec<Deed>,
+}
+
+/// Something that can be done.
+struct Deed {
+    title: &'static str,
+    about: &'static str,
+    action: Action,
+}
+
+/// `GET /ui/admin`.
+pub(super) async fn show(shell: Shell) -> ApiResult<Response> {
+    let deeds = vec![Deed {
+        title: "Refresh the clients’ summary",
+        about: "It is refreshed after every upload by itself. This asks for one more; one that waits already \
+                serves all who ask.",
+        action: shell.action("Refresh", "/ui/admin/refresh".to_owned(), None),
+    }];
+    page(&AdminPage { shell, deeds })
+}
+
+/// `POST /ui/admin/refresh`.
+pub(super) async fn refresh(
+    session: PageSession,
+    State(state): State<AppState>,
+    Form(form): Form<ActionForm>,
+) -> ApiResult<Response> {
+    form.verify(&session)?;
+    let run = refresh_summary(&state, &session.principal).await?;
+    Ok(done(&format!("/ui/runs/{run}"), "refreshing"))
+}

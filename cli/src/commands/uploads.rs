@@ -1,0 +1,43 @@
+//! `millrace uploads`: what is done with an upload that is in.
+
+use crate::{access::Remote, output::say};
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+
+/// Uploads.
+#[derive(Debug, Args)]
+pub struct Uploads {
+    #[command(flatten)]
+    remote: Remote,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take an upload's rows back; a run does it.
+    Undo {
+        /// The upload's whole id.
+        id: String,
+    },
+}
+
+#[derive(Deserialize)]
+struct Undoing {
+    filename: String,
+    undo_run_id: Option<String>,
+}
+
+/// Carries out `millrace uploads …`.
+pub async fn uploads(args: Uploads) -> anyhow::Result<()> {
+    let client = args.remote.connect().await?;
+    let Command::Undo { id } = &args.command;
+    let answer = client.post(&["uploads", id, "undo"], None).await?;
+    if args.remote.json {
+        say(answer.text());
+        return Ok(());
+    }
+    let upload: Undoing = answer.read()?;
+    say(format!("{} is being undone by run {}.", upload.filename, upload.undo_run_id.unwrap_or_default()));
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! What was rejected comes back in its file's form, is mended, loads, and is linked; rows name where they
+//! came from.
+
+use reqwest::{Method, StatusCode, header};
+use shared::auth::Role;
+use tests::{
+    App,
+    browser::{Browser, location},
+    eventually, files,
+};
+
+/// The rejects of an upload as a file: its Content-Type, Content-Disposition and bytes.
+async fn download(app: &App, upload: &serde_json::Value) -> (String, String, Vec<u8>) {
+    let path = format!("/api/v1/uploads/{}/rejects", upload["id"].as_str().unwrap());
+    let answer = app.request(Method::GET, &path).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let text = |name| answer.headers()[&name].to_str().unwrap().to_owned();
+    let (kind, named) = (text(header::CONTENT_TYPE), text(header::CONTENT_DISPOSITION));
+    (kind, named, answer.bytes().await.unwrap().to_vec())
+}
+
+fn latin(text: &str) -> Vec<u8> {
+    text.chars().map(|character| u8::try_from(character).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_go_out_in_their_files_form_and_come_back_mended() {
+    let app = App::start().await;
+    let file = latin(
+        "id;client_id;date;amount;merchant_id\n1;A;2025-01-01;5.00;Bäcker\n2;A;2025-01-02;viel;Müller\n\
+         3;B;2025-01-03;x;\"Söhne; Töchter\"\n4;B;wann;7;Käse\n",
+    );
+    let first = app.load("märz.csv", file, "").await;
+    assert_eq!(
+        (&first["counts"]["inserted"], &first["counts"]["rejected"]),
+        (&1.into(), &3.into()),
+        "{first}"
+    );
+    let (kind, named, bytes) = download(&app, &first).await;
+    assert_eq!(kind, "text/csv; charset=windows-1252");
+    assert!(named.contains("m_rz.rejects.csv"), "{named}");
+    let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
+    assert!(text.starts_with("id;client_id;date;amount;merchant_id;reject_code;reject_reason\n"), "{text}");
+    assert!(text.contains("\n3;B;2025-01-03;x;\"Söhne; Töchter\";bad_number;"), "{text}");
+
+    let mended = text.replace(";viel;", ";6.00;").replace(";x;", ";6.50;").replace(";wann;", ";2025-01-04;");
+    let second = app.load("mended.csv", latin(&mended), "").await;
+    assert_eq!(
+        (&second["counts"]["read"], &second["counts"]["inserted"]),
+        (&3.into(), &3.into()),
+        "{second}"
+    );
+    assert_eq!(second["corrects"], first["id"], "linked by its header");
+    assert_eq!(
+        app.db
+            .one::<i64>("SELECT count(*) FROM transactions WHERE merchant_id = 'Söhne; Töchter'", &[])
+            .await,
+        1
+    );
+    files::expect_everything_exact(&app.db).await;
+
+    let browser = Browser::log_in(&app, Role::Operator).await;
+    let (first, second) = (first["id"].as_str().unwrap(), second["id"].as_str().unwrap());
+    let page = browser.page(&format!("/ui/uploads/{first}")).await;
+    assert!(page.contains(&format!("mended by <a href=\"/ui/uploads/{second}\"")), "{page}");
+    assert!(page.contains(&format!("/ui/uploads/new?corrects={first}")), "{page}");
+    let page = browser.page(&format!("/ui/uploads/{second}")).await;
+    assert!(page.contains(&format!("mends <a href=\"/ui/uploads/{first}\"")), "{page}");
+    let page = browser.page(&format!("/ui/uploads/new?corrects={first}")).await;
+    assert!(page.contains("It brings the mended rejects of"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mended_file_can_be_linked_by_hand_and_its_rejects_linked_again() {
+    let app = App::start().await;
+    let first = app.load("one.csv", files::rows(&["a,1,1,2025-01-01,x", "b,1,1,2025-01-01,y"]), "").await;
+    let (_, _, bytes) = download(&app, &first).await;
+    let text = String::from_utf8(bytes).unwrap().replace(",x,", ",5,");
+    let second = app.load("two.csv", text, "").await;
+    assert_eq!((&second["corrects"], &second["counts"]["rejected"]), (&first["id"], &1.into()), "{second}");
+    let (_, _, bytes) = download(&app, &second).await;
+    let third = app.load("three.csv", String::from_utf8(bytes).unwrap().replace(",y,", ",6,"), "").await;
+    assert_eq!((&third["corrects"], &third["counts"]["inserted"]), (&second["id"], &1.into()), "{third}");
+    let query = format!("?corrects={}", first["id"].as_str().unwrap());
+    let by_hand = app.load("four.csv", files::rows(&["c,1,1,2025-01-01,1"]), &query).await;
+    assert_eq!(by_hand["corrects"], first["id"], "{by_hand}");
+    let nothing = format!("?corrects={}", uuid::Uuid::now_v7());
+    let (status, answer) = app.upload("five.csv", files::rows(&["d,1,1,2025-01-01,1"]), &nothing).await;
+    assert_eq!((status, &answer["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &"corrects".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_names_its_file_its_line_and_its_text() {
+    let app = App::start().await;
+    let lines = ["p,1,2025-01-01,5,x", "\"q\",1,2025-01-02,6,\"two\nlines\"", "r/1,1,2025-01-03,7,x"];
+    let file = format!("id,client_id,date,amount,note\n{}\n", lines.join("\n"));
+    let upload = app.load("march.csv", file, "").await;
+    let id = upload["id"].as_str().unwrap();
+    for (transaction, line, text) in [("p", 2, lines[0]), ("q", 3, lines[1]), ("r%2F1", 5, lines[2])] {
+        let row = app.get(&format!("/api/v1/transactions/{transaction}")).await;
+        let origin = &row["origin"];
+        assert_eq!((&origin["upload_id"], &origin["filename"]), (&id.into(), &"march.csv".into()), "{row}");
+        assert_eq!(
+            (&origin["line"], &origin["text"], &origin["file"]),
+            (&line.into(), &text.into(), &"kept".into())
+        );
+    }
+    let browser = Browser::log_in(&app, Role::Viewer).await;
+    let page = browser.page("/ui/transactions/r%2F1").await;
+    assert!(page.contains("Line 5 of") && page.contains("r/1,1,2025-01-03,7"), "{page}");
+    assert!(browser.page("/ui/transactions").await.contains("href=\"/ui/transactions/r%2F1\""));
+    assert_eq!(browser.get("/ui/transactions/none").await.status(), StatusCode::NOT_FOUND);
+    app.db.client.execute("UPDATE uploads SET files_removed_at = now()", &[]).await.unwrap();
+    let row = app.get("/api/v1/transactions/p").await;
+    assert_eq!(
+        (&row["origin"]["file"], &row["origin"]["text"]),
+        (&"removed".into(), &serde_json::Value::Null)
+    );
+    assert!(browser.page("/ui/transactions/p").await.contains("The file was removed by now"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_moved_names_both_uploads() {
+    let app = App::start().await;
+    let header = "transaction_id,client_id,date,amount,status\n";
+    app.load("pending.csv", format!("{header}m,A,2025-01-01,5,pending\n"), "").await;
+    let settled = app.load("settled.csv", format!("{header}m,A,2025-01-01,5,success\n"), "").await;
+    let row = app.get("/api/v1/transactions/m").await;
+    assert_eq!(row["origin"]["filename"], "pending.csv", "{row}");
+    let moved = row["moved_from_pending_by"].as_str().unwrap();
+    assert!(moved.ends_with(settled["id"].as_str().unwrap()), "{row}");
+    let browser = Browser::log_in(&app, Role::Viewer).await;
+    assert!(browser.page("/ui/transactions/m").await.contains("settled.csv</a> brought its final status"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_asks_first_is_audited_and_reported() {
+    let app = App::start().await;
+    let upload = app.load("one.csv", files::transactions(300, 9), "").await;
+    let id = upload["id"].as_str().unwrap();
+    let browser = Browser::log_in(&app, Role::Operator).await;
+    let path = format!("/ui/uploads/{id}");
+    let asked = browser.post(&format!("{path}/undo"), &[("csrf_token", &browser.csrf)]).await;
+    assert_eq!(asked.status(), StatusCode::OK);
+    let asked = asked.text().await.unwrap();
+    assert!(asked.contains("Undo the upload of one.csv?") && asked.contains("Take 300 rows back"), "{asked}");
+    assert_eq!(app.db.one::<i64>("SELECT count(*) FROM uploads WHERE undo_run_id IS NOT NULL", &[]).await, 0);
+
+    let done =
+        browser.post(&format!("{path}/undo"), &[("csrf_token", &browser.csrf), ("confirmed", "yes")]).await;
+    assert_eq!(location(&done), format!("{path}?notice=undoing"));
+    let (app_, api) = (&app, format!("/api/v1/uploads/{id}"));
+    let api = &api;
+    let undone = eventually("the undo", || async move {
+        let upload = app_.get(api).await;
+        (upload["state"] == "undone").then_some(upload)
+    })
+    .await;
+    assert_eq!(undone["undo_report"]["transactions"], 300, "{undone}");
+    let page = browser.page(&path).await;
+    assert!(page.contains("It was undone.") && page.contains("Rows taken back"), "{page}");
+    assert!(page.contains("It was undone already."), "the button says why not: {page}");
+    let (status, refused) = app.post(&format!("{api}/undo")).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{refused}");
+    assert_eq!(refused["detail"], "It was undone already.");
+    let audited = "SELECT count(*) FROM audit_log WHERE action = 'upload.undo' AND subject = $1";
+    assert_eq!(app.db.one::<i64>(audited, &[&id]).await, 1);
+    let viewer = app.token(Role::Viewer).await;
+    let request = app.anonymous(Method::POST, &format!("{api}/undo")).bearer_auth(viewer);
+    assert_eq!(app.send(request).await.0, StatusCode::FORBIDDEN);
+}

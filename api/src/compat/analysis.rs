@@ -4,7 +4,8 @@ use crate::{
     app::AppState,
     auth::Principal,
     error::{ApiError, ApiResult, Problem},
-    intake::{UploadParams, accept, patient, store_file},
+    intake::{accept, patient, store_file},
+    upload_params::UploadParams,
 };
 use axum::{
     Json,
@@ -80,7 +81,7 @@ async fn upload(
             return Err(ApiError::bad_request("Invalid file type. Please upload a CSV."));
         }
         let file = store_file(&state, field).await?;
-        let accepted = accept(&state, &principal, UploadParams::default(), file, None).await?;
+        let accepted = accept(&state, &principal, (UploadParams::default(), file), None).await?;
         let location = [(header::LOCATION, format!("/api/v1/uploads/{}", accepted.upload.id))];
         let message = format!("File '{name}' queued for processing.");
         return Ok((StatusCode::OK, location, Json(Queued { message })).into_response());

@@ -24,6 +24,7 @@ pub async fn load_as(app: &App, name: &str, content: &[u8], form: FormOptions) -
         options: UploadOptions { form, ..UploadOptions::default() },
         forced: true,
         created_by: "test".to_owned(),
+        corrects: None,
         idempotency_key: None,
     };
     let mut conn = app.env.pool.get().await.unwrap();

@@ -206,6 +206,7 @@ pub const ACCESS: &[Rule] = &[
     get("/ui/transactions", Who::Readers),
     get("/ui/transactions/{id}", Who::Readers),
     get("/ui/admin", Who::Readers),
+    post("/ui/admin/etl", Who::Operators),
     post("/ui/admin/refresh", Who::Operators),
     get("/ui/fx-rates", Who::Readers),
     post("/ui/fx-rates", Who::Operators),

@@ -96,6 +96,10 @@ async fn the_page_shows_what_is_derived_and_adds_a_rate() {
     assert!(page.contains("<b>CHF</b> into <b>USD</b>") && page.contains("1.13"), "{page}");
     assert!(page.contains("<b>CHF</b> into <b>GBP</b>"), "derived at once: {page}");
 
+    let etl = location(&browser.post("/ui/admin/etl", &[("csrf_token", &browser.csrf)]).await);
+    assert!(etl.starts_with("/ui/runs/") && etl.ends_with("?notice=etl"), "{etl}");
+    let again = location(&browser.post("/ui/admin/etl", &[("csrf_token", &browser.csrf)]).await);
+    assert_eq!(again, etl.replace("notice=etl", "notice=stands"), "one at a time");
     let run = location(&browser.post("/ui/admin/refresh", &[("csrf_token", &browser.csrf)]).await);
     assert!(run.starts_with("/ui/runs/"), "{run}");
     let (status, again) = app.post("/api/v1/summaries/refresh").await;

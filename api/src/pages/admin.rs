@@ -5,7 +5,12 @@ use super::{
     run_parts::ActionForm,
     shell::{Shell, done, page},
 };
-use crate::{actions::undo::refresh_summary, app::AppState, auth::PageSession, error::ApiResult};
+use crate::{
+    actions::{etl::run_etl, undo::refresh_summary},
+    app::AppState,
+    auth::PageSession,
+    error::ApiResult,
+};
 use askama::Template;
 use axum::{Form, extract::State, response::Response};
 
@@ -25,13 +30,19 @@ struct Deed {
 
 /// `GET /ui/admin`.
 pub(super) async fn show(shell: Shell) -> ApiResult<Response> {
-    let deeds = vec![Deed {
+    let etl = Deed {
+        title: "Run ETL",
+        about: "Loads the clients’ file, then the transactions’ file, from the configured places \
+                (MILLRACE_ETL_CLIENTS, MILLRACE_ETL_TRANSACTIONS), as one run. While one runs, that one is shown.",
+        action: shell.action("Run ETL", "/ui/admin/etl".to_owned(), None),
+    };
+    let refresh = Deed {
         title: "Refresh the clients’ summary",
         about: "It is refreshed after every upload by itself. This asks for one more; one that waits already \
                 serves all who ask.",
         action: shell.action("Refresh", "/ui/admin/refresh".to_owned(), None),
-    }];
-    page(&AdminPage { shell, deeds })
+    };
+    page(&AdminPage { shell, deeds: vec![etl, refresh] })
 }
 
 /// `POST /ui/admin/refresh`.
@@ -43,4 +54,15 @@ pub(super) async fn refresh(
     form.verify(&session)?;
     let run = refresh_summary(&state, &session.principal).await?;
     Ok(done(&format!("/ui/runs/{run}"), "refreshing"))
+}
+
+/// `POST /ui/admin/etl`.
+pub(super) async fn etl(
+    session: PageSession,
+    State(state): State<AppState>,
+    Form(form): Form<ActionForm>,
+) -> ApiResult<Response> {
+    form.verify(&session)?;
+    let (run, created) = run_etl(&state, &session.principal, None).await?;
+    Ok(done(&format!("/ui/runs/{}", run.id), if created { "etl" } else { "stands" }))
 }

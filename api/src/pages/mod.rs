@@ -89,6 +89,7 @@ pub fn router() -> Router<AppState> {
         .route("/ui/transactions", get(transactions::list))
         .route("/ui/transactions/{id}", get(transaction::show))
         .route("/ui/admin", get(admin::show))
+        .route("/ui/admin/etl", post(admin::etl))
         .route("/ui/admin/refresh", post(admin::refresh))
         .route("/ui/fx-rates", get(fx_rates::list).post(fx_rates::submit))
         .route("/ui/live", get(sse::live))

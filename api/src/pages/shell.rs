@@ -181,6 +181,7 @@ fn notice(uri: &Uri) -> Option<&'static str> {
         "unlimited" => "The limit is lifted.",
         "undoing" => "Asked for. A run takes its rows back.",
         "rate-added" => "The rate is added.",
+        "etl" => "Asked for. This run loads clients, then transactions.",
         "refreshing" => "Asked for. This run refreshes the summary.",
         "accepted" => "The file is stored and on its way.",
         "known" => {

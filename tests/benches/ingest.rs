@@ -4,7 +4,7 @@ use crate::{
     reference::{self, FORM_E, FORM_WIDE, Table},
     report::Report,
     server::Server,
-    undo,
+    undo, workbook,
 };
 use shared::synthetic::{TransactionForm, write_transactions};
 use std::{
@@ -39,13 +39,14 @@ impl Files {
 
 /// Runs it all; `quick` proves in under a minute that it works.
 pub async fn run(report: &mut Report, quick: bool) -> anyhow::Result<()> {
-    let (rows, rounds) = if quick { (100_000, 1) } else { (1_000_000, 3) };
+    let (rows, rounds): (_, u32) = if quick { (100_000, 1) } else { (1_000_000, 3) };
     let files = Files::new()?;
     let (narrow, wide) = (files.make(rows, TransactionForm::E)?, files.make(rows, TransactionForm::Wide)?);
     for _ in 0..rounds {
         narrow_round(report, &narrow, rows).await?;
         wide_round(report, &wide, rows).await?;
     }
+    workbook::rounds(report, if quick { 5_000 } else { 100_000 }, rounds).await?;
     undo::round(report, if quick { 50_000 } else { 1_000_000 }).await?;
     if quick {
         return Ok(());

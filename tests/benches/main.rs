@@ -9,6 +9,7 @@ mod report;
 mod runs;
 mod server;
 mod undo;
+mod workbook;
 
 use report::Report;
 

@@ -45,6 +45,7 @@ async fn a_killed_up_leaves_no_servers_and_the_next_one_goes_on() {
     let directory = data_dir();
     let mut first = up(directory.path());
     let url = address(directory.path(), first.id()).await;
+    shared::storage::prepare_tls();
     assert!(reqwest::get(format!("{url}/livez")).await.expect("an answer").status().is_success());
     assert!(servers(directory.path()).len() > 1);
     first.kill();

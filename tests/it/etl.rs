@@ -1,5 +1,6 @@
 //! The recipe: clients, then transactions, from configured places, as one flow.
 
+use futures::SinkExt;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use shared::{auth::Role, synthetic};
@@ -126,17 +127,44 @@ async fn one_recipe_runs_at_a_time_and_can_be_cancelled() {
     assert_eq!(app.send(request).await.0, StatusCode::FORBIDDEN);
 }
 
+/// What the trades of a file would do to their clients, computed from the file alone with the rates that
+/// service A had; against what became of them.
+const UNLIKE_THE_FILE: &str = "
+    WITH rates (base, quote, rate) AS (VALUES ('EUR', 'USD', 1.10), ('GBP', 'USD', 1.25), ('USD', 'EUR', 0.91),
+             ('USD', 'GBP', 0.80), ('EUR', 'GBP', 1.10 * 0.80), ('GBP', 'EUR', 1.25 * 0.91)),
+         expected AS (
+             SELECT f.client_id, count(*) AS trades,
+                    sum(CASE f.kind WHEN 'buy' THEN -1 ELSE 1 END * round(abs(f.amount) * coalesce(r.rate, 1), 4)) AS moved
+             FROM file f JOIN clients c USING (client_id)
+             LEFT JOIN rates r ON r.base = f.currency AND r.quote = c.currency GROUP BY 1),
+         loaded AS (
+             SELECT c.client_id, count(*) AS trades, c.position - c.opening_balance AS moved
+             FROM clients c JOIN transactions t USING (client_id) GROUP BY c.client_id)
+    SELECT * FROM expected FULL JOIN loaded USING (client_id)
+    WHERE (expected.trades, expected.moved) IS DISTINCT FROM (loaded.trades, loaded.moved)";
+
 #[tokio::test(flavor = "multi_thread")]
-async fn generated_trades_in_service_as_form_are_all_accounted_for() {
+async fn a_workbook_in_service_as_form_moves_every_account_as_its_rows_say() {
     let app = App::start().await;
     let (mut clients, mut trades) = (Vec::new(), Vec::new());
     synthetic::write_clients(&mut clients, u64::from(synthetic::TRADING_CLIENTS), 1).unwrap();
     synthetic::write_trades(&mut trades, 2_000, 1).unwrap();
     std::fs::write(&app.env.etl.clients, clients).unwrap();
-    std::fs::write(&app.env.etl.transactions, trades).unwrap();
+    let workbook = std::fs::File::create(&app.env.etl.transactions).unwrap();
+    synthetic::write_trades_workbook(workbook, 2_000, 1).unwrap();
     let run = ended(&app, &start(&app).await).await;
     assert_eq!(run["state"], "completed", "{run}");
     assert_eq!(run["result"]["clients"]["counts"]["inserted"], 500, "{run}");
-    assert_eq!(run["result"]["transactions"]["counts"]["read"], 2_000, "{run}");
+    assert_eq!(run["result"]["transactions"]["counts"]["inserted"], 2_000, "{run}");
+    // The same trades as text.
+    let client = &app.db.client;
+    let table =
+        "CREATE TEMP TABLE file (transaction_id text, client_id text, kind text, at date, ticker text,
+        stock text, shares numeric, price numeric, amount numeric, currency text, channel text)";
+    client.batch_execute(table).await.unwrap();
+    let mut copy = Box::pin(client.copy_in("COPY file FROM STDIN (FORMAT csv, HEADER)").await.unwrap());
+    copy.send(bytes::Bytes::from(trades)).await.unwrap();
+    assert_eq!(copy.as_mut().finish().await.unwrap(), 2_000);
+    app.db.expect_nothing(UNLIKE_THE_FILE).await;
     files::expect_everything_exact(&app.db).await;
 }

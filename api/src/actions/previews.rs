@@ -107,16 +107,18 @@ async fn look_once(
     options: &UploadOptions,
 ) -> ApiResult<Look> {
     let size = preview.size_bytes.unsigned_abs();
-    look(&state.env, &preview.storage_key, size, kind, options).await.map_err(unreadable)
+    look(&state.env, &preview.storage_key, size, kind, options)
+        .await
+        .map_err(|error| unreadable(state.env.storage.location(), error))
 }
 
 /// What a file that cannot be looked at says.
-fn unreadable(error: PlanError) -> ApiError {
+fn unreadable(location: &str, error: PlanError) -> ApiError {
     match error {
         PlanError::Storage(StorageError::NotFound { .. }) => {
             ApiError::not_found("The file is not there any more. Send it again.")
         }
-        PlanError::Storage(error) => ApiError::unavailable("file storage", error),
+        PlanError::Storage(error) => ApiError::storage(location, &error),
         refused => ApiError::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "unreadable-file",
@@ -150,7 +152,7 @@ pub async fn load(
         true => {
             let key = storage_key();
             let copied = state.env.storage.copy(&preview.storage_key, &key).await;
-            copied.map_err(|error| unreadable(PlanError::Storage(error)))?;
+            copied.map_err(|error| unreadable(state.env.storage.location(), PlanError::Storage(error)))?;
             Some(key)
         }
     };

@@ -15,7 +15,7 @@ use crate::{
 use chrono::{DateTime, Days, Utc};
 use diesel::{
     prelude::*,
-    sql_types::{Array, BigInt, Nullable, Text, Timestamptz},
+    sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use schemars::JsonSchema;
@@ -110,6 +110,13 @@ async fn prune_uploads(context: &RunContext, before: DateTime<Utc>) -> Result<us
     }
 }
 
+/// Previews that were not loaded, or only by a dry run, which works on a copy.
+fn not_loaded() -> diesel::expression::SqlLiteral<Bool> {
+    diesel::dsl::sql(
+        "NOT EXISTS (SELECT 1 FROM uploads u WHERE u.id = upload_id AND u.options->'dry_run' IS NULL)",
+    )
+}
+
 async fn prune_previews(context: &RunContext, before: DateTime<Utc>) -> Result<usize, JobError> {
     let mut pooled = context.connection().await?;
     let conn: &mut AsyncPgConnection = &mut pooled;
@@ -117,7 +124,7 @@ async fn prune_previews(context: &RunContext, before: DateTime<Utc>) -> Result<u
     loop {
         stop_if_asked(context)?;
         let old: Vec<PreviewId> = previews::table
-            .filter(previews::upload_id.is_null().and(previews::created_at.lt(before)))
+            .filter(not_loaded().and(previews::created_at.lt(before)))
             .order(previews::created_at)
             .limit(BATCH)
             .select(previews::id)
@@ -128,13 +135,12 @@ async fn prune_previews(context: &RunContext, before: DateTime<Utc>) -> Result<u
             return Ok(removed);
         }
         // Whoever loads one at the same time has its row locked: it is looked at again when he is done.
-        let keys: Vec<String> = diesel::delete(
-            previews::table.filter(previews::id.eq_any(old).and(previews::upload_id.is_null())),
-        )
-        .returning(previews::storage_key)
-        .get_results(conn)
-        .await
-        .map_err(JobError::retry)?;
+        let keys: Vec<String> =
+            diesel::delete(previews::table.filter(previews::id.eq_any(old).and(not_loaded())))
+                .returning(previews::storage_key)
+                .get_results(conn)
+                .await
+                .map_err(JobError::retry)?;
         removed += keys.len();
         delete_unnamed(context, conn, keys).await?;
     }

@@ -130,7 +130,7 @@ fn bounded<R: Read + Seek>(
     })?;
     if part == Part::Strings && growth.unpacked() - before > MAX_SHARED_BYTES {
         return Err(FormatError::Refused(
-            "The workbook has more than 1 GiB of shared text, which would have to be held in memory; save the \
+            "The workbook has more than 256 MiB of shared text, which would have to be held in memory; save the \
              sheet as CSV."
                 .to_owned(),
         ));

@@ -20,7 +20,7 @@ const CELL_BYTES: u64 = 8 << 20;
 /// Bytes of a part that is read as a whole and is no sheet.
 const SMALL_BYTES: u64 = 64 << 20;
 /// Bytes of all shared strings.
-pub const MAX_SHARED_BYTES: u64 = 1 << 30;
+pub const MAX_SHARED_BYTES: u64 = 256 << 20;
 /// Elements within elements.
 const DEPTH: usize = 64;
 /// Merged ranges that are heeded.

@@ -1,3 +1,4 @@
+ALTER TABLE clients ALTER COLUMN position TYPE numeric(20,4), ALTER COLUMN opening_balance TYPE numeric(20,4);
 CREATE INDEX merchant_days_day ON merchant_days (day);
 DROP TABLE entries, journals, upload_postings, fx_rates, previews, upload_overlaps, upload_moves, upload_trial_keys;
 DROP FUNCTION entries_balance, ledger_is_kept;

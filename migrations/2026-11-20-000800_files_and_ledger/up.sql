@@ -81,7 +81,7 @@ INSERT INTO fx_rates (base, quote, rate, valid_from, created_by) VALUES
 -- is posted as one journal when the upload finishes, and gone from here.
 CREATE TABLE upload_postings (
     upload_id  uuid NOT NULL REFERENCES uploads ON DELETE CASCADE,
-    amount     numeric(24,4) NOT NULL,
+    amount     numeric(28,4) NOT NULL,
     client_id  text COLLATE "C" NOT NULL
 );
 CREATE INDEX upload_postings_upload ON upload_postings (upload_id);
@@ -100,7 +100,7 @@ CREATE TABLE journals (
 CREATE TABLE entries (
     journal_id  uuid NOT NULL REFERENCES journals,
     entry       integer NOT NULL,
-    amount      numeric(24,4) NOT NULL CHECK (amount <> 0),
+    amount      numeric(28,4) NOT NULL CHECK (amount <> 0),
     account     text NOT NULL CHECK (account IN ('client', 'clearing')),
     client_id   text COLLATE "C",
     asset_kind  text NOT NULL CHECK (asset_kind IN ('cash', 'shares')),
@@ -150,3 +150,6 @@ END $$;
 
 -- Nothing reads merchant_days by day alone, and nearly every row of a wide file would pay for it.
 DROP INDEX merchant_days_day;
+
+-- Room for the sum of many trades, each of which may be as large as an amount can be.
+ALTER TABLE clients ALTER COLUMN position TYPE numeric(28,4), ALTER COLUMN opening_balance TYPE numeric(28,4);

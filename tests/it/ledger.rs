@@ -142,3 +142,23 @@ async fn known_clients_are_updated_kept_or_rejected_as_asked() {
     let (status, _) = app.send(app.request(reqwest::Method::GET, "/api/v1/clients/B")).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_amounts_are_posted_or_rejected_and_stop_no_file() {
+    let app = App::start().await;
+    let most = "9999999999999999";
+    let file = format!(
+        "{HEADER}1,A,2025-01-01,{most},USD,sell,\n2,A,2025-01-01,{most},USD,sell,\n3,B,2025-01-01,{most},GBP,buy,\n\
+         4,C,2025-01-01,7,USD,buy,\n"
+    );
+    let upload = app.load("large.csv", file, "").await;
+    assert_eq!(upload["state"], "finished", "{upload}");
+    assert_eq!(position(&app, "A").await, "19999999999999998");
+    assert_eq!(position(&app, "C").await, "-7");
+    let rejected: String = app.db.one("SELECT code || ': ' || message FROM upload_rejects", &[]).await;
+    assert_eq!(rejected, "number_too_large: converted into USD, the amount has more than 16 digits");
+    let clients = app.load("clients.csv", format!("client_id,balance\nA,{most}\n"), "?kind=clients").await;
+    assert_eq!(clients["state"], "finished", "{clients}");
+    assert_eq!(position(&app, "A").await, "29999999999999997");
+    files::expect_everything_exact(&app.db).await;
+}

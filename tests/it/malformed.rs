@@ -114,6 +114,7 @@ async fn files_without_rows_or_without_a_usable_header_say_so() {
         (b"transaction_id\xff,user_\xc3\xa9\n", "Line 1 cannot be read as a header: it is not UTF-8 text"),
         (b"transaction_id\xff,user_id\n", "Found: transaction_id\u{ff}, user_id."),
         (b"a,b\rc,d\r", "its lines end with CR alone"),
+        (b"transaction_id,client_id,date,amount,note\r1,c,2025-01-01,1,x\r", "its lines end with CR alone"),
         (b"\"transaction_id,user_id\nrest", "no column for transaction_id"),
     ] {
         let upload = app.load("bad.csv", content, "").await;

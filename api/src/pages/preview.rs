@@ -141,7 +141,6 @@ pub(super) async fn load(
 ) -> ApiResult<Response> {
     let sent = pairs.iter().find(|(name, _)| name == "csrf_token").map(|(_, value)| value.clone());
     verify_csrf(&session, sent.as_deref().unwrap_or_default())?;
-    pairs.retain(|(name, _)| name != "dry_run");
     pairs.extend(how.into_iter().filter(|(name, _)| name == "dry_run"));
     let preview = find(&state, &session, &id).await?;
     let wanted = Wanted::read(&state, &pairs);

@@ -52,7 +52,7 @@ pub async fn note(
 pub async fn post_upload(transaction: &Transaction<'_>, upload: UploadId) -> Result<Option<Posted>, Error> {
     transaction
         .batch_execute(
-            "CREATE TEMP TABLE owed (client_id text COLLATE \"C\" PRIMARY KEY, currency text, amount numeric(24,4))
+            "CREATE TEMP TABLE owed (client_id text COLLATE \"C\" PRIMARY KEY, currency text, amount numeric(28,4))
              ON COMMIT DROP",
         )
         .await?;

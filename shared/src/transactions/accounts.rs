@@ -8,16 +8,18 @@ use tokio_postgres::{Error, Transaction};
 /// Held (shared) by loads that convert into accounts' currencies, and (alone) by what changes one.
 pub const CURRENCIES_LOCK: i64 = 7_241_004;
 
-/// A row that cannot be converted.
+/// A row whose amount cannot be converted.
 #[derive(Debug)]
 pub struct Unconverted {
     /// The row in the batch.
     pub row: usize,
+    /// For programs.
+    pub code: &'static str,
     /// For people.
     pub message: String,
 }
 
-/// Fills in the account amounts of a batch's buys and sells; returns the rows without a rate. Clients
+/// Fills in the account amounts of a batch's buys and sells; returns the rows for which that cannot be done. Clients
 /// that nobody knows have accounts in `default_currency`. Until the transaction ends no account changes
 /// its currency.
 pub async fn convert(
@@ -44,10 +46,16 @@ pub async fn convert(
             Some(units) => row.trade.get_or_insert_default().account_amount = Some(units),
             None => {
                 let (from, to) = (text(&row.currency), text(&account));
-                let message = format!(
-                    "there is no rate from {from} into {to}, the currency of the client's account, at that time; add one"
-                );
-                unconverted.push(Unconverted { row: at, message });
+                let there_is_one = rates.rate(row.currency, account, row.occurred_us).is_some();
+                let (code, message) = if there_is_one {
+                    ("number_too_large", format!("converted into {to}, the amount has more than 16 digits"))
+                } else {
+                    let message = format!(
+                        "there is no rate from {from} into {to}, the currency of the client's account, at that time; add one"
+                    );
+                    ("no_rate", message)
+                };
+                unconverted.push(Unconverted { row: at, code, message });
             }
         }
     }

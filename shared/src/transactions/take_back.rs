@@ -54,6 +54,16 @@ pub async fn pieces(client: &Client, first: NaiveDate, last: NaiveDate) -> Resul
     Ok(groups)
 }
 
+/// Lets the planner know how large the tables are: just after a large load it would plan for the small
+/// ones that they were.
+pub async fn analyse(client: &Client, groups: &[Vec<Piece>]) -> Result<(), Error> {
+    let mut tables =
+        vec!["transaction_keys", "merchant_days", "client_totals", "client_failures", "day_totals"];
+    tables.extend(groups.iter().flatten().map(|piece| piece.partition.as_str()));
+    tables.dedup();
+    client.batch_execute(&format!("ANALYZE {}", tables.join(", "))).await
+}
+
 /// Removes the upload's rows that lie in a group of pieces; returns how many. Lock order: keys, then
 /// summaries.
 pub async fn remove_rows(

@@ -11,7 +11,7 @@ use crate::{
     ledger::postings,
     runs::{Finished, JobError, RunContext},
     transactions::{
-        accounts,
+        accounts::{self, Unconverted},
         copy::CopyWriter,
         load::{self, LoadError, Source},
         parse::Row,
@@ -233,7 +233,7 @@ impl Work<'_> {
     }
 }
 
-/// Converts buys and sells into the currencies of their accounts; rejects those without a rate.
+/// Converts buys and sells into the currencies of their accounts; rejects those that cannot be.
 async fn reject_unconverted(
     transaction: &Transaction<'_>,
     context: &RunContext,
@@ -248,13 +248,13 @@ async fn reject_unconverted(
     }
     let column = name_in_file(upload, "currency");
     let line = |row: usize| prepared.batch.rows[row].line;
-    let mut messages: HashMap<i64, String> =
-        unconverted.into_iter().map(|unconverted| (line(unconverted.row), unconverted.message)).collect();
+    let mut bad: HashMap<i64, Unconverted> =
+        unconverted.into_iter().map(|unconverted| (line(unconverted.row), unconverted)).collect();
     take_out(prepared, rejects, |_, row| {
-        messages.remove(&row.line).map(|message| BadRecord {
+        bad.remove(&row.line).map(|Unconverted { code, message, .. }| BadRecord {
             line: row.line,
             column: Some(column.clone()),
-            code: "no_rate",
+            code,
             message,
             record: row.record,
         })

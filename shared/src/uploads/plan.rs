@@ -395,15 +395,14 @@ impl Planner {
         }
         let mapped = map_header(self.options.kind, &header, &self.options.form.mapping);
         // Several lines that were taken for one.
-        let torn = header.iter().any(|name| name.replace("\r\n", "").contains('\r'));
-        let (mapping, ignored) = match mapped {
-            Err(_) if torn => {
-                return Err(PlanError::Foreign(
-                    "its lines end with CR alone; save it with LF or CRLF line ends.",
-                ));
-            }
-            mapped => mapped?,
-        };
+        let torn =
+            !self.options.counts_rows && header.iter().any(|name| name.replace("\r\n", "").contains('\r'));
+        if torn {
+            return Err(PlanError::Foreign(
+                "its lines end with CR alone; save it with LF or CRLF line ends.",
+            ));
+        }
+        let (mapping, ignored) = mapped?;
         if self.options.kind == UploadKind::Transactions {
             self.time_column = mapping.0[2];
         }

@@ -36,7 +36,9 @@ pub(super) async fn undo(upload_id: UploadId, context: RunContext) -> Result<Fin
     let groups = match bounds {
         Some((first, last)) => {
             let (first, last) = (first.date_naive(), last.date_naive());
-            take_back::pieces(&client, first, last).await.map_err(JobError::retry)?
+            let groups = take_back::pieces(&client, first, last).await.map_err(JobError::retry)?;
+            take_back::analyse(&client, &groups).await.map_err(JobError::retry)?;
+            groups
         }
         None => Vec::new(),
     };

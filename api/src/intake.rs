@@ -72,8 +72,8 @@ pub async fn receive(
     envelope: Envelope,
 ) -> ApiResult<Accepted> {
     let idempotency_key = envelope.idempotency_key.clone();
-    let received = received(state, form, envelope).await?;
-    check_corrects(state, &received.0).await?;
+    let mut received = received(state, form, envelope).await?;
+    settle_corrects(state, &mut received.0).await?;
     accept(state, principal, received, idempotency_key).await
 }
 
@@ -157,8 +157,9 @@ async fn read_form(
     Ok((params, file))
 }
 
-/// Refuses a file that mends the rejects of an upload that is not there, or is of another kind.
-pub async fn check_corrects(state: &AppState, params: &UploadParams) -> ApiResult<()> {
+/// For a file that mends the rejects of an upload: what was said of that one holds for it too. Refused if
+/// there is no such upload, or it is of another kind.
+pub async fn settle_corrects(state: &AppState, params: &mut UploadParams) -> ApiResult<()> {
     let Some(id) = params.corrects else { return Ok(()) };
     match queries::find_upload(&mut *state.env.pool.get().await?, id).await? {
         None => Err(ApiError::invalid(
@@ -169,7 +170,11 @@ pub async fn check_corrects(state: &AppState, params: &UploadParams) -> ApiResul
             let detail = format!("The upload {id} is of {}: what mends its rejects is too.", upload.kind);
             Err(ApiError::invalid("corrects", detail))
         }
-        Some(_) => Ok(()),
+        Some(upload) => {
+            let options = upload.read_options().map_err(ApiError::internal)?;
+            params.inherit(upload.kind, options);
+            Ok(())
+        }
     }
 }
 

@@ -81,7 +81,8 @@ pub struct UploadParams {
     /// are found by the columns' names.
     #[param(value_type = Option<String>, example = r#"{"amount": "Betrag", "status": null}"#)]
     pub mapping: Option<ExplicitMapping>,
-    /// The upload whose rejects the file brings, mended.
+    /// The upload whose rejects the file brings, mended. Unless given, the policies on clients, the zone and
+    /// the mapping are those of that upload.
     #[param(value_type = Option<uuid::Uuid>)]
     pub corrects: Option<UploadId>,
 }
@@ -115,6 +116,19 @@ impl UploadParams {
     /// What the rows are.
     pub fn kind(&self) -> UploadKind {
         self.kind.unwrap_or(UploadKind::Transactions)
+    }
+
+    /// What was not said is as it was for the upload whose rejects the file brings. Its form is not: the
+    /// download has one of its own, which can be seen.
+    pub fn inherit(&mut self, kind: UploadKind, options: UploadOptions) {
+        self.kind = self.kind.or(Some(kind));
+        self.unknown_clients = self.unknown_clients.or(Some(options.unknown_clients));
+        self.existing_clients = self.existing_clients.or(Some(options.existing_clients));
+        self.zone = self.zone.or(options.zone);
+        self.allow_many_months |= options.allow_many_months;
+        if self.mapping.is_none() && !options.form.mapping.is_empty() {
+            self.mapping = Some(options.form.mapping);
+        }
     }
 
     /// How the file is to be read and loaded.

@@ -169,3 +169,29 @@ async fn an_undo_asks_first_is_audited_and_reported() {
     let request = app.anonymous(Method::POST, &format!("{api}/undo")).bearer_auth(viewer);
     assert_eq!(app.send(request).await.0, StatusCode::FORBIDDEN);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mended_file_is_read_as_the_one_that_it_mends() {
+    let app = App::start().await;
+    app.load("clients.csv", "client_id,name\nA,Ann\n", "?kind=clients").await;
+    let file = "Number;Who;When;Much\n1;A;2025-07-01 12:00:00;1\n2;A;2025-07-01 12:00:00;1;5\n3;nobody;2025-07-01;1\n";
+    let query = "?zone=Europe/Berlin&unknown_clients=reject\
+        &mapping=%7B%22transaction_id%22:%22Number%22,%22client_id%22:%22Who%22,%22occurred_at%22:%22When%22,%22amount%22:%22Much%22%7D";
+    let first = app.load("file.csv", file, query).await;
+    assert_eq!(
+        (&first["counts"]["inserted"], &first["counts"]["rejected"]),
+        (&1.into(), &2.into()),
+        "{first}"
+    );
+    let mended = "Number;Who;When;Much;reject_code;reject_reason\n2;A;2025-07-01 12:00:00;1.5;x;y\n3;nobody;2025-07-01;1;x;y\n";
+    let second =
+        app.load("mended.csv", mended, &format!("?corrects={}", first["id"].as_str().unwrap())).await;
+    assert_eq!(
+        (&second["counts"]["inserted"], &second["counts"]["rejected"]),
+        (&1.into(), &1.into()),
+        "{second}"
+    );
+    let times: i64 = app.db.one("SELECT count(DISTINCT occurred_at) FROM transactions", &[]).await;
+    assert_eq!(times, 1, "both are noon in Berlin");
+    app.db.expect_nothing("SELECT * FROM clients WHERE stub").await;
+}

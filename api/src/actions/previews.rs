@@ -73,6 +73,8 @@ pub async fn loaded_as(state: &AppState, preview: &Preview) -> ApiResult<Option<
 /// Looks at a preview's file. Without a kind it is taken for the one whose required fields it has;
 /// without a mapping it begins with the one that the last upload with the same header used.
 pub async fn look_at(state: &AppState, preview: &Preview, params: &UploadParams) -> ApiResult<Looked> {
+    let mut params = params.clone();
+    intake::settle_corrects(state, &mut params).await?;
     let mut options = params.options();
     let explicit = std::mem::take(&mut options.form.mapping);
     let mut kind = params.kind();
@@ -139,11 +141,12 @@ pub async fn load(
     if let Some(upload) = loaded_as(state, preview).await? {
         return Ok(Accepted { upload, created: false });
     }
-    intake::check_corrects(state, params).await?;
+    let mut params = params.clone();
+    intake::settle_corrects(state, &mut params).await?;
     let (kind, options) = match (params.kind, &params.mapping) {
         (Some(kind), Some(_)) => (kind, params.options()),
         _ => {
-            let looked = look_at(state, preview, params).await?;
+            let looked = look_at(state, preview, &params).await?;
             (looked.kind, looked.options)
         }
     };

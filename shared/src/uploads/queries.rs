@@ -3,6 +3,7 @@
 use super::{
     model::{Chunk, Reject, Upload, UploadCounts, UploadKind, UploadState},
     options::ExplicitMapping,
+    service::without_reject_columns,
 };
 use crate::{
     ids::{RunId, UploadId},
@@ -284,9 +285,12 @@ pub async fn last_mapping(
     kind: UploadKind,
     header: &[String],
 ) -> QueryResult<Option<UsedMapping>> {
+    // A download of rejects has two columns more than the file whose rejects they are.
+    let own = without_reject_columns(header).unwrap_or(header);
+    let known = uploads::header.eq(header).or(uploads::header.eq(own));
     let has_mapping = diesel::dsl::sql::<diesel::sql_types::Bool>("options ? 'mapping'");
     let upload: Option<Upload> = uploads::table
-        .filter(uploads::kind.eq(kind).and(uploads::header.eq(header)).and(has_mapping))
+        .filter(uploads::kind.eq(kind).and(known).and(has_mapping))
         .order(uploads::id.desc())
         .select(Upload::as_select())
         .first(conn)

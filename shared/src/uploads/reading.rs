@@ -137,8 +137,38 @@ pub fn name_fault(bytes: &[u8], longest: u32) -> Option<(&'static str, String)> 
     if bytes.len() > longest as usize && String::from_utf8_lossy(bytes).chars().count() > longest as usize {
         return Some(("too_long", format!("{} is longer than {longest} characters", shown(bytes))));
     }
+    if bytes.starts_with(b"#") && is_error(bytes) {
+        let message = format!(
+            "{} is what a spreadsheet has instead of a value, or of a number too long for its cell; mend the cell",
+            shown(bytes)
+        );
+        return Some(("error_cell", message));
+    }
     if bytes.iter().any(u8::is_ascii_control) {
         return Some(("control_character", format!("{} holds a control character", shown(bytes))));
     }
     None
+}
+
+/// Begins the text of a number that has more digits than its cell can keep.
+pub const LOST_DIGITS: &str = "#DIGITS! ";
+
+/// Whether a text is one of the errors that spreadsheets show.
+fn is_error(text: &[u8]) -> bool {
+    const ERRORS: [&[u8]; 13] = [
+        b"#N/A",
+        b"#REF!",
+        b"#VALUE!",
+        b"#DIV/0!",
+        b"#NAME?",
+        b"#NULL!",
+        b"#NUM!",
+        b"#SPILL!",
+        b"#CALC!",
+        b"#FIELD!",
+        b"#BLOCKED!",
+        b"#CONNECT!",
+        b"#GETTING_DATA",
+    ];
+    text.starts_with(LOST_DIGITS.as_bytes()) || ERRORS.contains(&text)
 }

@@ -245,3 +245,24 @@ async fn a_workbook_of_many_rows_loads_in_chunks() {
     assert_eq!(app.db.one::<i32>("SELECT max(source_line) FROM transactions", &[]).await, 5_001);
     files::expect_everything_exact(&app.db).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cell_cannot_keep_is_never_an_id() {
+    let app = App::start().await;
+    let cells =
+        |id: Cell, client: Cell| [id, client, Cell::Nothing, Cell::Text("2025-01-15"), Cell::Number("1", 0)];
+    let sheet = [
+        row(1, &HEADER),
+        row(2, &cells(Cell::Number("123456789012345678", 0), Cell::Text("7"))),
+        row(3, &cells(Cell::Text("b"), Cell::Raw("t=\"e\"", "<v>#N/A</v>"))),
+        row(4, &cells(Cell::Text("123456789012345678"), Cell::Text("#7"))),
+    ];
+    let book = Workbook::new().sheet("Sheet1", &sheet).build();
+    let upload = load_as(&app, "ids.xlsx", &book, FormOptions::default()).await;
+    assert_eq!(
+        (&upload["counts"]["inserted"], &upload["counts"]["rejected"]),
+        (&1.into(), &2.into()),
+        "{upload}"
+    );
+    app.db.expect_nothing("SELECT * FROM upload_rejects WHERE code <> 'error_cell'").await;
+}

@@ -1,6 +1,7 @@
 //! Cells as text: numbers, dates and words as a spreadsheet shows them, without what depends on a format
 //! or a language.
 
+use crate::uploads::reading::LOST_DIGITS;
 use calamine::{CellErrorType, DataRef, ExcelDateTime};
 use chrono::{Duration, NaiveDate, NaiveDateTime};
 use std::fmt::Write;
@@ -11,7 +12,8 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 const PLAIN: f64 = 1e21;
 const DAY_MS: f64 = 86_400_000.0;
 
-/// Appends a cell's text. True if it has more digits than a cell can keep.
+/// Appends a cell's text. True if it has more digits than a cell can keep; its text then says so, and
+/// whatever field it feeds is rejected.
 pub fn write_cell(text: &mut String, value: &DataRef<'_>, from_1904: bool) -> bool {
     match value {
         DataRef::Empty => {}
@@ -51,6 +53,9 @@ fn write_number(text: &mut String, value: f64) -> bool {
     if value == 0.0 {
         text.push('0');
     } else if value.fract() == 0.0 && value.abs() < PLAIN {
+        if value.abs() > EXACT {
+            text.push_str(LOST_DIGITS);
+        }
         push(text, value);
         return value.abs() > EXACT;
     } else if value.is_finite() && (1e-15..PLAIN).contains(&value.abs()) {
@@ -143,7 +148,7 @@ mod tests {
             (123_456_789_012_345.6, "123456789012346", false),
             (99_999_999_999.99, "99999999999.99", false),
             (9_007_199_254_740_991.0, "9007199254740991", false),
-            (12_345_678_901_234_567_000.0, "12345678901234567000", true),
+            (12_345_678_901_234_567_000.0, "#DIGITS! 12345678901234567000", true),
             (1e21, "1E21", false),
             (1.5e-20, "1.5E-20", false),
         ] {

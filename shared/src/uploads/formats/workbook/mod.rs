@@ -163,8 +163,8 @@ fn warnings(
     }
     if found.imprecise > 0 {
         warnings.push(format!(
-            "{} numbers have more digits than a cell can keep, so their last digits are not to be trusted; ids \
-             belong into cells that are formatted as text.",
+            "Numbers with more digits than a cell can keep: {}. What they feed is rejected; ids belong into cells \
+             that are formatted as text.",
             found.imprecise
         ));
     }

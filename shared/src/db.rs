@@ -3,11 +3,12 @@
 
 use crate::{config::DatabaseConfig, runs::RunError};
 use diesel_async::{
-    AsyncMigrationHarness, AsyncPgConnection,
-    pooled_connection::{AsyncDieselConnectionManager, deadpool},
+    AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection,
+    pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolableConnection, deadpool},
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use std::{
+    ops::{Deref, DerefMut},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -15,10 +16,58 @@ use std::{
 /// The schema's history, compiled in.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations");
 
+/// Each connection begins with this: PostgreSQL notices within a second that nobody waits for a statement
+/// any more, ends it and lets go of its locks.
+const SESSION: &str = "SET client_connection_check_interval = '1s'";
+
 /// A pool of connections.
-pub type DbPool = deadpool::Pool<AsyncPgConnection>;
-/// A connection borrowed from a pool.
-pub type DbConnection = deadpool::Object<AsyncPgConnection>;
+#[derive(Clone)]
+pub struct DbPool(deadpool::Pool<AsyncPgConnection>);
+
+impl DbPool {
+    /// A connection that nobody else uses; an error if there is none within 10 s.
+    pub async fn get(&self) -> Result<DbConnection, deadpool::PoolError> {
+        Ok(DbConnection(Some(self.0.get().await?)))
+    }
+
+    /// How many connections there are and how many are in use.
+    pub fn status(&self) -> ::deadpool::Status {
+        self.0.status()
+    }
+
+    /// Closes the idle connections, and the others when they come back.
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+/// A connection borrowed from a pool. One that is dropped within a transaction (its future was dropped)
+/// does not go back: in the pool it would keep the transaction, and its locks, until somebody needs it.
+pub struct DbConnection(Option<deadpool::Object<AsyncPgConnection>>);
+
+impl Deref for DbConnection {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl DerefMut for DbConnection {
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        self.0.as_mut().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for DbConnection {
+    fn drop(&mut self) {
+        if let Some(mut connection) = self.0.take()
+            && connection.is_broken()
+        {
+            drop(deadpool::Object::take(connection));
+        }
+    }
+}
 
 /// The database could not be reached, or a connection not be had.
 #[derive(Debug, thiserror::Error)]
@@ -91,14 +140,23 @@ pub fn named_url(url: &str, application_name: &str) -> String {
 /// ends with an error after 10 s.
 pub fn pool(config: &DatabaseConfig, application_name: &str) -> Result<DbPool, DbError> {
     let url = named_url(&config.url, application_name);
-    let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(url);
-    deadpool::Pool::builder(manager)
+    let mut setup = ManagerConfig::default();
+    setup.custom_setup = Box::new(|url| {
+        Box::pin(async move {
+            let mut connection = AsyncPgConnection::establish(url).await?;
+            let begun = connection.batch_execute(SESSION).await;
+            begun.map_err(|error| diesel::ConnectionError::BadConnection(error.to_string()))?;
+            Ok(connection)
+        })
+    });
+    let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url, setup);
+    let pool = deadpool::Pool::builder(manager)
         .max_size(config.pool_size)
         .wait_timeout(Some(Duration::from_secs(10)))
         .create_timeout(Some(Duration::from_secs(10)))
         .runtime(::deadpool::Runtime::Tokio1)
-        .build()
-        .map_err(|error| DbError::Connect(error.to_string()))
+        .build();
+    pool.map(DbPool).map_err(|error| DbError::Connect(error.to_string()))
 }
 
 /// Connections for loading: diesel does not speak COPY. One that was returned after a commit is taken
@@ -121,6 +179,7 @@ impl LoadConnections {
             Some(client) if !client.is_closed() => Ok(client),
             _ => {
                 let client = connect(&self.url).await?;
+                client.batch_execute(SESSION).await?;
                 client.batch_execute(session).await?;
                 Ok(client)
             }
@@ -152,7 +211,6 @@ pub async fn connect(url: &str) -> Result<tokio_postgres::Client, tokio_postgres
 /// several processes at once: an advisory lock lets one work and the others find nothing to do.
 /// Needs a multi-thread runtime.
 pub async fn migrate(config: &DatabaseConfig) -> Result<Vec<String>, DbError> {
-    use diesel_async::{AsyncConnection, SimpleAsyncConnection};
     let mut connection = AsyncPgConnection::establish(&named_url(&config.url, "millrace-migrate"))
         .await
         .map_err(|error| DbError::Connect(error.to_string()))?;

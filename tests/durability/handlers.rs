@@ -85,3 +85,21 @@ async fn of_a_chatty_attempt_the_newest_lines_are_kept() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_dropped_in_mid_transaction_holds_no_lock() {
+    let mut place = Place::new().await;
+    place.fleet.set("MILLRACE_SHUTDOWN_GRACE_MS", "100");
+    let mut worker = place.fleet.ready_worker().await;
+    let run = place.fleet.enqueue(&Obey::new(&["hold", "effect"])).await;
+    let held = format!("SELECT count(*) AS value FROM run_logs WHERE run_id = '{run}' AND message = 'held'");
+    eventually("the run's row to be held", || async { (place.fleet.number(&held).await == 1).then_some(()) })
+        .await;
+    assert!(worker.stop(), "SIGTERM ends it well");
+    // Not so if it had to leave the run to others.
+    assert_eq!(place.fleet.number("SELECT count(*) AS value FROM workers WHERE state = 'stopped'").await, 1);
+    let _next = place.fleet.ready_worker().await;
+    place.fleet.until(run, RunState::Completed).await;
+    assert_eq!(place.fleet.outcomes(run).await, ["interrupted", "completed"]);
+    place.expect_no_crash().await;
+}

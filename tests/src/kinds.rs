@@ -4,10 +4,11 @@
 
 pub mod effects;
 
+use diesel_async::{AsyncConnection, AsyncPgConnection};
 use effects::effect;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use shared::runs::{Finished, Job, JobError, Queue, Retry, RunContext, Unique, registry::Kind};
+use shared::runs::{Finished, Job, JobError, Queue, Retry, RunContext, RunError, Unique, registry::Kind};
 use std::time::Duration;
 
 /// Does what it is told, attempt by attempt, and succeeds when nothing is ordered. An order is a word
@@ -16,8 +17,8 @@ use std::time::Duration;
 ///   result), `effect` (a row of [`effects::TABLE`] in the closing transaction), `linger MS` (the same
 ///   after so long, whether asked to stop or not), `chat N` (after so many lines of log)
 /// - ends badly: `retry`, `retry-after MS`, `fail`, `panic`, `exit` and `abort` (the whole process)
-/// - does not end by itself: `hang`, `wait` (until it is asked to stop), `block MS` (the thread, whatever
-///   it is asked)
+/// - does not end by itself: `hang`, `hold` (the run's row, in an open transaction), `wait` (until it is
+///   asked to stop), `block MS` (the thread, whatever it is asked)
 /// - `snooze MS`: not now
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Obey {
@@ -100,6 +101,18 @@ impl Job for Obey {
             "exit" => std::process::exit(3),
             "abort" => std::process::abort(),
             "hang" => std::future::pending().await,
+            "hold" => {
+                let mut pooled = context.connection().await?;
+                let conn: &mut AsyncPgConnection = &mut pooled;
+                let held: Result<(), RunError> = conn
+                    .transaction(async |conn| {
+                        context.hold(conn).await?;
+                        tracing::info!("held");
+                        std::future::pending().await
+                    })
+                    .await;
+                held.map(|()| Finished::Result(serde_json::Value::Null)).map_err(Into::into)
+            }
             "wait" => {
                 context.cancel.cancelled().await;
                 Err(JobError::Cancelled)

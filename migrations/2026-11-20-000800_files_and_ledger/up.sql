@@ -77,14 +77,18 @@ INSERT INTO fx_rates (base, quote, rate, valid_from, created_by) VALUES
     ('EUR', 'USD', 1.10, 'epoch', 'millrace'), ('GBP', 'USD', 1.25, 'epoch', 'millrace'),
     ('USD', 'EUR', 0.91, 'epoch', 'millrace'), ('USD', 'GBP', 0.80, 'epoch', 'millrace');
 
--- Cash that an upload's chunks owe the accounts (buys take, sells give), in the account's currency. It
--- is posted as one journal when the upload finishes, and gone from here.
+-- Cash that an upload's chunks owe the accounts (buys take, sells give), in the account's currency: one row
+-- a chunk. It is posted as one journal when the upload finishes, and gone from here.
 CREATE TABLE upload_postings (
-    upload_id  uuid NOT NULL REFERENCES uploads ON DELETE CASCADE,
-    amount     numeric(28,4) NOT NULL,
-    client_id  text COLLATE "C" NOT NULL
+    upload_id  uuid NOT NULL,
+    chunk      integer NOT NULL,
+    clients    text[] COLLATE "C" NOT NULL,
+    amounts    numeric[] NOT NULL,
+    PRIMARY KEY (upload_id, chunk),
+    FOREIGN KEY (upload_id, chunk) REFERENCES upload_chunks ON DELETE CASCADE,
+    CHECK (cardinality(clients) = cardinality(amounts))
 );
-CREATE INDEX upload_postings_upload ON upload_postings (upload_id);
+ALTER TABLE upload_postings ALTER COLUMN clients SET STORAGE EXTERNAL, ALTER COLUMN amounts SET STORAGE EXTERNAL;
 
 -- The ledger. A journal is one event, its entries say what moved: every journal sums to zero per asset.
 -- Nothing in it is ever changed or removed; a reversal is another journal.
@@ -98,7 +102,7 @@ CREATE TABLE journals (
     UNIQUE (source_id, kind)
 );
 CREATE TABLE entries (
-    journal_id  uuid NOT NULL REFERENCES journals,
+    journal_id  uuid NOT NULL,             -- one of journals; checked below, a statement at a time
     entry       integer NOT NULL,
     amount      numeric(28,4) NOT NULL CHECK (amount <> 0),
     account     text NOT NULL CHECK (account IN ('client', 'clearing')),
@@ -120,7 +124,8 @@ CREATE TRIGGER journals_are_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON journals
 CREATE TRIGGER entries_are_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON entries
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_is_kept();
 
--- A statement's entries balance. A row trigger that is deferred would cost a second per 50,000.
+-- A statement's entries balance, and belong to journals. Triggers for each row, which a foreign key is
+-- too, would cost a second per 50,000.
 CREATE FUNCTION entries_balance() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     wrong  record;
@@ -130,6 +135,10 @@ BEGIN
     IF FOUND THEN
         RAISE EXCEPTION 'journal % does not balance: % of % are left over', wrong.journal_id, wrong.rest, wrong.asset
             USING ERRCODE = 'check_violation';
+    END IF;
+    IF EXISTS (SELECT 1 FROM (SELECT DISTINCT journal_id FROM added) AS a
+               WHERE NOT EXISTS (SELECT 1 FROM journals j WHERE j.id = a.journal_id)) THEN
+        RAISE EXCEPTION 'entries without a journal' USING ERRCODE = 'foreign_key_violation';
     END IF;
     RETURN NULL;
 END $$;

@@ -65,7 +65,8 @@ pub const SUMMARIES_AGREE: &[&str] = &[
      WHERE c.position <> c.opening_balance + coalesce(e.sum, 0)",
     "WITH posted AS (SELECT client_id, asset, sum(amount) AS amount FROM entries WHERE client_id IS NOT NULL
                      GROUP BY 1, 2 HAVING sum(amount) <> 0),
-          noted AS (SELECT client_id, c.currency AS asset, sum(amount) AS amount FROM upload_postings
+          noted AS (SELECT client_id, c.currency AS asset, sum(amount) AS amount
+                    FROM upload_postings, unnest(clients, amounts) AS o (client_id, amount)
                     JOIN clients c USING (client_id) GROUP BY 1, 2),
           moved AS (SELECT client_id, c.currency AS asset, sum(CASE kind WHEN 'buy' THEN -account_amount ELSE account_amount END) AS amount
                     FROM transactions JOIN clients c USING (client_id)

@@ -3,7 +3,8 @@
 
 use crate::{
     ids::{JournalId, UploadId},
-    transactions::{TransactionKind, copy::CopyWriter, load::Settled, prepared::Prepared},
+    money::units_to_text,
+    transactions::{TransactionKind, load::Settled, prepared::Prepared},
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -18,11 +19,12 @@ pub struct Posted {
     pub accounts: i64,
 }
 
-/// Notes what settled buys (which take) and sells (which give) of an upload owe the accounts, in the
+/// Notes what settled buys (which take) and sells (which give) of a chunk owe the accounts, in the
 /// loading transaction.
 pub async fn note(
     transaction: &Transaction<'_>,
     upload: UploadId,
+    chunk: i32,
     prepared: &Prepared,
     settled: &[Settled],
 ) -> Result<(), Error> {
@@ -35,15 +37,22 @@ pub async fn note(
     if owed.is_empty() {
         return Ok(());
     }
-    let statement = "COPY upload_postings (upload_id, amount, client_id) FROM STDIN BINARY";
-    let mut copy = CopyWriter::begin(transaction, statement).await?;
-    for (client, amount) in owed {
-        copy.row(3).await?;
-        copy.uuid(upload.0);
-        copy.units(amount);
-        copy.bytes(client.as_bytes());
+    let clients: Vec<&str> = owed.keys().copied().collect();
+    // One text, as PostgreSQL writes arrays: a string for each amount would be many times as large.
+    let mut amounts = String::from("{");
+    for &amount in owed.values() {
+        if amounts.len() > 1 {
+            amounts.push(',');
+        }
+        amounts.push_str(&units_to_text(amount));
     }
-    copy.finish().await?;
+    amounts.push('}');
+    transaction
+        .execute(
+            "INSERT INTO upload_postings (upload_id, chunk, clients, amounts) VALUES ($1, $2, $3, $4::text::numeric[])",
+            &[&upload.0, &chunk, &clients, &amounts],
+        )
+        .await?;
     Ok(())
 }
 
@@ -52,16 +61,17 @@ pub async fn note(
 pub async fn post_upload(transaction: &Transaction<'_>, upload: UploadId) -> Result<Option<Posted>, Error> {
     transaction
         .batch_execute(
-            "CREATE TEMP TABLE owed (client_id text COLLATE \"C\" PRIMARY KEY, currency text, amount numeric(28,4))
-             ON COMMIT DROP",
+            "CREATE TEMP TABLE owed (client_id text COLLATE \"C\", currency text, amount numeric(28,4)) ON COMMIT DROP",
         )
         .await?;
     transaction
         .execute(
             "INSERT INTO owed SELECT p.client_id, c.currency, p.amount
-             FROM (SELECT client_id, sum(amount) AS amount FROM upload_postings WHERE upload_id = $1
-                   GROUP BY client_id HAVING sum(amount) <> 0) AS p
-             JOIN clients c USING (client_id)",
+             FROM (SELECT client_id, sum(amount) AS amount
+                   FROM upload_postings, unnest(clients, amounts) AS o (client_id, amount)
+                   WHERE upload_id = $1 GROUP BY client_id HAVING sum(amount) <> 0) AS p
+             JOIN clients c USING (client_id)
+             ORDER BY c.client_id FOR NO KEY UPDATE OF c",
             &[&upload.0],
         )
         .await?;
@@ -95,25 +105,26 @@ pub async fn reverse_upload(
         )
         .await?;
     let Some(row) = reversed else { return Ok(None) };
+    let reversed: uuid::Uuid = row.get(0);
+    transaction
+        .execute(
+            "SELECT 1 FROM clients WHERE client_id IN (SELECT client_id FROM entries WHERE journal_id = $1)
+             ORDER BY client_id FOR NO KEY UPDATE",
+            &[&reversed],
+        )
+        .await?;
     transaction
         .execute(
             "INSERT INTO entries (journal_id, entry, amount, account, client_id, asset_kind, asset)
              SELECT $1, entry, -amount, account, client_id, asset_kind, asset FROM entries WHERE journal_id = $2",
-            &[&journal.0, &row.get::<_, uuid::Uuid>(0)],
+            &[&journal.0, &reversed],
         )
         .await?;
     move_positions(transaction, journal).await.map(Some)
 }
 
-/// Moves the positions of a journal's clients by its cash.
+/// Moves the positions of a journal's clients, which are locked, by its cash.
 async fn move_positions(transaction: &Transaction<'_>, journal_id: JournalId) -> Result<Posted, Error> {
-    transaction
-        .execute(
-            "SELECT 1 FROM clients WHERE client_id IN (SELECT client_id FROM entries WHERE journal_id = $1)
-             ORDER BY client_id FOR NO KEY UPDATE",
-            &[&journal_id.0],
-        )
-        .await?;
     let accounts = transaction
         .execute(
             "UPDATE clients c SET position = c.position + e.amount

@@ -34,7 +34,7 @@ pub async fn convert(
         return Ok(Vec::new());
     }
     transaction.execute("SELECT pg_advisory_xact_lock_shared($1)", &[&CURRENCIES_LOCK]).await?;
-    let currencies = currencies(transaction, prepared, &trades).await?;
+    let currencies = other_currencies(transaction, prepared, &trades, default_currency).await?;
     let rates = RateTable::read(transaction).await?;
     let mut unconverted = Vec::new();
     let batch = &mut prepared.batch;
@@ -62,17 +62,21 @@ pub async fn convert(
     Ok(unconverted)
 }
 
-/// The currencies of the rows' clients, where they are known.
-async fn currencies(
+/// The currencies of those of the rows' clients whose accounts are not in the default one.
+async fn other_currencies(
     transaction: &Transaction<'_>,
     prepared: &Prepared,
     rows: &[usize],
+    default_currency: CurrencyCode,
 ) -> Result<HashMap<String, CurrencyCode>, Error> {
     let mut clients: Vec<&str> = rows.iter().map(|&row| prepared.client(row as u32)).collect();
     clients.sort_unstable();
     clients.dedup();
     let rows = transaction
-        .query("SELECT client_id, currency FROM clients WHERE client_id = ANY ($1::text[])", &[&clients])
+        .query(
+            "SELECT client_id, currency FROM clients WHERE client_id = ANY ($1::text[]) AND currency <> $2",
+            &[&clients, &text(&default_currency)],
+        )
         .await?;
     let code = |text: &str| CurrencyCode::try_from(text.as_bytes()).unwrap_or_default();
     Ok(rows.iter().map(|row| (row.get(0), code(row.get(1)))).collect())

@@ -121,7 +121,8 @@ impl Work<'_> {
                 let source = Source { name: "upload", id: self.upload.id.0, chunk: self.chunk.chunk };
                 let zone = self.context.env.settings.zone;
                 let loaded = load::load(transaction, prepared, source, zone).await?;
-                postings::note(transaction, self.upload.id, prepared, &loaded.settled).await?;
+                postings::note(transaction, self.upload.id, self.chunk.chunk, prepared, &loaded.settled)
+                    .await?;
                 loaded
             }
         };
@@ -200,14 +201,19 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// The counts, unless this was the check before an all-or-nothing load: that only notes how many
-    /// records cannot be loaded.
+    /// The counts; of the check before an all-or-nothing load only those of the records that cannot be
+    /// loaded.
     async fn write_counts(&self, transaction: &Transaction<'_>, counts: &Counts) -> Result<(), Error> {
         let (rejected, conflicts) = (self.rejects.len() as i64, counts.conflicts.len() as i64);
         let (upload, chunk) = (&self.upload.id.0, &self.chunk.chunk);
         if self.purpose == Purpose::Check && !self.options.dry_run {
-            let statement = "UPDATE upload_chunks SET faults = $3 WHERE upload_id = $1 AND chunk = $2";
-            transaction.execute(statement, &[upload, chunk, &(rejected + conflicts)]).await?;
+            transaction
+                .execute(
+                    "UPDATE upload_chunks SET faults = $3::bigint + $4::bigint, conflicts = $3, rejected = $4
+                     WHERE upload_id = $1 AND chunk = $2",
+                    &[upload, chunk, &conflicts, &rejected],
+                )
+                .await?;
             return Ok(());
         }
         let (first, last) = counts.bounds.unzip();

@@ -52,12 +52,9 @@ impl Prepared {
             }
         }
         let mut by_place = unique.clone();
-        by_place.sort_by(|&one, &other| {
-            let key = |row: u32| {
-                let row = &batch.rows[row as usize];
-                (month_of(row.occurred_us), row.client_id.of(&batch.text), row.occurred_us)
-            };
-            key(one).cmp(&key(other))
+        by_place.sort_by_cached_key(|&row| {
+            let row = &batch.rows[row as usize];
+            (month_of(row.occurred_us), row.client_id.of(&batch.text), row.occurred_us)
         });
         Self { batch, by_id: unique, by_place, repeats }
     }
@@ -73,11 +70,11 @@ impl Prepared {
 
     /// The clients of the rows, ascending.
     pub fn clients(&self) -> Vec<&str> {
-        let mut clients: Vec<&str> =
-            self.by_place.iter().map(|&row| text(self.row(row).client_id.of(&self.batch.text))).collect();
+        let mut clients: Vec<&[u8]> =
+            self.by_place.iter().map(|&row| self.row(row).client_id.of(&self.batch.text)).collect();
         clients.sort_unstable();
         clients.dedup();
-        clients
+        clients.into_iter().map(text).collect()
     }
 
     /// The row with an id.

@@ -29,9 +29,9 @@ struct Sums {
 impl Sums {
     const NONE: Self = Self { count: 0, sum: 0, min: i128::MAX, max: i128::MIN };
 
-    fn of(prepared: &Prepared, rows: &[u32]) -> Self {
+    fn of<'r>(rows: impl Iterator<Item = &'r Row>) -> Self {
         let mut sums = Self::NONE;
-        rows.iter().for_each(|&row| sums.add(prepared.row(row).amount));
+        rows.for_each(|row| sums.add(row.amount));
         sums
     }
 
@@ -53,9 +53,9 @@ struct ClientSums {
 }
 
 impl ClientSums {
-    fn of(prepared: &Prepared, rows: &[u32]) -> Self {
+    fn of<'r>(rows: impl Iterator<Item = &'r Row>) -> Self {
         let mut totals = Self { spent: 0, squares: U256::ZERO, first_us: i64::MAX, last_us: i64::MIN };
-        for row in rows.iter().map(|&row| prepared.row(row)) {
+        for row in rows {
             if matches!(row.kind, TransactionKind::Buy | TransactionKind::Payment) {
                 totals.spent += row.amount;
             }
@@ -77,8 +77,8 @@ struct Failures {
 }
 
 type DayKey = (i32, CurrencyCode, &'static str, &'static str);
-type MerchantKey<'a> = (&'a str, i32, CurrencyCode, &'static str);
-type ClientKey<'a> = (&'a str, CurrencyCode);
+type MerchantKey<'a> = (&'a [u8], i32, CurrencyCode, &'static str);
+type ClientKey<'a> = (&'a [u8], CurrencyCode);
 
 /// Adds `fresh` rows to every summary and moves those in `moved` (recorded as pending before, now
 /// with the batch's status) from one total to another. Lock order: merchant_days, client_totals,
@@ -168,6 +168,15 @@ fn write_sums(copy: &mut CopyWriter, sums: &Sums) {
     copy.units(sums.max);
 }
 
+/// Some rows with their keys, by key.
+fn by_key<K: Ord>(rows: impl Iterator<Item = (K, u32)>) -> Vec<(K, u32)> {
+    tokio::task::block_in_place(|| {
+        let mut rows: Vec<(K, u32)> = rows.collect();
+        rows.sort_unstable();
+        rows
+    })
+}
+
 /// Totals are streamed: the rows are sorted by key, and each group is written as it ends. Nearly every
 /// row can be a group of its own, so collecting them would double the memory of a load.
 async fn add_to_merchants(
@@ -176,27 +185,26 @@ async fn add_to_merchants(
     rows: &[u32],
     zone: Tz,
 ) -> Result<(), Error> {
-    let key = |row: u32| -> MerchantKey<'_> {
-        let row = prepared.row(row);
-        let merchant = row.merchant_id.map_or("", |merchant| text(merchant.of(&prepared.batch.text)));
-        (merchant, day_of(row.occurred_us, zone), row.currency, row.kind.as_str())
-    };
-    let mut rows: Vec<u32> =
-        rows.iter().copied().filter(|&row| prepared.row(row).merchant_id.is_some()).collect();
+    let keyed = rows.iter().filter_map(|&at| {
+        let row = prepared.row(at);
+        let merchant = row.merchant_id?.of(&prepared.batch.text);
+        let key: MerchantKey<'_> = (merchant, day_of(row.occurred_us, zone), row.currency, row.kind.as_str());
+        Some((key, at))
+    });
+    let rows = by_key(keyed);
     if rows.is_empty() {
         return Ok(());
     }
-    tokio::task::block_in_place(|| rows.sort_unstable_by(|&one, &other| key(one).cmp(&key(other))));
     let statement = "COPY incoming_merchant_days (merchant_id, day, currency, kind, count, sum, min, max) FROM STDIN BINARY";
     let mut copy = CopyWriter::begin(transaction, statement).await?;
-    for group in rows.chunk_by(|&one, &other| key(one) == key(other)) {
-        let (merchant, day, currency, kind) = key(group[0]);
+    for group in rows.chunk_by(|one, other| one.0 == other.0) {
+        let (merchant, day, currency, kind) = group[0].0;
         copy.row(8).await?;
-        copy.bytes(merchant.as_bytes());
+        copy.bytes(merchant);
         copy.day(day);
         copy.bytes(&currency);
         copy.bytes(kind.as_bytes());
-        write_sums(&mut copy, &Sums::of(prepared, group));
+        write_sums(&mut copy, &Sums::of(group.iter().map(|&(_, row)| prepared.row(row))));
     }
     copy.finish().await?;
     transaction.execute(include_str!("add_merchant_days.sql"), &[]).await?;
@@ -206,25 +214,27 @@ async fn add_to_merchants(
 async fn add_to_clients(
     transaction: &Transaction<'_>,
     prepared: &Prepared,
-    mut rows: Vec<u32>,
+    rows: Vec<u32>,
 ) -> Result<(), Error> {
     if rows.is_empty() {
         return Ok(());
     }
-    let key = |row: u32| -> ClientKey<'_> {
-        let row = prepared.row(row);
-        (text(row.client_id.of(&prepared.batch.text)), row.currency)
-    };
-    tokio::task::block_in_place(|| rows.sort_unstable_by(|&one, &other| key(one).cmp(&key(other))));
+    let keyed = rows.into_iter().map(|at| {
+        let row = prepared.row(at);
+        let key: ClientKey<'_> = (row.client_id.of(&prepared.batch.text), row.currency);
+        (key, at)
+    });
+    let rows = by_key(keyed);
     let statement =
         "COPY incoming_client_totals (client_id, currency, first_at, last_at, spent, gained, sum_squares,
         count, sum, min, max) FROM STDIN BINARY";
     let mut copy = CopyWriter::begin(transaction, statement).await?;
-    for group in rows.chunk_by(|&one, &other| key(one) == key(other)) {
-        let (client, currency) = key(group[0]);
-        let (sums, totals) = (Sums::of(prepared, group), ClientSums::of(prepared, group));
+    for group in rows.chunk_by(|one, other| one.0 == other.0) {
+        let (client, currency) = group[0].0;
+        let rows = || group.iter().map(|&(_, row)| prepared.row(row));
+        let (sums, totals) = (Sums::of(rows()), ClientSums::of(rows()));
         copy.row(11).await?;
-        copy.bytes(client.as_bytes());
+        copy.bytes(client);
         copy.bytes(&currency);
         copy.instant(totals.first_us);
         copy.instant(totals.last_us);

@@ -71,7 +71,9 @@ impl Place {
         assert_eq!(sum, expected_sum());
         self.app
             .db
-            .expect_nothing("SELECT * FROM runs WHERE state NOT IN ('completed', 'available', 'running')")
+            .expect_nothing(
+                "SELECT * FROM runs WHERE state NOT IN ('completed', 'available', 'running', 'scheduled')",
+            )
             .await;
     }
 }
@@ -161,4 +163,47 @@ async fn a_worker_that_is_asked_to_stop_hands_its_work_to_the_next() {
     assert!(first.stop(), "SIGTERM ends it well");
     place.expect_undisturbed(&id).await;
     place.app.db.expect_nothing("SELECT * FROM run_attempts WHERE outcome = 'crashed'").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_killed_in_its_middle_goes_on_and_takes_all_back() {
+    let place = Place::new().await;
+    let mut worker = place.worker();
+    let kept = place.app.load("kept.csv", files::wide_transactions(rows() / 6, 31), "").await;
+    assert_eq!(kept["state"], "finished", "{kept}");
+    let (status, upload) = place.app.upload("unwanted.csv", files::wide_transactions(rows(), 32), "").await;
+    assert!(status.is_success(), "{upload}");
+    let id = upload["id"].as_str().expect("an id");
+    assert_eq!(place.app.ended(id).await["state"], "finished");
+    let (status, asked) = place.app.post(&format!("/api/v1/uploads/{id}/undo")).await;
+    assert!(status.is_success(), "{asked}");
+    let taken = "SELECT coalesce((undo_report->>'transactions')::bigint, 0) FROM uploads WHERE filename = 'unwanted.csv'";
+    let all = rows().cast_signed();
+    for part in 0..3 {
+        // After another part has gone; what is begun of the next is lost.
+        let seen: i64 = place.app.db.one(taken, &[]).await;
+        eventually("a part to be taken back", || async {
+            let now: i64 = place.app.db.one(taken, &[]).await;
+            (now > seen).then_some(())
+        })
+        .await;
+        worker.kill();
+        let left: i64 = place.app.db.one(taken, &[]).await;
+        assert!(part > 0 || left < all, "the kill came after the end: the test shows nothing");
+        worker = place.worker();
+        if left == all {
+            break;
+        }
+    }
+    eventually("the end of the undo", || async {
+        let upload = place.app.get(&format!("/api/v1/uploads/{id}")).await;
+        (upload["state"] == "undone").then_some(())
+    })
+    .await;
+    assert_eq!(place.app.db.one::<i64>(taken, &[]).await, all);
+    let left: i64 = place.app.db.one("SELECT count(*) FROM transactions", &[]).await;
+    assert_eq!(left, kept["counts"]["inserted"].as_i64().expect("a number"));
+    let keys: i64 = place.app.db.one("SELECT count(*) FROM transaction_keys", &[]).await;
+    assert_eq!(keys, left);
+    files::expect_everything_exact(&place.app.db).await;
 }

@@ -1,10 +1,26 @@
 //! Jobs that keep summaries.
 
-use crate::runs::{Finished, Job, JobError, Queue, Retry, RunContext, Unique};
-use diesel_async::{AsyncConnection, RunQueryDsl};
+use crate::runs::{
+    EnqueueOptions, Finished, Job, JobError, Queue, Retry, RunContext, RunError, Unique, enqueue,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+
+/// Between the end of a load and the refresh that it asks for: loads that end meanwhile share it.
+const AFTER_LOADS: TimeDelta = TimeDelta::seconds(2);
+
+/// Asks for a refresh soon, on behalf of `by`.
+pub async fn refresh_soon(
+    conn: &mut AsyncPgConnection,
+    now: DateTime<Utc>,
+    by: &str,
+) -> Result<(), RunError> {
+    let options = EnqueueOptions { run_at: Some(now + AFTER_LOADS), ..EnqueueOptions::by(by) };
+    enqueue(conn, &RefreshClientSummary {}, &options).await.map(drop)
+}
 
 /// Refreshes `client_transaction_summary` without blocking its readers. Unique until it starts: a
 /// refresh that has started does not show what commits now, so another must be allowed to wait.
@@ -25,7 +41,7 @@ impl Job for RefreshClientSummary {
 
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {
         let mut conn = context.connection().await?;
-        let conn: &mut diesel_async::AsyncPgConnection = &mut conn;
+        let conn: &mut AsyncPgConnection = &mut conn;
         let closed = conn
             .transaction(async |conn| {
                 diesel::sql_query("REFRESH MATERIALIZED VIEW CONCURRENTLY client_transaction_summary")

@@ -7,9 +7,9 @@ use chrono_tz::Tz;
 use tokio_postgres::{Client, Error, Transaction};
 use uuid::Uuid;
 
-/// Blocks (of 8 KiB) of the table that are searched and cleared in one transaction: large enough that
-/// extremes are seldom computed twice, small enough that loads do not wait long.
-const BLOCKS: i64 = 8192;
+/// Blocks (of 8 KiB) of the table that are searched and cleared in one transaction, for every 50 records of
+/// a chunk: such a part has about the rows of two chunks, and loads wait for it about as long as for those.
+const BLOCKS: i64 = 3;
 /// The rows that leave the summaries.
 const LEAVING: &str = "CREATE TEMP TABLE leaving (LIKE transactions) ON COMMIT DROP";
 
@@ -21,9 +21,15 @@ pub struct Piece {
     until: i64,
 }
 
-/// The pieces of the months from one day's to another's, in groups for a transaction each. What is
-/// written while they are worked through is nobody's who is being undone.
-pub async fn pieces(client: &Client, first: NaiveDate, last: NaiveDate) -> Result<Vec<Vec<Piece>>, Error> {
+/// The pieces of the months from one day's to another's, in groups for a transaction each, sized after the
+/// chunks that load. What is written while they are worked through is nobody's who is being undone.
+pub async fn pieces(
+    client: &Client,
+    first: NaiveDate,
+    last: NaiveDate,
+    chunk_records: u64,
+) -> Result<Vec<Vec<Piece>>, Error> {
+    let most = i64::try_from(chunk_records / 50).unwrap_or(i64::MAX / BLOCKS).max(1) * BLOCKS;
     let partitions = client
         .query(
             "SELECT relation::text, pg_relation_size(relation) / current_setting('block_size')::bigint
@@ -33,7 +39,7 @@ pub async fn pieces(client: &Client, first: NaiveDate, last: NaiveDate) -> Resul
             &[&first, &last],
         )
         .await?;
-    let (mut groups, mut group, mut room) = (Vec::new(), Vec::new(), BLOCKS);
+    let (mut groups, mut group, mut room) = (Vec::new(), Vec::new(), most);
     for row in partitions {
         let (partition, blocks): (String, i64) = (row.get(0), row.get(1));
         let mut from = 0;
@@ -44,7 +50,7 @@ pub async fn pieces(client: &Client, first: NaiveDate, last: NaiveDate) -> Resul
             from = until;
             if room == 0 {
                 groups.push(std::mem::take(&mut group));
-                room = BLOCKS;
+                room = most;
             }
         }
     }

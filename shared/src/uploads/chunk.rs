@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     clients::parse::ClientBatch,
+    db::LoadConnection,
     ids::UploadId,
     runs::{Finished, JobError, RunContext},
     transactions::{
@@ -24,11 +25,11 @@ use crate::{
     },
 };
 use std::time::Duration;
-use tokio_postgres::{Client, Error, error::SqlState};
+use tokio_postgres::{Error, error::SqlState};
 
 /// Wait for an undo that is in the way.
 const UNDO_WAIT: Duration = Duration::from_secs(2);
-/// How often a load that lost a deadlock or a lock is tried again at once.
+/// How often a transaction that lost a deadlock or a lock is begun.
 const CONTENTION_RETRIES: u32 = 20;
 /// What is kept of a record that is too long to be read.
 const OVERSIZED_KEPT: u64 = 64 << 10;
@@ -40,7 +41,7 @@ pub(super) enum Rows {
 }
 
 /// A connection for loading.
-pub(super) async fn connect(context: &RunContext) -> Result<Client, JobError> {
+pub(super) async fn connect(context: &RunContext) -> Result<LoadConnection, JobError> {
     context.env.load_connections.take(prerequisites::SESSION).await.map_err(JobError::retry)
 }
 
@@ -80,7 +81,8 @@ pub(super) async fn handle(
     let mut work =
         Work { context: &context, upload: &upload, options, chunk: &chunk, purpose, rows, rejects };
     work.prepare(&client).await?;
-    for attempt in 1.. {
+    let mut lost = 0;
+    loop {
         if context.cancel.is_cancelled() {
             return Err(JobError::Cancelled);
         }
@@ -95,21 +97,23 @@ pub(super) async fn handle(
                 );
                 return Ok(Finished::Snooze(UNDO_WAIT));
             }
-            Err(LoadError::Database(error)) if attempt < CONTENTION_RETRIES && is_contention(&error) => {
-                tracing::info!(%error, attempt, "another load was in the way; trying again");
-            }
-            Err(error) => return Err(JobError::retry(error)),
+            Err(LoadError::Database(error)) => try_again(&mut lost, error)?,
         }
     }
-    unreachable!("the loop returns")
 }
 
-/// Deadlocks, lock timeouts and meetings on a unique key end with the other transaction: at once again.
-pub(super) fn is_contention(error: &Error) -> bool {
-    error.code().is_some_and(|code| {
-        [&SqlState::T_R_DEADLOCK_DETECTED, &SqlState::LOCK_NOT_AVAILABLE, &SqlState::UNIQUE_VIOLATION]
-            .contains(&code)
-    })
+/// Lets the caller try its transaction again at once if another was in its way: deadlocks, lock timeouts
+/// and meetings on a unique key end with the other one. `lost` counts. Anything else, or too much of it,
+/// is the attempt's error.
+pub(super) fn try_again(lost: &mut u32, error: Error) -> Result<(), JobError> {
+    let contention =
+        [SqlState::T_R_DEADLOCK_DETECTED, SqlState::LOCK_NOT_AVAILABLE, SqlState::UNIQUE_VIOLATION];
+    *lost += 1;
+    if *lost >= CONTENTION_RETRIES || !error.code().is_some_and(|code| contention.contains(code)) {
+        return Err(JobError::retry(error));
+    }
+    tracing::info!(%error, lost, "another transaction was in the way; trying again");
+    Ok(())
 }
 
 fn mapping(upload: &Upload) -> Mapping {

@@ -10,13 +10,10 @@ use super::{
 use crate::{
     ids::UploadId,
     ledger,
-    runs::{EnqueueOptions, Finished, JobError, Queue, RunContext, enqueue},
-    summaries::jobs::RefreshClientSummary,
+    runs::{Finished, JobError, Queue, RunContext},
+    summaries::jobs::refresh_soon,
 };
 use tokio_postgres::{Client, Error};
-
-/// How often a posting that lost a deadlock or a lock is tried again at once.
-const CONTENTION_RETRIES: u32 = 20;
 
 /// The handler of `FinishUpload`.
 pub(super) async fn finish(upload_id: UploadId, context: RunContext) -> Result<Finished, JobError> {
@@ -38,12 +35,12 @@ pub(super) async fn finish(upload_id: UploadId, context: RunContext) -> Result<F
         // Not a step of the flow, and harmless if this attempt fails: one refresh serves every upload
         // that finishes before it starts.
         let conn = &mut *context.connection().await?;
-        enqueue(conn, &RefreshClientSummary {}, &EnqueueOptions::by(&upload.created_by)).await?;
-        context.env.doorbells.ring(Queue::Default, 1);
+        refresh_soon(conn, context.env.clock.now(), &upload.created_by).await?;
     }
     let result = serde_json::to_value(counts).map_err(JobError::fail)?;
     let mut client = chunk::connect(&context).await?;
-    for attempt in 1.. {
+    let mut lost = 0;
+    loop {
         match post(&context, &mut client, upload_id, result.clone()).await {
             Ok(finished) => {
                 context.env.load_connections.put_back(client);
@@ -58,13 +55,9 @@ pub(super) async fn finish(upload_id: UploadId, context: RunContext) -> Result<F
                 );
                 return Ok(finished);
             }
-            Err(error) if attempt < CONTENTION_RETRIES && chunk::is_contention(&error) => {
-                tracing::info!(%error, attempt, "a load was in the way; trying again");
-            }
-            Err(error) => return Err(JobError::retry(error)),
+            Err(error) => chunk::try_again(&mut lost, error)?,
         }
     }
-    unreachable!("the loop returns")
 }
 
 /// Journal, positions and "done" in one transaction.

@@ -5,14 +5,12 @@ use super::{chunk, jobs::upload, model::UploadState, queries};
 use crate::{
     ids::UploadId,
     ledger,
-    runs::{EnqueueOptions, Finished, JobError, Queue, RunContext, enqueue},
-    summaries::jobs::RefreshClientSummary,
+    runs::{Finished, JobError, RunContext},
+    summaries::jobs::refresh_soon,
     transactions::take_back::{self, Piece},
 };
 use tokio_postgres::{Client, Error};
 
-/// How often a step that lost a deadlock or a lock is tried again at once.
-const CONTENTION_RETRIES: u32 = 20;
 /// Statuses restored in one transaction.
 const STATUSES: i64 = 20_000;
 
@@ -36,7 +34,9 @@ pub(super) async fn undo(upload_id: UploadId, context: RunContext) -> Result<Fin
     let groups = match bounds {
         Some((first, last)) => {
             let (first, last) = (first.date_naive(), last.date_naive());
-            let groups = take_back::pieces(&client, first, last).await.map_err(JobError::retry)?;
+            let groups = take_back::pieces(&client, first, last, context.env.chunk_records)
+                .await
+                .map_err(JobError::retry)?;
             take_back::analyse(&client, &groups).await.map_err(JobError::retry)?;
             groups
         }
@@ -51,22 +51,18 @@ pub(super) async fn undo(upload_id: UploadId, context: RunContext) -> Result<Fin
     while step(&context, &mut client, upload_id, Step::Statuses).await? == STATUSES {}
     {
         let conn = &mut *context.connection().await?;
-        enqueue(conn, &RefreshClientSummary {}, &EnqueueOptions::by("undo")).await?;
-        context.env.doorbells.ring(Queue::Default, 1);
+        refresh_soon(conn, context.env.clock.now(), "undo").await?;
     }
-    for attempt in 1.. {
+    let mut lost = 0;
+    loop {
         match finish(&context, &mut client, upload_id).await {
             Ok(finished) => {
                 context.env.load_connections.put_back(client);
                 return Ok(finished);
             }
-            Err(error) if attempt < CONTENTION_RETRIES && chunk::is_contention(&error) => {
-                tracing::info!(%error, attempt, "a load was in the way; trying again");
-            }
-            Err(error) => return Err(JobError::retry(error)),
+            Err(error) => chunk::try_again(&mut lost, error)?,
         }
     }
-    unreachable!("the loop returns")
 }
 
 /// Does one step; what it took back.
@@ -76,19 +72,16 @@ async fn step(
     upload: UploadId,
     step: Step<'_>,
 ) -> Result<i64, JobError> {
-    for attempt in 1.. {
+    let mut lost = 0;
+    loop {
         if context.cancel.is_cancelled() {
             return Err(JobError::Cancelled);
         }
         match take(context, client, upload, step).await {
             Ok(taken) => return Ok(taken),
-            Err(error) if attempt < CONTENTION_RETRIES && chunk::is_contention(&error) => {
-                tracing::info!(%error, attempt, "a load was in the way; trying again");
-            }
-            Err(error) => return Err(JobError::retry(error)),
+            Err(error) => chunk::try_again(&mut lost, error)?,
         }
     }
-    unreachable!("the loop returns")
 }
 
 /// One transaction: what it takes back is added to the report.

@@ -12,6 +12,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 /// The schema's history, compiled in.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations");
@@ -163,7 +165,28 @@ pub fn pool(config: &DatabaseConfig, application_name: &str) -> Result<DbPool, D
 /// again; one that is dropped (an error, a cancellation) closes and rolls back.
 pub struct LoadConnections {
     url: String,
-    idle: Mutex<Vec<tokio_postgres::Client>>,
+    idle: Mutex<Vec<LoadConnection>>,
+}
+
+/// A connection for loading. Dropped, it closes at once: left to itself it would wait for the answer to the
+/// statement that nobody waits for any more.
+pub struct LoadConnection {
+    client: tokio_postgres::Client,
+    _driver: AbortOnDropHandle<()>,
+}
+
+impl Deref for LoadConnection {
+    type Target = tokio_postgres::Client;
+
+    fn deref(&self) -> &tokio_postgres::Client {
+        &self.client
+    }
+}
+
+impl DerefMut for LoadConnection {
+    fn deref_mut(&mut self) -> &mut tokio_postgres::Client {
+        &mut self.client
+    }
 }
 
 impl LoadConnections {
@@ -173,38 +196,43 @@ impl LoadConnections {
     }
 
     /// An idle connection, or a new one that ran `session`.
-    pub async fn take(&self, session: &str) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+    pub async fn take(&self, session: &str) -> Result<LoadConnection, tokio_postgres::Error> {
         let idle = self.idle().pop();
         match idle {
-            Some(client) if !client.is_closed() => Ok(client),
+            Some(connection) if !connection.is_closed() => Ok(connection),
             _ => {
-                let client = connect(&self.url).await?;
-                client.batch_execute(SESSION).await?;
-                client.batch_execute(session).await?;
-                Ok(client)
+                let (client, driver) = open(&self.url).await?;
+                let connection = LoadConnection { client, _driver: AbortOnDropHandle::new(driver) };
+                connection.batch_execute(SESSION).await?;
+                connection.batch_execute(session).await?;
+                Ok(connection)
             }
         }
     }
 
     /// Takes back a connection without a transaction.
-    pub fn put_back(&self, client: tokio_postgres::Client) {
-        self.idle().push(client);
+    pub fn put_back(&self, connection: LoadConnection) {
+        self.idle().push(connection);
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<tokio_postgres::Client>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<LoadConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A connection outside every pool. Its driver task ends with the client.
 pub async fn connect(url: &str) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+    open(url).await.map(|(client, _)| client)
+}
+
+async fn open(url: &str) -> Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error> {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
-    tokio::spawn(async move {
+    let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection outside the pool ended");
         }
     });
-    Ok(client)
+    Ok((client, driver))
 }
 
 /// Brings the schema up to date; returns the names of the migrations that ran. Safe to call from

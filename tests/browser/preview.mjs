@@ -126,5 +126,14 @@ const ended = new Promise((resolve) => browser.on("exit", resolve));
 socket.close();
 browser.kill();
 await ended;
-rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+// Its helpers end a little later, and write until then.
+for (let tries = 0; ; tries += 1) {
+  try {
+    rmSync(profile, { recursive: true, force: true });
+    break;
+  } catch (error) {
+    if (tries === 50) throw error;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
 process.exit(status);

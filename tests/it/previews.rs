@@ -154,7 +154,7 @@ async fn an_option_that_cannot_be_used_is_named_with_what_is_allowed() {
     for (parameter, said) in [
         ("delimiter=slash", "semicolon"),
         ("encoding=ebcdic", "windows-1252"),
-        ("header_row=0", "counts from 1"),
+        ("header_row=0", "it is a number from 1"),
         ("kind=clients&mapping=%7B%22amount%22%3A1%7D", "client_id"),
         ("mapping=%5B%5D", "JSON object"),
         ("zone=Mars", "zone"),

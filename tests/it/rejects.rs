@@ -3,10 +3,12 @@
 
 use reqwest::{Method, StatusCode, header};
 use shared::auth::Role;
+use std::io::Read;
 use tests::{
     App,
     browser::{Browser, location},
     eventually, files,
+    workbooks::{Cell, DATE, Workbook, row},
 };
 
 /// The rejects of an upload as a file: its Content-Type, Content-Disposition and bytes.
@@ -68,6 +70,62 @@ async fn rejects_go_out_in_their_files_form_and_come_back_mended() {
     assert!(page.contains(&format!("mends <a href=\"/ui/uploads/{first}\"")), "{page}");
     let page = browser.page(&format!("/ui/uploads/new?corrects={first}")).await;
     assert!(page.contains("It brings the mended rejects of"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_of_utf_16_come_back_in_it() {
+    let app = App::start().await;
+    let utf16 = |text: &str| -> Vec<u8> {
+        std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
+    };
+    let file = utf16("id\tclient_id\tdate\tamount\n1\tŁódź\t2025-01-01\t5\n2\tŁódź\t2025-01-02\tdużo\n");
+    let first = app.load("file.txt", file, "").await;
+    assert_eq!(first["counts"]["rejected"], 1, "{first}");
+    let (kind, _, bytes) = download(&app, &first).await;
+    assert_eq!(kind, "text/csv; charset=utf-16le");
+    let units: Vec<u16> = bytes.chunks(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    let text = String::from_utf16(&units).unwrap();
+    assert!(
+        text.starts_with("\u{feff}id\tclient_id\t") && text.contains("2\tŁódź\t2025-01-02\tdużo\t"),
+        "{text}"
+    );
+    let mended = utf16(&text.replace('\u{feff}', "").replace("dużo", "6"));
+    let second = app.load("mended.txt", mended, "").await;
+    assert_eq!((&second["counts"]["inserted"], &second["corrects"]), (&1.into(), &first["id"]), "{second}");
+    app.db.expect_nothing("SELECT * FROM clients WHERE client_id <> 'Łódź'").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_of_a_workbook_come_back_as_one() {
+    let app = App::start().await;
+    let texts = |number, cells: [&'static str; 4]| row(number, &cells.map(Cell::Text));
+    let rows = [
+        texts(1, ["id", "client_id", "date", "amount"]),
+        texts(2, ["1", "A", "2025-01-01", "5"]),
+        texts(3, ["2", "A & <B>", "2025-01-02", "plenty"]),
+        row(4, &[Cell::Number("3", 0), Cell::Text("A"), Cell::Number("45688", DATE), Cell::Text("plenty")]),
+    ];
+    let first = app.load("file.xlsx", Workbook::new().sheet("Data", &rows).build(), "").await;
+    assert_eq!(
+        (&first["counts"]["inserted"], &first["counts"]["rejected"]),
+        (&1.into(), &2.into()),
+        "{first}"
+    );
+    let (_, named, bytes) = download(&app, &first).await;
+    assert!(named.contains("file.rejects.xlsx"), "{named}");
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+    let mut parts = Vec::new();
+    for at in 0..archive.len() {
+        let mut part = archive.by_index(at).unwrap();
+        let mut text = String::new();
+        part.read_to_string(&mut text).unwrap();
+        parts.push((part.name().unwrap().into_owned(), text.replace("plenty", "6")));
+    }
+    let second = app.load("mended.xlsx", tests::workbooks::zip(&parts), "").await;
+    assert_eq!((&second["counts"]["inserted"], &second["corrects"]), (&2.into(), &first["id"]), "{second}");
+    let days = "SELECT count(*) FROM transactions WHERE occurred_at >= '2025-01-31' AND transaction_id = '3'";
+    assert_eq!(app.db.one::<i64>(days, &[]).await, 1, "the date came through");
+    files::expect_everything_exact(&app.db).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,9 +233,9 @@ async fn a_mended_file_is_read_as_the_one_that_it_mends() {
     let app = App::start().await;
     app.load("clients.csv", "client_id,name\nA,Ann\n", "?kind=clients").await;
     let file = "Number;Who;When;Much\n1;A;2025-07-01 12:00:00;1\n2;A;2025-07-01 12:00:00;1;5\n3;nobody;2025-07-01;1\n";
-    let query = "?zone=Europe/Berlin&unknown_clients=reject\
-        &mapping=%7B%22transaction_id%22:%22Number%22,%22client_id%22:%22Who%22,%22occurred_at%22:%22When%22,%22amount%22:%22Much%22%7D";
-    let first = app.load("file.csv", file, query).await;
+    let mapping = "mapping=%7B%22transaction_id%22:%22Number%22,%22client_id%22:%22Who%22,%22occurred_at%22:%22When%22,%22amount%22:%22Much%22%7D";
+    let query = format!("?zone=Europe/Berlin&unknown_clients=reject&{mapping}");
+    let first = app.load("file.csv", file, &query).await;
     assert_eq!(
         (&first["counts"]["inserted"], &first["counts"]["rejected"]),
         (&1.into(), &2.into()),
@@ -194,4 +252,10 @@ async fn a_mended_file_is_read_as_the_one_that_it_mends() {
     let times: i64 = app.db.one("SELECT count(DISTINCT occurred_at) FROM transactions", &[]).await;
     assert_eq!(times, 1, "both are noon in Berlin");
     app.db.expect_nothing("SELECT * FROM clients WHERE stub").await;
+    // Linked by its header alone, it keeps its own settings, and says so.
+    let third = app.load("linked.csv", mended.replace("3;nobody", "4;A"), &format!("?{mapping}")).await;
+    assert_eq!(third["corrects"], second["id"], "{third}");
+    let warning = third["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("mended.csv"), "{warning}");
+    assert!(warning.contains("another unknown_clients, zone."), "{warning}");
 }

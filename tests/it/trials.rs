@@ -60,6 +60,8 @@ async fn a_file_with_one_bad_record_is_not_loaded_at_all_if_asked_so() {
     );
     assert_eq!(app.db.one::<i64>("SELECT count(*) FROM upload_rejects", &[]).await, 1);
     assert_eq!(app.db.one::<i64>("SELECT count(*) FROM transactions", &[]).await, 0);
+    let counts = &refused["counts"];
+    assert_eq!([&counts["read"], &counts["rejected"], &counts["inserted"]], [1, 1, 0], "{counts}");
     file.extend_from_slice(b"x,1,1,2025-01-01,1\n");
     let loaded = app.load_with("file.csv", &file, whole()).await;
     assert_eq!(loaded["counts"]["inserted"], 2_501, "{loaded}");

@@ -118,18 +118,20 @@ pub struct MappedHeader {
     pub ignored: Vec<String>,
     /// Required fields without a column.
     pub missing: Vec<&'static str>,
+    /// Warnings of ignored columns whose names say a field that another column feeds.
+    pub doubled: Vec<String>,
 }
 
-/// Maps a header by an explicit mapping, and what that leaves open by names. Returns the mapping and the
-/// columns that no field takes.
+/// Maps a header by an explicit mapping, and what that leaves open by names; refuses one that lacks what
+/// is required.
 pub fn map_header(
     kind: UploadKind,
     header: &[String],
     explicit: &ExplicitMapping,
-) -> Result<(Mapping, Vec<String>), HeaderError> {
+) -> Result<MappedHeader, HeaderError> {
     let mapped = map_columns(kind, header, explicit)?;
     if mapped.missing.is_empty() {
-        return Ok((mapped.mapping, mapped.ignored));
+        return Ok(mapped);
     }
     let all = mapped.missing == [ANY_FIELD];
     let expected = fields(kind).iter().filter(|field| field.required || all).map(spellings).collect();
@@ -177,8 +179,21 @@ pub fn map_columns(
     if kind == UploadKind::Clients && columns.iter().flatten().count() == 1 && missing.is_empty() {
         missing.push(ANY_FIELD);
     }
+    let mut doubled = Vec::new();
+    for (field, column) in fields(kind).iter().zip(&columns) {
+        let Some(read) = column.filter(|_| !explicit.contains_key(field.name)) else { continue };
+        let says_it = |name: &str| field.name == name || field.aliases.contains(&name);
+        let other = (0..names.len()).find(|&at| !taken[at] && says_it(&names[at]));
+        doubled.extend(other.map(|other| {
+            format!(
+                "The columns {:?} and {:?} could both be the field {}: {:?} is read. If that is wrong, say so with a \
+                 mapping.",
+                header[read], header[other], field.name, header[read]
+            )
+        }));
+    }
     let ignored = header.iter().zip(&taken).filter(|(_, taken)| !**taken).map(|(name, _)| name.clone());
-    Ok(MappedHeader { ignored: ignored.collect(), mapping: Mapping(columns), missing })
+    Ok(MappedHeader { ignored: ignored.collect(), mapping: Mapping(columns), missing, doubled })
 }
 
 /// What a clients file lacks that has ids alone.
@@ -259,9 +274,10 @@ mod tests {
     #[test]
     fn the_replaced_services_headers_are_known() {
         let e = header("transaction_id,user_id,product_id,timestamp,transaction_amount");
-        let (mapping, ignored) = map_header(UploadKind::Transactions, &e, &BTreeMap::new()).unwrap();
+        let MappedHeader { mapping, ignored, doubled, .. } =
+            map_header(UploadKind::Transactions, &e, &BTreeMap::new()).unwrap();
         assert_eq!(&mapping.0[..4], &[Some(0), Some(1), Some(3), Some(4)]);
-        assert!(ignored.is_empty());
+        assert!(ignored.is_empty() && doubled.is_empty());
         assert_eq!(
             Mapping::from_named(UploadKind::Transactions, &mapping.named(UploadKind::Transactions)),
             mapping
@@ -270,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_better_name_wins_and_the_other_column_is_ignored() {
-        let (mapping, ignored) = map_header(
+        let MappedHeader { mapping, ignored, doubled, .. } = map_header(
             UploadKind::Transactions,
             &header("ID,Transaction ID,Client_ID,date,Timestamp,Amount,colour"),
             &BTreeMap::new(),
@@ -278,6 +294,11 @@ mod tests {
         .unwrap();
         assert_eq!(&mapping.0[..4], &[Some(1), Some(2), Some(4), Some(5)]);
         assert_eq!(ignored, ["ID", "date", "colour"]);
+        assert_eq!(doubled.len(), 2, "{doubled:?}");
+        assert!(
+            doubled[1]
+                .contains("\"Timestamp\" and \"date\" could both be the field occurred_at: \"Timestamp\" is")
+        );
     }
 
     #[test]
@@ -296,7 +317,7 @@ mod tests {
         let good = explicit(serde_json::json!({
             "client_id": "client", "occurred_at": 2, "amount": "SUM", "kind": null
         }));
-        let (mapping, ignored) = map_header(kind, &found, &good).unwrap();
+        let MappedHeader { mapping, ignored, .. } = map_header(kind, &found, &good).unwrap();
         assert_eq!(&mapping.0[..5], &[Some(0), Some(1), Some(2), Some(3), None]);
         assert_eq!(ignored, ["amount"]);
         for (bad, said) in [

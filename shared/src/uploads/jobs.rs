@@ -200,7 +200,15 @@ async fn commit_plan(
                 ))
                 .execute(conn)
                 .await?;
-            service::link_corrected(conn, upload.id, &plan.header).await?;
+            if let Some(linked) = service::link_corrected(conn, upload.id, &plan.header).await?
+                && let Some(warning) = service::warn_of_other_settings(&options, &linked)
+            {
+                let all: Vec<&String> = warnings.iter().chain([&warning]).collect();
+                diesel::update(uploads::table.find(upload.id))
+                    .set(uploads::warnings.eq(all))
+                    .execute(conn)
+                    .await?;
+            }
             let chunks: Vec<_> = plan
                 .chunks
                 .iter()

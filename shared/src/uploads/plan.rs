@@ -2,7 +2,7 @@
 //! and the months, in bounded memory whatever the file's size.
 
 use super::{
-    columns::{HeaderError, Mapping, map_header},
+    columns::{HeaderError, MappedHeader, Mapping, map_header},
     formats::{
         FormatError,
         detect::Seen,
@@ -237,9 +237,13 @@ impl Planner {
         };
         if self.surplus > 0 {
             plan.warnings.push(format!(
-                "{} rows have cells right of the header's last column; those cells are not read.",
+                "Rows with cells right of the header's last column: {}. Those cells are not read.",
                 self.surplus
             ));
+        }
+        if plan.records == 0 {
+            plan.warnings
+                .push("The file has a header and no records under it: nothing was loaded.".to_owned());
         }
         Ok(plan)
     }
@@ -402,12 +406,13 @@ impl Planner {
                 "its lines end with CR alone; save it with LF or CRLF line ends.",
             ));
         }
-        let (mapping, ignored) = mapped?;
+        let MappedHeader { mapping, ignored, doubled, .. } = mapped?;
         if self.options.kind == UploadKind::Transactions {
             self.time_column = mapping.0[2];
         }
-        let (chunks, months, warnings) = (Vec::new(), BTreeSet::new(), Vec::new());
-        self.plan = Some(Plan { form, header, mapping, ignored, chunks, records: 0, months, warnings });
+        let (chunks, months) = (Vec::new(), BTreeSet::new());
+        self.plan =
+            Some(Plan { form, header, mapping, ignored, chunks, records: 0, months, warnings: doubled });
         Ok(())
     }
 

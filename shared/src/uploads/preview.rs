@@ -129,7 +129,7 @@ pub async fn look_with(
 ) -> Result<Look, PlanError> {
     let (form, text, converted) = read_head(means, key, size_bytes, &options.form).await?;
     let beginning = Beginning::read(text, &converted, kind, &form)?;
-    let MappedHeader { mapping, missing, .. } = map_columns(kind, &beginning.header, &form.mapping)?;
+    let MappedHeader { mapping, missing, doubled, .. } = map_columns(kind, &beginning.header, &form.mapping)?;
     let mut rows = beginning.rows;
     if missing.is_empty() {
         let reading = Reading {
@@ -146,7 +146,8 @@ pub async fn look_with(
         };
         fill_in(kind, beginning.shown, beginning.first_line, &reading, &mut rows);
     }
-    let Converted { mut format, warnings, whole, read, rows: sheet_rows } = converted;
+    let Converted { mut format, mut warnings, whole, read, rows: sheet_rows } = converted;
+    warnings.extend(doubled);
     format.delimiter = char::from(beginning.form.delimiter);
     format.header_row = beginning.form.header_line;
     let records = if whole {

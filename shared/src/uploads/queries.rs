@@ -131,15 +131,16 @@ struct CountsRow {
     chunks_loaded: i64,
 }
 
-/// What became of the records of these uploads so far: the sums over their loaded chunks. An upload
-/// that is not planned yet has no entry.
+/// What became of the records of these uploads so far: the sums over their loaded chunks. Of a chunk
+/// that was checked and is not loaded (its upload is to be loaded whole or not at all), only the bad
+/// records count. An upload that is not planned yet has no entry.
 pub async fn counts(
     conn: &mut AsyncPgConnection,
     ids: &[UploadId],
 ) -> QueryResult<HashMap<UploadId, UploadCounts>> {
     let rows: Vec<CountsRow> = diesel::sql_query(
         "SELECT upload_id,
-                coalesce(sum(records) FILTER (WHERE loaded_at IS NOT NULL), 0)::bigint AS read,
+                coalesce(sum(CASE WHEN loaded_at IS NULL THEN faults ELSE records END), 0)::bigint AS read,
                 sum(inserted)::bigint AS inserted, sum(updated)::bigint AS updated,
                 sum(duplicates)::bigint AS duplicates, sum(conflicts)::bigint AS conflicts,
                 sum(rejected)::bigint AS rejected,

@@ -167,25 +167,59 @@ pub fn without_reject_columns(header: &[String]) -> Option<&[String]> {
 
 /// Links an upload whose header is that of a download of rejects to the upload whose rejects they were:
 /// the newest before it of its kind with the header without those two columns, and with rejects. One
-/// that was linked by hand stays so.
+/// that was linked by hand stays so. Returns the upload that it is linked to now, if it was not before.
 pub async fn link_corrected(
     conn: &mut AsyncPgConnection,
     id: UploadId,
     header: &[String],
-) -> QueryResult<()> {
-    let Some(own) = without_reject_columns(header) else { return Ok(()) };
-    diesel::sql_query(
+) -> QueryResult<Option<Upload>> {
+    let Some(own) = without_reject_columns(header) else { return Ok(None) };
+    let linked: Option<Linked> = diesel::sql_query(
         "UPDATE uploads u SET corrects = (
              SELECT e.id FROM uploads e
              WHERE e.kind = u.kind AND e.id < u.id AND e.header IN ($2, $3)
                AND EXISTS (SELECT FROM upload_rejects r WHERE r.upload_id = e.id)
              ORDER BY e.id DESC LIMIT 1)
-         WHERE u.id = $1 AND u.corrects IS NULL",
+         WHERE u.id = $1 AND u.corrects IS NULL RETURNING corrects",
     )
     .bind::<diesel::sql_types::Uuid, _>(id)
     .bind::<diesel::sql_types::Array<diesel::sql_types::Text>, _>(own)
     .bind::<diesel::sql_types::Array<diesel::sql_types::Text>, _>(header)
-    .execute(conn)
+    .get_result(conn)
     .await
-    .map(|_| ())
+    .optional()?;
+    match linked.and_then(|linked| linked.corrects) {
+        Some(corrects) => queries::find_upload(conn, corrects).await,
+        None => Ok(None),
+    }
+}
+
+#[derive(QueryableByName)]
+struct Linked {
+    #[diesel(sql_type = diesel::sql_types::Nullable<diesel::sql_types::Uuid>)]
+    corrects: Option<UploadId>,
+}
+
+/// Warns of a file that was linked by its header to an upload that was read in another way: had that been
+/// named, its settings would have been taken over.
+pub fn warn_of_other_settings(options: &UploadOptions, linked: &Upload) -> Option<String> {
+    let theirs = linked.read_options().ok()?;
+    let differences: Vec<&str> = [
+        ("unknown_clients", options.unknown_clients != theirs.unknown_clients),
+        ("existing_clients", options.existing_clients != theirs.existing_clients),
+        ("zone", options.zone != theirs.zone),
+        ("mapping", options.form.mapping != theirs.form.mapping),
+    ]
+    .into_iter()
+    .filter_map(|(name, differs)| differs.then_some(name))
+    .collect();
+    (!differences.is_empty()).then(|| {
+        format!(
+            "By its header this file mends the rejects of {} ({}), which was read with another {}. This one was \
+             read with its own: to take those over, name that upload as `corrects`.",
+            linked.filename,
+            linked.id,
+            differences.join(", ")
+        )
+    })
 }

@@ -151,8 +151,8 @@ async fn cells_load_as_people_see_them_and_rejects_name_the_sheets_row() {
     );
     let (format, _, warnings) = planned(&app, &upload).await;
     assert_eq!((&format["sheet"], &format["header_row"]), (&"Data".into(), &4.into()), "{format}");
-    assert!(warnings.contains("1 formulas have no computed value"), "{warnings}");
-    assert!(warnings.contains("1 rows have cells right of the header's last column"), "{warnings}");
+    assert!(warnings.contains("Formulas without a computed value: 1."), "{warnings}");
+    assert!(warnings.contains("Rows with cells right of the header's last column: 1."), "{warnings}");
     files::expect_everything_exact(&app.db).await;
 }
 
@@ -175,12 +175,14 @@ async fn dates_of_1904_and_merged_cells_are_read_as_shown() {
         r#"<sheetData>{}{}{}</sheetData><mergeCells count="1"><mergeCell ref="C2:C3"/></mergeCells>"#,
         row(1, &HEADER),
         dated(2, "d1"),
-        dated(3, "d2")
+        dated(3, "d2").replacen("<row ", "<row hidden=\"1\" ", 1)
     );
     let upload =
         app.load("1904.xlsx", Workbook::new().from_1904().sheet_xml("One", true, &xml).build(), "").await;
     expect_inserted(&upload, 2);
-    assert!(planned(&app, &upload).await.2.contains("1 merged ranges"));
+    let warnings = planned(&app, &upload).await.2;
+    assert!(warnings.contains("Merged ranges of the sheet: 1."), "{warnings}");
+    assert!(warnings.contains("Hidden rows of the sheet (by a filter, or by hand): 1."), "{warnings}");
     let row = app
         .db
         .client

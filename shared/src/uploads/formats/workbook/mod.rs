@@ -150,13 +150,20 @@ fn warnings(
     }
     if scan.merged > 0 {
         warnings.push(format!(
-            "The sheet has {} merged ranges: each value counts for the range's first cell, the other cells are empty.",
+            "Merged ranges of the sheet: {}. Each value counts for the range's first cell, the other cells are empty.",
             scan.merged
+        ));
+    }
+    if scan.hidden > 0 {
+        warnings.push(format!(
+            "Hidden rows of the sheet (by a filter, or by hand): {}. They are read like the others; delete them, or \
+             copy what is visible into a new sheet, if they are not meant.",
+            scan.hidden
         ));
     }
     if scan.uncomputed > 0 {
         warnings.push(format!(
-            "{} formulas have no computed value and read as empty; open the workbook in a spreadsheet program and \
+            "Formulas without a computed value: {}. They read as empty; open the workbook in a spreadsheet program and \
              save it, so that they are computed.",
             scan.uncomputed
         ));

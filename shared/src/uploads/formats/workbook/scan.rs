@@ -60,6 +60,8 @@ pub struct SheetScan {
     pub merges: Vec<Merge>,
     /// Merged ranges.
     pub merged: u64,
+    /// Rows that are hidden, by hand or by a filter, and have such a cell.
+    pub hidden: u64,
     /// Formulas without a computed value.
     pub uncomputed: u64,
     /// Error cells whose kind calamine does not know, in their order: row, column, text.
@@ -174,11 +176,14 @@ pub fn sheet<R: Read + Seek>(
     let stated = archive.by_name(member).map_err(|error| refused(&error))?.size();
     let mut scan = SheetScan { bytes: (stated, 0), ..SheetScan::default() };
     let (mut next, mut cell, mut row_has_values) = ((0u32, 0u32), None::<Cell>, false);
+    let mut row_is_hidden = false;
     scan.whole = walk(archive, member, Part::Sheet, growth, |event, position| {
         match event {
             Event::Start(element) => match (element.local_name().as_ref(), &mut cell) {
                 ("dimension", _) => check_dimension(element, member)?,
                 ("row", _) => {
+                    row_is_hidden =
+                        attribute(element, "hidden").is_some_and(|hidden| hidden == "1" || hidden == "true");
                     let row = attribute(element, "r").map(|row| row.parse::<u32>().ok()?.checked_sub(1));
                     next = (row.map_or(Some(next.0), |row| row).ok_or_else(|| misplaced(member))?, 0);
                 }
@@ -215,7 +220,9 @@ pub fn sheet<R: Read + Seek>(
                     }
                 }
                 "row" => {
-                    scan.rows += u64::from(std::mem::take(&mut row_has_values));
+                    let has_values = std::mem::take(&mut row_has_values);
+                    scan.rows += u64::from(has_values);
+                    scan.hidden += u64::from(has_values && row_is_hidden);
                     scan.last_row = next.0;
                     next = (next.0.saturating_add(1), 0);
                     scan.bytes.1 = position;
@@ -271,11 +278,16 @@ fn check_dimension(element: &BytesStart<'_>, member: &str) -> Result<(), FormatE
 
 /// The cell that an element begins; `None` if it is in no place that there is.
 fn begun(element: &BytesStart<'_>, next: (u32, u32)) -> Option<Cell> {
-    let written = element.attributes_raw();
-    let has = |one: &str, other: &str| written.contains(one) || written.contains(other);
-    let error = has("t=\"e\"", "t='e'").then(String::new);
-    let place = attribute(element, "r").map_or(Some(next), |place| cell_place(&place))?;
-    Some(Cell { place, error, text: has("t=\"str\"", "t='str'"), ..Cell::default() })
+    let mut cell = Cell { place: next, ..Cell::default() };
+    for attribute in element.attributes().with_checks(false).flatten() {
+        match (attribute.key.as_ref(), attribute.value.as_ref()) {
+            ("r", place) => cell.place = cell_place(place)?,
+            ("t", "e") => cell.error = Some(String::new()),
+            ("t", "str") => cell.text = true,
+            _ => {}
+        }
+    }
+    Some(cell)
 }
 
 /// Whether calamine does not know this kind of error.

@@ -262,6 +262,16 @@ impl Params {
     }
 }
 
+/// The instant in a field of a form or a body: a day's beginning in the reporting zone, or an instant, with
+/// or without its seconds (browsers leave them out). `None` if it is blank.
+pub fn read_instant(zone: Tz, name: &str, typed: &str) -> ApiResult<Option<DateTime<Utc>>> {
+    let typed = typed.trim();
+    let whole =
+        if typed.len() == "2026-01-31T10:00".len() { format!("{typed}:00") } else { typed.to_owned() };
+    let params = Params::of(vec![(name.to_owned(), whole)], zone);
+    params.from(name).map_err(|error| ApiError::invalid(name, error.problem().detail.clone()))
+}
+
 /// Years that both chrono and PostgreSQL can write.
 fn in_range(year: i32) -> bool {
     (1..=9999).contains(&year)

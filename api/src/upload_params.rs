@@ -95,21 +95,30 @@ impl FromParams for UploadParams {
             existing_clients: params.parsed("existing_clients")?,
             on_error: params.parsed("on_error")?,
             dry_run: params.flag("dry_run")?,
-            zone: params.parsed("zone")?,
+            zone: params.made("zone", read_zone)?,
             force: params.flag("force")?,
             allow_many_months: params.flag("allow_many_months")?,
             encoding: params.made("encoding", read_encoding)?,
             delimiter: params.made("delimiter", read_delimiter)?,
             sheet: params.text("sheet")?,
-            header_row: params.parsed("header_row")?,
+            header_row: params.made("header_row", read_row)?,
             mapping: params.made("mapping", read_mapping)?,
             corrects: params.parsed("corrects")?,
         };
-        if read.header_row == Some(0) {
-            return Err(ApiError::bad_parameter("header_row", "The parameter header_row counts from 1."));
-        }
         read.check()
     }
+}
+
+fn read_zone(text: &str) -> Result<Tz, String> {
+    let name = text.trim();
+    name.parse().map_err(|_| {
+        let shown: String = name.chars().take(80).collect();
+        format!("{shown:?} is no IANA zone; one is written as Europe/Berlin or UTC")
+    })
+}
+
+fn read_row(text: &str) -> Result<u32, String> {
+    text.trim().parse().ok().filter(|&row| row > 0).ok_or_else(|| "it is a number from 1".to_owned())
 }
 
 impl UploadParams {

@@ -12,7 +12,7 @@ use crate::{
     app::AppState,
     auth::{PageSession, verify_csrf},
     error::{ApiError, ApiResult, Problem},
-    params::Params,
+    params::read_instant,
 };
 use askama::Template;
 use axum::{
@@ -135,20 +135,6 @@ pub(super) async fn form(
     page(&form_page(shell, &run, state.env.kinds, typed, None))
 }
 
-/// An instant out of a field of the kind `datetime-local`, in the reporting zone.
-pub(super) fn instant(
-    state: &AppState,
-    name: &str,
-    typed: &str,
-) -> ApiResult<Option<chrono::DateTime<chrono::Utc>>> {
-    let typed = typed.trim();
-    // Browsers leave the seconds out.
-    let whole =
-        if typed.len() == "2026-01-31T10:00".len() { format!("{typed}:00") } else { typed.to_owned() };
-    let params = Params::of(vec![(name.to_owned(), whole)], state.env.settings.zone);
-    params.from(name).map_err(|error| ApiError::invalid(name, error.problem().detail.clone()))
-}
-
 fn request(state: &AppState, typed: &Typed) -> ApiResult<CloneRequest> {
     let args = serde_json::from_str(&typed.args)
         .map_err(|error| ApiError::invalid("args", format!("This is not JSON: {error}.")))?;
@@ -164,7 +150,11 @@ fn request(state: &AppState, typed: &Typed) -> ApiResult<CloneRequest> {
             )
         })?),
     };
-    Ok(CloneRequest { args: Some(args), run_at: instant(state, "run_at", &typed.run_at)?, priority })
+    Ok(CloneRequest {
+        args: Some(args),
+        run_at: read_instant(state.env.settings.zone, "run_at", &typed.run_at)?,
+        priority,
+    })
 }
 
 /// `POST /ui/runs/{id}/clone`.

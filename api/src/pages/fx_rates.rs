@@ -1,7 +1,6 @@
 //! Exchange rates: those in force, those that were added, and a form that adds one.
 
 use super::{
-    clone::instant,
     fmt,
     pieces::Time,
     shell::{Shell, done, page},
@@ -126,7 +125,7 @@ pub(super) async fn submit(
     Form(typed): Form<Typed>,
 ) -> ApiResult<Response> {
     verify_csrf(&session, &typed.csrf_token)?;
-    let added = match request(&state, &typed) {
+    let added = match request(&typed) {
         Ok(request) => add(&state, &session.principal, &request).await.map(drop),
         Err(error) => Err(error),
     };
@@ -143,7 +142,7 @@ pub(super) async fn submit(
     }
 }
 
-fn request(state: &AppState, typed: &Typed) -> ApiResult<FxRateRequest> {
+fn request(typed: &Typed) -> ApiResult<FxRateRequest> {
     let rate = typed.rate.trim().parse::<Decimal>().map_err(|_| {
         ApiError::invalid("rate", "A rate is a number such as 0.9412, without separators of thousands.")
     })?;
@@ -151,6 +150,6 @@ fn request(state: &AppState, typed: &Typed) -> ApiResult<FxRateRequest> {
         base: typed.base.clone(),
         quote: typed.quote.clone(),
         rate,
-        valid_from: instant(state, "valid_from", &typed.valid_from)?,
+        valid_from: Some(typed.valid_from.clone()),
     })
 }

@@ -5,7 +5,7 @@ use super::{
     fmt,
     pieces::{Empty, Id, Time},
     shell::{Shell, page},
-    upload_parts::UploadLine,
+    upload_parts::{UploadLine, lines},
     workers,
 };
 use crate::{app::AppState, error::ApiResult};
@@ -26,10 +26,7 @@ use shared::{
         queues::{self, Pause, QueueStanding},
     },
     transactions::queries as transaction_queries,
-    uploads::{
-        model::{Upload, UploadState},
-        queries as upload_queries,
-    },
+    uploads::{model::UploadState, queries as upload_queries},
 };
 
 /// Waiting longer than this is worth a word.
@@ -224,19 +221,6 @@ async fn uploads(
     let (filter, request) = some(5, &ended);
     let latest = upload_queries::list_uploads(conn, &filter, &request).await?.items;
     Ok((lines(conn, &moving, shell).await?, lines(conn, &latest, shell).await?))
-}
-
-async fn lines(
-    conn: &mut AsyncPgConnection,
-    uploads: &[Upload],
-    shell: &Shell,
-) -> ApiResult<Vec<UploadLine>> {
-    let ids: Vec<_> = uploads.iter().map(|upload| upload.id).collect();
-    let counts = upload_queries::counts(conn, &ids).await?;
-    Ok(uploads
-        .iter()
-        .map(|upload| UploadLine::new(upload, counts.get(&upload.id).copied().unwrap_or_default(), shell))
-        .collect())
 }
 
 async fn failures(conn: &mut AsyncPgConnection, shell: &Shell) -> ApiResult<Vec<Failure>> {

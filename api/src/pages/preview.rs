@@ -126,7 +126,11 @@ pub(super) async fn show(
     if let Some(upload) = previews::loaded_as(&state, &preview).await? {
         return Ok(Redirect::to(&format!("/ui/uploads/{}", upload.id)).into_response());
     }
-    let wanted = Wanted::read(&state, &pairs);
+    let mut wanted = Wanted::read(&state, &pairs);
+    if !pairs.iter().any(|(name, _)| name == "kind") {
+        // Not sent by the form yet: it begins with what was said of the upload whose rejects this mends.
+        intake::settle_corrects(&state, &mut wanted.params).await?;
+    }
     page(&build(shell, &state, &preview, wanted).await?)
 }
 

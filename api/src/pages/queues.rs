@@ -1,7 +1,6 @@
 //! Queues and kinds: how they stand; pause, resume, limit.
 
 use super::{
-    clone::instant,
     fmt,
     pieces::{Action, Badge, pause_badge},
     run_parts::ActionForm,
@@ -12,6 +11,7 @@ use crate::{
     app::AppState,
     auth::{PageSession, verify_csrf},
     error::{ApiError, ApiResult},
+    params::read_instant,
 };
 use askama::Template;
 use axum::{
@@ -283,7 +283,7 @@ async fn pause(
     typed: PauseTyped,
 ) -> ApiResult<Response> {
     verify_csrf(&session, &typed.csrf_token)?;
-    let paused = match instant(&state, "until", &typed.until) {
+    let paused = match read_instant(state.env.settings.zone, "until", &typed.until) {
         Ok(until) => {
             let request = PauseRequest { reason: Some(typed.reason.clone()), until };
             engine::pause(&state, &session.principal, target, name, request).await

@@ -6,9 +6,14 @@ use super::{
     shell::Shell,
 };
 use chrono::TimeDelta;
+use diesel::QueryResult;
+use diesel_async::AsyncPgConnection;
 use shared::{
-    runs::{Run, pulse::StepSpan},
-    uploads::model::{Upload, UploadCounts, UploadKind, UploadState},
+    runs::{Run, pulse::StepSpan, queries as run_queries},
+    uploads::{
+        model::{Upload, UploadCounts, UploadKind, UploadState},
+        queries,
+    },
 };
 
 /// An upload in a list.
@@ -35,9 +40,31 @@ pub struct UploadLine {
     pub by: String,
 }
 
+/// The lines of a list.
+pub async fn lines(
+    conn: &mut AsyncPgConnection,
+    uploads: &[Upload],
+    shell: &Shell,
+) -> QueryResult<Vec<UploadLine>> {
+    let ids: Vec<_> = uploads.iter().map(|upload| upload.id).collect();
+    let counts = queries::counts(conn, &ids).await?;
+    let mut lines = Vec::with_capacity(uploads.len());
+    for upload in uploads {
+        let mut line = UploadLine::new(upload, counts.get(&upload.id).copied().unwrap_or_default(), shell);
+        // Seldom, and seldom more than one.
+        if let (Some(run), true) = (upload.undo_run_id, upload.state != UploadState::Undone)
+            && let Some(run) = run_queries::find_run(conn, run).await?
+        {
+            line.moving = !run.state.is_terminal();
+            line.progress = undo_progress(&run);
+        }
+        lines.push(line);
+    }
+    Ok(lines)
+}
+
 impl UploadLine {
-    /// The line of an upload with these counts.
-    pub fn new(upload: &Upload, counts: UploadCounts, shell: &Shell) -> Self {
+    fn new(upload: &Upload, counts: UploadCounts, shell: &Shell) -> Self {
         Self {
             href: format!("/ui/uploads/{}", upload.id),
             filename: fmt::shortened(&filename(upload)),
@@ -78,7 +105,8 @@ pub fn progress(upload: &Upload, counts: &UploadCounts, plan: Option<&Run>) -> P
     match (upload.state, upload.records) {
         (UploadState::Received, _) => Progress { text: "Waits for a worker".to_owned(), ..base },
         (UploadState::Planning, _) => {
-            let text = plan.map_or_else(|| "Reading the file".to_owned(), plan_words);
+            let reading = "Reading the file";
+            let text = plan.map_or_else(|| reading.to_owned(), |plan| step_words(plan, reading));
             let (done, total) = plan.map_or((0, None), |plan| (plan.progress_done, plan.progress_total));
             Progress { text, done, total, ..base }
         }
@@ -95,22 +123,40 @@ pub fn progress(upload: &Upload, counts: &UploadCounts, plan: Option<&Run>) -> P
     }
 }
 
-fn plan_words(plan: &Run) -> String {
-    let phase = plan.phase.as_deref().map_or_else(|| "Reading the file".to_owned(), fmt::words);
-    match (plan.progress_total, plan.progress_unit.as_deref()) {
+/// How far the undo of an upload is.
+fn undo_progress(run: &Run) -> Progress {
+    let text = match run.state.is_terminal() {
+        true => format!("Being undone; that is {}, undo it again", run.state),
+        false => step_words(run, "Being undone"),
+    };
+    Progress {
+        label: "The undo".to_owned(),
+        class: run.state.as_str(),
+        done: run.progress_done,
+        total: run.progress_total,
+        text,
+        more: Vec::new(),
+        small: true,
+    }
+}
+
+/// How far a step is; `phase` is what it does if it has not said so itself.
+fn step_words(step: &Run, phase: &str) -> String {
+    let phase = step.phase.as_deref().map_or_else(|| phase.to_owned(), fmt::words);
+    match (step.progress_total, step.progress_unit.as_deref()) {
         (Some(total), Some("bytes")) => {
-            format!("{phase}: {} of {}", fmt::bytes(plan.progress_done), fmt::bytes(total))
+            format!("{phase}: {} of {}", fmt::bytes(step.progress_done), fmt::bytes(total))
         }
         (Some(total), unit) => {
             format!(
                 "{phase}: {} of {} {}",
-                fmt::count(plan.progress_done),
+                fmt::count(step.progress_done),
                 fmt::count(total),
                 unit.unwrap_or("units")
             )
         }
-        (None, Some(unit)) if plan.progress_done > 0 => {
-            format!("{phase}: {} {unit}", fmt::count(plan.progress_done))
+        (None, Some(unit)) if step.progress_done > 0 => {
+            format!("{phase}: {} {unit}", fmt::count(step.progress_done))
         }
         _ => phase,
     }

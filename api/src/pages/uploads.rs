@@ -5,7 +5,7 @@ use super::{
     fmt,
     pieces::{Chip, Chips, Empty, Pager, icon, upload_shape},
     shell::{Shell, done, page},
-    upload_parts::{UploadLine, filename, is_moving},
+    upload_parts::{UploadLine, filename, lines},
 };
 use crate::{
     app::AppState,
@@ -69,21 +69,14 @@ pub(super) async fn list(
     let mut conn = state.env.pool.get().await?;
     let found = queries::list_uploads(&mut conn, &filter, &request).await?;
     let by_state = queries::count_by_state(&mut conn, filter.kind).await?;
-    let ids: Vec<_> = found.items.iter().map(|upload| upload.id).collect();
-    let counts = queries::counts(&mut conn, &ids).await?;
-    shell.moving = found.items.iter().any(|upload| is_moving(upload.state));
+    let uploads = lines(&mut conn, &found.items, &shell).await?;
+    shell.moving = uploads.iter().any(|upload| upload.moving);
     page(&ListPage {
         states: Chips { label: "State", chips: state_chips(&filter, &here, &by_state) },
         kinds: Chips { label: "Kind", chips: kind_chips(&filter, &here) },
         pager: Pager::by_time(&found, &here, "upload"),
         empty: found.items.is_empty().then(|| nothing(&filter, &here)),
-        uploads: found
-            .items
-            .iter()
-            .map(|upload| {
-                UploadLine::new(upload, counts.get(&upload.id).copied().unwrap_or_default(), &shell)
-            })
-            .collect(),
+        uploads,
         shell,
     })
 }

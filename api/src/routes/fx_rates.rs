@@ -5,7 +5,7 @@ use crate::{
     auth::Principal,
     error::{ApiError, ApiResult},
     list::Listing,
-    params::{FromParams, Json, NoQuery, Params, QueryOf},
+    params::{FromParams, Json, NoQuery, Params, QueryOf, read_instant},
     routes::transactions::code,
     views::fx_rates::FxRateView,
 };
@@ -81,17 +81,20 @@ pub struct FxRateRequest {
     /// Units of `quote` for one of `base`: a decimal as a string, at most ten decimals.
     #[schema(value_type = String, example = "0.9412")]
     pub rate: Decimal,
-    /// From when on; from now if absent.
-    pub valid_from: Option<DateTime<Utc>>,
+    /// From when on: a day's beginning in the reporting zone, or an instant; from now if absent.
+    #[schema(example = "2026-02-01")]
+    pub valid_from: Option<String>,
 }
 
 /// Adds a rate and notes who did; from the API and from the page.
 pub async fn add(state: &AppState, principal: &Principal, body: &FxRateRequest) -> ApiResult<FxRate> {
+    let zone = state.env.settings.zone;
+    let valid_from = read_instant(zone, "valid_from", body.valid_from.as_deref().unwrap_or_default())?;
     let new = NewRate {
         base: body.base.clone(),
         quote: body.quote.clone(),
         rate: body.rate,
-        valid_from: body.valid_from.unwrap_or_else(|| state.env.clock.now()),
+        valid_from: valid_from.unwrap_or_else(|| state.env.clock.now()),
     };
     let mut pooled = state.env.pool.get().await?;
     let conn: &mut AsyncPgConnection = &mut pooled;

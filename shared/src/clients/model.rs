@@ -75,7 +75,7 @@ impl Client {
 
     /// What the client owes.
     pub fn debt(&self) -> Decimal {
-        (-self.position).max(Decimal::ZERO)
+        (Decimal::ZERO - self.position).max(Decimal::ZERO)
     }
 
     /// `suspended` while in debt or suspended by an operator, else `active`.

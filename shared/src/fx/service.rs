@@ -49,7 +49,7 @@ fn code(field: &'static str, text: &str) -> Result<String, FxError> {
     if text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
         return Ok(text.to_ascii_uppercase());
     }
-    Err(FxError::Invalid { field, reason: "A currency is three letters (ISO 4217), such as USD.".to_owned() })
+    Err(FxError::Invalid { field, reason: "A currency is three letters, such as USD.".to_owned() })
 }
 
 /// Every rate in force at a moment, sorted by pair: those that were added, and for pairs without one

@@ -46,6 +46,7 @@ pub async fn run(report: &mut Report, quick: bool) -> anyhow::Result<()> {
         narrow_round(report, &narrow, rows).await?;
         wide_round(report, &wide, rows).await?;
     }
+    compressed(report, &narrow, rows).await?;
     workbook::rounds(report, if quick { 5_000 } else { 100_000 }, rounds).await?;
     undo::round(report, if quick { 50_000 } else { 1_000_000 }).await?;
     if quick {
@@ -89,6 +90,27 @@ async fn wide_round(report: &mut Report, file: &Path, rows: u64) -> anyhow::Resu
     expect_everything_exact(&server.db).await;
     report.add(BENCH, "ratio_to_copy_wide", "ratio", "0.8", &context, copy / work);
     report.add(BENCH, "worker_peak_mib", "MiB", "≤ 150", "whatever the file", server.worker_peak_mib()?);
+    Ok(())
+}
+
+/// A file that is unpacked before it is read.
+async fn compressed(report: &mut Report, file: &Path, rows: u64) -> anyhow::Result<()> {
+    for ending in ["gz", "zst"] {
+        let path = file.with_extension(format!("csv.{ending}"));
+        let (mut from, to) = (File::open(file)?, File::create(&path)?);
+        if ending == "gz" {
+            let mut packed = flate2::write::GzEncoder::new(to, flate2::Compression::fast());
+            std::io::copy(&mut from, &mut packed)?;
+            packed.finish()?;
+        } else {
+            zstd::stream::copy_encode(from, to, 1)?;
+        }
+        let server = Server::start(CHUNK_WORKERS).await?;
+        let work = server.load(&path, rows).await?;
+        let context = format!("{rows} rows of service E's form, compressed");
+        report.add(BENCH, &format!("{ending}_rows_per_s"), "rows/s", "–", &context, rows as f64 / work);
+        report.add(BENCH, "worker_peak_mib", "MiB", "≤ 150", "whatever the file", server.worker_peak_mib()?);
+    }
     Ok(())
 }
 

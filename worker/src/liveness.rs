@@ -111,17 +111,22 @@ pub(crate) async fn rescue(life: Arc<Life>) {
     let (mut in_touch_since, mut last_contact) = (Instant::now(), Instant::now());
     loop {
         ticks.tick().await;
-        if last_contact.elapsed() > heartbeat * 2 {
-            in_touch_since = Instant::now();
-        }
-        if in_touch_since.elapsed() >= life.config.lease
+        let in_touch = last_contact.elapsed() <= heartbeat * 2;
+        if in_touch
+            && in_touch_since.elapsed() >= life.config.lease
             && let Err(error) = judge(&life).await
         {
             tracing::warn!("cannot judge who is alive: {error:#}");
             continue;
         }
         match take_over(&life).await {
-            Ok(()) => last_contact = Instant::now(),
+            Ok(()) => {
+                // It may have been asked before the database stood still, and answered only now.
+                if last_contact.elapsed() > heartbeat * 2 {
+                    in_touch_since = Instant::now();
+                }
+                last_contact = Instant::now();
+            }
             Err(error) => tracing::warn!("cannot look after other workers: {error:#}"),
         }
     }

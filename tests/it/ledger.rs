@@ -81,6 +81,12 @@ async fn the_ledger_refuses_what_does_not_balance_and_keeps_what_it_has() {
             "INSERT INTO entries SELECT id, 7, 1, 'clearing', NULL, 'cash', 'USD' FROM journals",
             "does not balance",
         ),
+        (
+            "INSERT INTO entries
+             SELECT '00000000-0000-4000-8000-000000000001', n, 3 - 2 * n, 'clearing', NULL, 'cash', 'USD'
+             FROM generate_series(1, 2) AS n",
+            "entries without a journal",
+        ),
         ("UPDATE entries SET amount = 2 * amount", "append-only"),
         ("DELETE FROM entries", "append-only"),
         ("TRUNCATE entries", "append-only"),

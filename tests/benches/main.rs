@@ -1,4 +1,4 @@
-//! Benchmarks: `./run bench [NAME] [--quick]`. Each prints a table for people and a line of JSON per
+//! Benchmarks: `./run bench [NAME] [--quick]`, or a part of one: `./run bench ingest/undo`. Each prints a table for people and a line of JSON per
 //! figure; references run interleaved with the work. A benchmark fails when the work's result is
 //! wrong, never because it is slow.
 
@@ -32,13 +32,17 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn measure(report: &mut Report, names: &[&str], quick: bool) -> anyhow::Result<()> {
-    let known = ["ingest", "runs", "chaos"];
+    let parts = ingest::PARTS.map(|part| format!("ingest/{part}"));
+    let known: Vec<&str> =
+        ["ingest", "runs", "chaos"].into_iter().chain(parts.iter().map(String::as_str)).collect();
     if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
         anyhow::bail!("there is no benchmark {unknown}; there are: {}", known.join(", "));
     }
     let wanted = |name: &str| names.is_empty() || names.contains(&name);
-    if wanted("ingest") {
-        ingest::run(report, quick).await?;
+    for (part, name) in ingest::PARTS.into_iter().zip(&parts) {
+        if wanted("ingest") || names.contains(&name.as_str()) {
+            ingest::run(report, part, quick).await?;
+        }
     }
     if wanted("runs") {
         runs::run(report, quick).await?;

@@ -51,6 +51,8 @@ async fn each_malformed_row_is_a_reject_with_line_column_and_reason() {
         (b",7,1,2025-01-15,1", "missing_value", Some("transaction_id")),
         (b"   ,7,1,2025-01-15,1", "missing_value", Some("transaction_id")),
         (b"x,,1,2025-01-15,1", "missing_value", Some("user_id")),
+        (b"x,NULL,1,2025-01-15,1", "missing_value", Some("user_id")),
+        (b"N/A,7,1,2025-01-15,1", "missing_value", Some("transaction_id")),
         (b"x,0123456789012345678901234567890123456,1,2025-01-15,1", "too_long", Some("user_id")),
         (b"x\0y,7,1,2025-01-15,1", "nul_byte", None),
         (b"x\xff\xfe,7,\xc3\xa9,2025-01-15,1", "invalid_utf8", None),
@@ -116,6 +118,9 @@ async fn files_without_rows_or_without_a_usable_header_say_so() {
         (b"a,b\rc,d\r", "its lines end with CR alone"),
         (b"transaction_id,client_id,date,amount,note\r1,c,2025-01-01,1,x\r", "its lines end with CR alone"),
         (b"\"transaction_id,user_id\nrest", "no column for transaction_id"),
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\0", "The file is a PDF document, which is not read"),
+        (b"{\"transaction_id\": 1}\n", "The file is a JSON file"),
+        (b"<html><table><tr><td>1</td></tr></table></html>", "The file is an HTML page"),
     ] {
         let upload = app.load("bad.csv", content, "").await;
         assert_eq!(upload["state"], "failed", "{upload}");

@@ -209,12 +209,24 @@ async fn an_undo_asks_first_is_audited_and_reported() {
     assert_eq!(location(&done), format!("{path}?notice=undoing"));
     let (app_, api) = (&app, format!("/api/v1/uploads/{id}"));
     let api = &api;
+    let page = browser.page(&path).await;
+    assert!(page.contains("its rows were taken back"), "the button for a retry says why not: {page}");
     let undone = eventually("the undo", || async move {
         let upload = app_.get(api).await;
         (upload["state"] == "undone").then_some(upload)
     })
     .await;
-    assert_eq!(undone["undo_report"]["transactions"], 300, "{undone}");
+    assert_eq!(
+        (&undone["undo_report"]["transactions"], &undone["undoing"]),
+        (&300.into(), &false.into()),
+        "{undone}"
+    );
+    let (status, refused) =
+        app.post(&format!("/api/v1/runs/{}/retry", undone["run_id"].as_str().unwrap())).await;
+    assert_eq!(
+        (status, &refused["type"]),
+        (StatusCode::CONFLICT, &"urn:millrace:problem:upload-undone".into())
+    );
     let page = browser.page(&path).await;
     assert!(page.contains("It was undone.") && page.contains("Rows taken back"), "{page}");
     assert!(page.contains("It was undone already."), "the button says why not: {page}");
@@ -252,10 +264,12 @@ async fn a_mended_file_is_read_as_the_one_that_it_mends() {
     let times: i64 = app.db.one("SELECT count(DISTINCT occurred_at) FROM transactions", &[]).await;
     assert_eq!(times, 1, "both are noon in Berlin");
     app.db.expect_nothing("SELECT * FROM clients WHERE stub").await;
-    // Linked by its header alone, it keeps its own settings, and says so.
-    let third = app.load("linked.csv", mended.replace("3;nobody", "4;A"), &format!("?{mapping}")).await;
+    // Linked by its header alone, it keeps its own settings, and says so; only its columns are mapped as
+    // before, since their names say nothing.
+    let third = app.load("linked.csv", mended.replace("3;nobody", "4;A"), "").await;
     assert_eq!(third["corrects"], second["id"], "{third}");
-    let warning = third["warnings"][0].as_str().unwrap();
-    assert!(warning.contains("mended.csv"), "{warning}");
-    assert!(warning.contains("another unknown_clients, zone."), "{warning}");
+    assert_eq!(third["counts"]["inserted"], 1, "{third}");
+    let warning = |at: usize| third["warnings"][at].as_str().unwrap_or_default().to_owned();
+    assert!(warning(0).contains("mapped as in mended.csv"), "{third}");
+    assert!(warning(1).contains("another unknown_clients, zone."), "{third}");
 }

@@ -117,8 +117,7 @@ pub(super) async fn show(
 ) -> ApiResult<Response> {
     let mut conn = state.env.pool.get().await?;
     let upload = find(&mut conn, &id).await?;
-    let undoing = upload.undo_run_id.is_some() && upload.state != UploadState::Undone;
-    shell.moving = is_moving(upload.state) || undoing;
+    shell.moving = is_moving(upload.state) || upload.is_undoing();
     let counts = queries::counts(&mut conn, &[upload.id]).await?.remove(&upload.id).unwrap_or_default();
     let reasons = reasons(&mut conn, upload.id).await?;
     let root = run_queries::find_run(&mut conn, upload.run_id)
@@ -248,9 +247,12 @@ fn step_chips(upload: &Upload, states: &[StateCount]) -> Vec<Chip> {
 
 fn actions(shell: &Shell, upload: &Upload, root: &Run) -> (Action, Action) {
     let path = format!("/ui/uploads/{}", upload.id);
-    let refusal = match is_moving(upload.state) {
-        true => Some(format!("still {}", upload.state)),
-        false => retry_refusal(root),
+    let refusal = if is_moving(upload.state) {
+        Some(format!("still {}", upload.state))
+    } else if upload.undo_run_id.is_some() {
+        Some("its rows were taken back".to_owned())
+    } else {
+        retry_refusal(root)
     };
     let retry = shell.action("Retry what failed", format!("{path}/retry"), refusal);
     let cancel = shell.action("Cancel", format!("{path}/cancel"), cancel_refusal(root));

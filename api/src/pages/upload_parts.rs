@@ -52,7 +52,7 @@ pub async fn lines(
     for upload in uploads {
         let mut line = UploadLine::new(upload, counts.get(&upload.id).copied().unwrap_or_default(), shell);
         // Seldom, and seldom more than one.
-        if let (Some(run), true) = (upload.undo_run_id, upload.state != UploadState::Undone)
+        if let Some(run) = upload.undo_run_id.filter(|_| upload.is_undoing())
             && let Some(run) = run_queries::find_run(conn, run).await?
         {
             line.moving = !run.state.is_terminal();

@@ -109,7 +109,9 @@ pub struct UploadView {
     pub corrects: Option<Uuid>,
     /// The run that takes its rows back, or did.
     pub undo_run_id: Option<Uuid>,
-    /// What the undo did.
+    /// Whether its rows are being taken back, or were in part: an undo was asked for and is not done.
+    pub undoing: bool,
+    /// What the undo did, so far.
     #[schema(value_type = Option<Object>)]
     pub undo_report: Option<serde_json::Value>,
     /// When its stored files were removed.
@@ -130,6 +132,7 @@ impl UploadView {
     /// The view of an upload with its counts and the reason of its failure.
     pub fn new(upload: Upload, counts: UploadCounts, failure: Option<String>) -> Self {
         let path = format!("/api/v1/uploads/{}", upload.id);
+        let undoing = upload.is_undoing();
         Self {
             id: upload.id.0,
             kind: upload.kind,
@@ -156,6 +159,7 @@ impl UploadView {
             warnings: upload.warnings,
             corrects: upload.corrects.map(|id| id.0),
             undo_run_id: upload.undo_run_id.map(|id| id.0),
+            undoing,
             undo_report: upload.undo_report,
             files_removed_at: upload.files_removed_at,
             failure,

@@ -30,6 +30,14 @@ pub struct Postgres {
     log: PathBuf,
 }
 
+/// Pages in the log are compressed by LZ4 where the server was built with it, which costs a fraction of
+/// what its own method (`on`) does. As a role's setting, a server without it only warns.
+const FASTER_COMPRESSION: &str = "DO $$ BEGIN
+    IF (SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'wal_compression') THEN
+        ALTER ROLE millrace SET wal_compression = lz4;
+    END IF;
+END $$";
+
 /// The database's URL on a socket directory.
 pub fn url(socket_dir: &Path, database: &str) -> String {
     let host: String =
@@ -99,6 +107,7 @@ impl Postgres {
             if exists.is_none() {
                 client.batch_execute("CREATE DATABASE millrace").await.context("cannot make the database")?;
             }
+            client.batch_execute(FASTER_COMPRESSION).await.context("cannot set up the database")?;
             return Ok(());
         }
     }

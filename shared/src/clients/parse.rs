@@ -7,7 +7,7 @@ use crate::{
     uploads::{
         UploadKind,
         columns::Mapping,
-        reading::{BadRecord, RecordForm, RecordPlace, each_record, name_fault, shown},
+        reading::{BadRecord, RecordForm, RecordPlace, each_record, id_fault, name_fault, shown},
         records::Span,
     },
 };
@@ -113,7 +113,10 @@ fn client<'t>(value: impl Fn(usize) -> Option<&'t [u8]>) -> Result<ClientRow, Fa
         |field: usize, longest: u32| value(field).map(|bytes| short_text(field, bytes, longest)).transpose();
     let date = |field: usize| value(field).map(|bytes| date(field, bytes)).transpose();
     let row = ClientRow {
-        client_id: name(ID, 36)?.ok_or_else(|| Fault(ID, "missing_value", "is empty".to_owned()))?,
+        client_id: match value(ID) {
+            None => return Err(Fault(ID, "missing_value", "is empty".to_owned())),
+            Some(bytes) => text_unless(id_fault(bytes, 36), ID, bytes)?,
+        },
         name: name(NAME, 255)?,
         email: value(EMAIL).map(email).transpose()?,
         date_of_birth: date(BORN)?,
@@ -135,7 +138,11 @@ fn utf8(bytes: &[u8]) -> String {
 }
 
 fn short_text(field: usize, bytes: &[u8], longest: u32) -> Result<String, Fault> {
-    match name_fault(bytes, longest) {
+    text_unless(name_fault(bytes, longest), field, bytes)
+}
+
+fn text_unless(fault: Option<(&'static str, String)>, field: usize, bytes: &[u8]) -> Result<String, Fault> {
+    match fault {
         None => Ok(utf8(bytes)),
         Some((code, message)) => Err(Fault(field, code, message)),
     }

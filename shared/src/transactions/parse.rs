@@ -9,7 +9,7 @@ use crate::{
     uploads::{
         UploadKind,
         columns::Mapping,
-        reading::{BadRecord, RecordForm, RecordPlace, each_record, name_fault, shown},
+        reading::{BadRecord, RecordForm, RecordPlace, each_record, id_fault, name_fault, shown},
         records::Span,
     },
 };
@@ -169,8 +169,8 @@ fn row(text: &[u8], record: RecordPlace, fields: &[Span], reading: &Reading) -> 
     let signed = amount(text, AMOUNT, required(AMOUNT)?)?;
     let kind = kind_of(optional(KIND).map(|span| span.of(text)), signed)?;
     let mut row = Row {
-        transaction_id: checked_name(text, ID, required(ID)?, 100)?,
-        client_id: checked_name(text, CLIENT, required(CLIENT)?, 36)?,
+        transaction_id: checked_id(text, ID, required(ID)?, 100)?,
+        client_id: checked_id(text, CLIENT, required(CLIENT)?, 36)?,
         merchant_id: name(MERCHANT, 100)?,
         product_id: name(PRODUCT, 100)?,
         channel: name(CHANNEL, 50)?,
@@ -200,7 +200,15 @@ fn row(text: &[u8], record: RecordPlace, fields: &[Span], reading: &Reading) -> 
 }
 
 fn checked_name(text: &[u8], field: usize, span: Span, longest: u32) -> Result<Span, Fault> {
-    match name_fault(span.of(text), longest) {
+    unless(name_fault(span.of(text), longest), field, span)
+}
+
+fn checked_id(text: &[u8], field: usize, span: Span, longest: u32) -> Result<Span, Fault> {
+    unless(id_fault(span.of(text), longest), field, span)
+}
+
+fn unless(fault: Option<(&'static str, String)>, field: usize, span: Span) -> Result<Span, Fault> {
+    match fault {
         None => Ok(span),
         Some((code, message)) => Err(Fault(field, code, message)),
     }

@@ -132,7 +132,7 @@ impl Job for PlanUpload {
 /// A file that cannot be read may be readable later; one that is no such file never is.
 fn refusal(error: PlanError) -> JobError {
     match error {
-        PlanError::Storage(_) => JobError::retry(error),
+        PlanError::Storage(_) | PlanError::Record(_) => JobError::retry(error),
         PlanError::Format(FormatError::Stopped) => JobError::Cancelled,
         _ => JobError::fail(error),
     }
@@ -184,6 +184,7 @@ async fn commit_plan(
     let conn = &mut *context.connection().await?;
     let root = context.parent_id.unwrap_or(upload.run_id);
     let options = upload.read_options().map_err(JobError::fail)?;
+    let mapping = plan.mapping.named(upload.kind);
     let closed = conn
         .transaction(async |conn| {
             context.hold(conn).await?;
@@ -191,7 +192,7 @@ async fn commit_plan(
                 .set((
                     uploads::state.eq(UploadState::Loading),
                     uploads::header.eq(&plan.header),
-                    uploads::mapping.eq(plan.mapping.named(upload.kind)),
+                    uploads::mapping.eq(&mapping),
                     uploads::ignored_columns.eq(&plan.ignored),
                     uploads::records.eq(plan.records),
                     uploads::format.eq(&format),
@@ -201,7 +202,7 @@ async fn commit_plan(
                 .execute(conn)
                 .await?;
             if let Some(linked) = service::link_corrected(conn, upload.id, &plan.header).await?
-                && let Some(warning) = service::warn_of_other_settings(&options, &linked)
+                && let Some(warning) = service::warn_of_other_settings(&options, &mapping, &linked)
             {
                 let all: Vec<&String> = warnings.iter().chain([&warning]).collect();
                 diesel::update(uploads::table.find(upload.id))

@@ -265,6 +265,11 @@ impl Upload {
         UploadOptions::deserialize(&self.options)
     }
 
+    /// Whether an undo was asked for and has not ended well yet.
+    pub fn is_undoing(&self) -> bool {
+        self.undo_run_id.is_some() && self.state != UploadState::Undone
+    }
+
     /// What the file is, once planned.
     pub fn read_format(&self) -> Option<FileFormat> {
         self.format.as_ref().and_then(|format| FileFormat::deserialize(format).ok())

@@ -50,6 +50,9 @@ pub enum PlanError {
     /// The file cannot be made into text.
     #[error(transparent)]
     Format(FormatError),
+    /// What was recorded of earlier files could not be read.
+    #[error("earlier uploads cannot be read: {0}")]
+    Record(anyhow::Error),
     /// The file could not be read.
     #[error("the stored file cannot be read: {0}")]
     Storage(#[from] StorageError),

@@ -2,9 +2,11 @@
 //! that turns out to be in an old encoding is converted and planned again.
 
 use super::{
+    columns::HeaderError,
     formats::{FormatError, Text, Watch, text_of},
     model::{FileFormat, FormOptions, Upload},
     plan::{Plan, PlanError, PlanOptions, Planning},
+    queries::{UsedMapping, last_mapping},
 };
 use crate::runs::RunContext;
 use std::time::Duration;
@@ -49,6 +51,16 @@ pub async fn plan_file(
                 ));
                 form.encoding = Some(encoding.to_owned());
             }
+            Err(PlanError::Header(error)) if form.mapping.is_empty() => {
+                let used = mapping_before(context, upload, &error).await?;
+                let Some(used) = used else { return Err(PlanError::Header(error)) };
+                warnings.push(format!(
+                    "The columns' names do not say all that is needed; they were mapped as in {} ({}), the last upload \
+                     with this header.",
+                    used.filename, used.upload_id
+                ));
+                form.mapping = used.mapping;
+            }
             Err(error) => return Err(error),
             Ok(plan) => {
                 let mut format = text.format;
@@ -61,6 +73,19 @@ pub async fn plan_file(
             }
         }
     }
+}
+
+/// The mapping of the last upload with a header that its names alone do not map.
+async fn mapping_before(
+    context: &RunContext,
+    upload: &Upload,
+    error: &HeaderError,
+) -> Result<Option<UsedMapping>, PlanError> {
+    let HeaderError::Unusable(unusable) = error else { return Ok(None) };
+    let mut conn = context.env.pool.get().await.map_err(|error| PlanError::Record(error.into()))?;
+    last_mapping(&mut conn, upload.kind, &unusable.found)
+        .await
+        .map_err(|error| PlanError::Record(error.into()))
 }
 
 /// The file's text; shows how far its making is.

@@ -150,6 +150,20 @@ pub fn name_fault(bytes: &[u8], longest: u32) -> Option<(&'static str, String)> 
     None
 }
 
+/// What exports write where a value is missing. As the text of an id it would join strangers' rows.
+const NO_VALUES: [&[u8]; 11] =
+    [b"NULL", b"null", b"(null)", b"<null>", b"\\N", b"NaN", b"nan", b"N/A", b"n/a", b"None", b"<NA>"];
+
+/// [`name_fault`] of an id, which also is no word for a missing value.
+pub fn id_fault(bytes: &[u8], longest: u32) -> Option<(&'static str, String)> {
+    if NO_VALUES.contains(&bytes) {
+        let message =
+            format!("{} is what exports write for a value that is missing; give the id", shown(bytes));
+        return Some(("missing_value", message));
+    }
+    name_fault(bytes, longest)
+}
+
 /// Begins the text of a number that has more digits than its cell can keep.
 pub const LOST_DIGITS: &str = "#DIGITS! ";
 

@@ -202,13 +202,17 @@ struct Linked {
 
 /// Warns of a file that was linked by its header to an upload that was read in another way: had that been
 /// named, its settings would have been taken over.
-pub fn warn_of_other_settings(options: &UploadOptions, linked: &Upload) -> Option<String> {
+pub fn warn_of_other_settings(
+    options: &UploadOptions,
+    mapping: &serde_json::Value,
+    linked: &Upload,
+) -> Option<String> {
     let theirs = linked.read_options().ok()?;
     let differences: Vec<&str> = [
         ("unknown_clients", options.unknown_clients != theirs.unknown_clients),
         ("existing_clients", options.existing_clients != theirs.existing_clients),
         ("zone", options.zone != theirs.zone),
-        ("mapping", options.form.mapping != theirs.form.mapping),
+        ("mapping", linked.mapping.as_ref() != Some(mapping)),
     ]
     .into_iter()
     .filter_map(|(name, differs)| differs.then_some(name))

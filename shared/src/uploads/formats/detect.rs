@@ -35,6 +35,43 @@ pub fn outside(head: &[u8]) -> Outside {
     }
 }
 
+/// What a file is, in words, that is plainly neither text with fields nor any packing of it; told from its
+/// first bytes.
+pub fn foreign(head: &[u8]) -> Option<&'static str> {
+    if looks_like_json(head) {
+        return Some("a JSON file");
+    }
+    let mime = infer::get(head)?.mime_type();
+    let words = match mime {
+        "text/html" => return Some("an HTML page (some systems give such a page the name of an Excel file)"),
+        "text/xml" => return Some("an XML file"),
+        "application/pdf" => return Some("a PDF document"),
+        "application/rtf" => "a text document (RTF)",
+        "application/x-bzip2" => "a file compressed by bzip2",
+        "application/x-xz" => "a file compressed by xz",
+        "application/x-7z-compressed" => "a 7z archive",
+        "application/vnd.rar" => "a RAR archive",
+        "application/x-tar" => "a tar archive",
+        "application/vnd.apache.parquet" | "application/x-parquet" => "a Parquet file",
+        "application/vnd.sqlite3" => "an SQLite database",
+        _ if mime.starts_with("image/") => "a picture",
+        _ => return None,
+    };
+    // Short marks could begin a text too.
+    let binary = |byte: &u8| *byte < 0x20 && !b"\t\n\r\x0c".contains(byte);
+    (head.starts_with(b"{\\rtf") || head.iter().any(binary)).then_some(words)
+}
+
+/// An object, or an array of objects or arrays. A header may begin with `[` too: `[id],[amount]`.
+fn looks_like_json(head: &[u8]) -> bool {
+    let mut bytes =
+        head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).iter().filter(|byte| !byte.is_ascii_whitespace());
+    match (bytes.next(), bytes.next()) {
+        (Some(b'{'), Some(b'"' | b'}')) | (Some(b'['), Some(b'{' | b'[')) => true,
+        _ => false,
+    }
+}
+
 /// UTF-16 where a text begins with its mark, or where many of every other byte of its beginning are zero.
 pub fn utf16(head: &[u8]) -> Option<&'static Encoding> {
     match head {
@@ -115,6 +152,35 @@ mod tests {
         assert_eq!(utf16(&greek), Some(UTF_16LE));
         for other in ["", "a", "id,amount\n1,2\n", "id\0,amount"] {
             assert_eq!(utf16(other.as_bytes()), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn files_of_other_programs_are_known_and_tables_are_not_taken_for_them() {
+        for (head, words) in [
+            (&b"%PDF-1.7\n%\xe2\xe3"[..], "a PDF document"),
+            (b"<!DOCTYPE html>\n<html>", "an HTML page"),
+            (b"\n  <html>\n<table>", "an HTML page"),
+            (b"<?xml version=\"1.0\"?>", "an XML file"),
+            (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "a picture"),
+            (b"\xff\xd8\xff\xe0\0\x10JFIF", "a picture"),
+            (b"BZh91AY&SY\x01", "compressed by bzip2"),
+            (b"\xfd7zXZ\0\0\x04", "compressed by xz"),
+            (b"7z\xbc\xaf\x27\x1c\0\x04", "a 7z archive"),
+            (b"Rar!\x1a\x07\x01\0", "a RAR archive"),
+            (b"SQLite format 3\0", "an SQLite database"),
+            (b"PAR1\x15\x04", "a Parquet file"),
+            (b"{\\rtf1\\ansi", "a text document"),
+            (b"[\n  {\"id\": 1}]", "a JSON file"),
+            (b"\xef\xbb\xbf{\"id\": 1}\n{\"id\": 2}", "a JSON file"),
+        ] {
+            let found = foreign(head).unwrap_or_default();
+            assert!(found.contains(words), "{:?}: {found:?}", String::from_utf8_lossy(head));
+        }
+        for table in
+            ["", "id,amount\n", "[id],[amount]\n", "BM,x\n", "BZh,x\n", "GIF8,x\n", "PAR1,x\n", "\"a\",b\n"]
+        {
+            assert_eq!(foreign(table.as_bytes()), None, "{table:?}");
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 use archive::Content;
 use decode::{Decoded, Growth, decode};
-use detect::{HEAD_BYTES, Outside, outside, utf16};
+use detect::{HEAD_BYTES, Outside, foreign, outside, utf16};
 use encoding_rs::{Encoding, UTF_8};
 use sink::Stored;
 pub use sink::{Head, Sink};
@@ -133,6 +133,13 @@ pub fn recognise(head: &[u8], options: &FormOptions) -> Result<Recognised, Forma
              or CSV, without a password."
                 .to_owned(),
         ));
+    }
+    if outside == Outside::Plain
+        && let Some(words) = foreign(head)
+    {
+        return Err(FormatError::Refused(format!(
+            "The file is {words}, which is not read; export the table as CSV or XLSX."
+        )));
     }
     let given = options.encoding.as_deref().map(encoding_named).transpose()?;
     let seen = if outside == Outside::Plain { utf16(head) } else { None };

@@ -10,7 +10,7 @@ use uuid::Uuid;
 /// What became of the records so far: read = inserted + updated + duplicates + conflicts + rejected.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct CountsView {
-    /// Records of the chunks that are loaded.
+    /// Records of the chunks that are loaded; of a file that was refused for its faults, its bad ones.
     pub read: i64,
     /// New rows.
     pub inserted: i64,

@@ -200,8 +200,12 @@ impl FileWriter {
 
     /// Makes the file visible, whole and synced.
     pub async fn finish(mut self) -> Result<StoredFile, StorageError> {
-        if !self.buffer.is_empty() || self.size_bytes == 0 {
-            self.flush().await?;
+        if (!self.buffer.is_empty() || self.size_bytes == 0)
+            && let Err(error) = self.flush().await
+        {
+            // Gone before the caller hears of it.
+            self.abort().await;
+            return Err(error);
         }
         if let Some(upload) = &mut self.upload {
             upload.complete().await?;

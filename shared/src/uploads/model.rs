@@ -304,7 +304,7 @@ pub struct Chunk {
 /// What became of an upload's records so far. `read` is always the sum of the others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct UploadCounts {
-    /// Records of the chunks that are loaded.
+    /// Records of the chunks that are loaded; of a file that was refused for its faults, its bad ones.
     pub read: i64,
     /// New rows.
     pub inserted: i64,

@@ -41,7 +41,7 @@ pub fn foreign(head: &[u8]) -> Option<&'static str> {
     if looks_like_json(head) {
         return Some("a JSON file");
     }
-    let mime = infer::get(head)?.mime_type();
+    let mime = infer::get(head).map_or("", |kind| kind.mime_type());
     let words = match mime {
         "text/html" => return Some("an HTML page (some systems give such a page the name of an Excel file)"),
         "text/xml" => return Some("an XML file"),
@@ -52,7 +52,7 @@ pub fn foreign(head: &[u8]) -> Option<&'static str> {
         "application/x-7z-compressed" => "a 7z archive",
         "application/vnd.rar" => "a RAR archive",
         "application/x-tar" => "a tar archive",
-        "application/vnd.apache.parquet" | "application/x-parquet" => "a Parquet file",
+        _ if head.starts_with(b"PAR1") => "a Parquet file",
         "application/vnd.sqlite3" => "an SQLite database",
         _ if mime.starts_with("image/") => "a picture",
         _ => return None,

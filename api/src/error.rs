@@ -319,6 +319,7 @@ impl From<UploadError> for ApiError {
         match error {
             UploadError::NotFound(_) => Self::not_found(text),
             UploadError::KeyReused => Self::key_reused(text),
+            UploadError::BeingUndone(_) => Self::conflict("upload-undone", text),
             UploadError::NotUndoable(_) => Self::conflict("not-undoable", text),
             UploadError::Run(error) => error.into(),
             UploadError::Database(error) => error.into(),

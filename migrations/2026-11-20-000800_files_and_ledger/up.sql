@@ -78,7 +78,8 @@ INSERT INTO fx_rates (base, quote, rate, valid_from, created_by) VALUES
     ('USD', 'EUR', 0.91, 'epoch', 'millrace'), ('USD', 'GBP', 0.80, 'epoch', 'millrace');
 
 -- Cash that an upload's chunks owe the accounts (buys take, sells give), in the account's currency: one row
--- a chunk. It is posted as one journal when the upload finishes, and gone from here.
+-- a chunk. It is posted as one journal when the upload finishes, and gone from here. What an upload owes
+-- that failed or was cancelled is posted when another one finishes that found its rows there.
 CREATE TABLE upload_postings (
     upload_id  uuid NOT NULL,
     chunk      integer NOT NULL,
@@ -96,10 +97,11 @@ CREATE TABLE journals (
     id           uuid PRIMARY KEY,
     kind         text NOT NULL CHECK (kind IN ('upload', 'upload_reversal', 'trade')),
     source_id    uuid NOT NULL,             -- the upload or trade
+    part         integer NOT NULL DEFAULT 0, -- an upload that went on after its rows were posted has several
     reversal_of  uuid UNIQUE REFERENCES journals,
     posted_at    timestamptz NOT NULL DEFAULT now(),
     -- Posted once, whatever is retried.
-    UNIQUE (source_id, kind)
+    UNIQUE (source_id, kind, part)
 );
 CREATE TABLE entries (
     journal_id  uuid NOT NULL,             -- one of journals; checked below, a statement at a time

@@ -323,6 +323,7 @@ diesel::table! {
         id -> Uuid,
         kind -> Text,
         source_id -> Uuid,
+        part -> Int4,
         reversal_of -> Nullable<Uuid>,
         posted_at -> Timestamptz,
     }

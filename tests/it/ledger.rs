@@ -168,3 +168,51 @@ async fn the_largest_amounts_are_posted_or_rejected_and_stop_no_file() {
     assert_eq!(position(&app, "A").await, "29999999999999997");
     files::expect_everything_exact(&app.db).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_failed_upload_owes_is_posted_by_the_one_that_finds_its_rows() {
+    let app = App::start().await;
+    let rows = |range: std::ops::Range<u32>| -> String {
+        range.map(|row| format!("s{row},C{},2025-01-01,1,USD,sell,\n", row % 3)).collect()
+    };
+    // Its second chunk cannot be loaded.
+    app.db
+        .client
+        .batch_execute(
+            "CREATE FUNCTION refused() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 RAISE EXCEPTION 'not this one';
+             END $$;
+             CREATE TRIGGER refused BEFORE UPDATE ON upload_chunks FOR EACH ROW WHEN (NEW.chunk = 1)
+                 EXECUTE FUNCTION refused();
+             CREATE FUNCTION once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 NEW.max_attempts := 1; RETURN NEW;
+             END $$;
+             CREATE TRIGGER once BEFORE INSERT ON runs FOR EACH ROW WHEN (NEW.kind = 'ingest_chunk')
+                 EXECUTE FUNCTION once();",
+        )
+        .await
+        .unwrap();
+    let failed = app.load("failed.csv", format!("{HEADER}{}", rows(0..2_000)), "").await;
+    let first = failed["counts"]["inserted"].as_u64().unwrap() as u32;
+    assert!(failed["state"] == "failed" && first > 0 && first < 2_000, "{failed}");
+    app.db.expect_nothing("SELECT * FROM journals").await;
+    app.db.client.batch_execute("DROP TRIGGER refused ON upload_chunks").await.unwrap();
+
+    let whole: String = "SELECT trim_scale(sum(position))::text FROM clients".to_owned();
+    let again = app.load("again.csv", format!("{HEADER}{}", rows(0..1_900)), "").await;
+    assert_eq!(again["counts"]["duplicates"], first, "{again}");
+    assert_eq!(app.db.one::<String>(&whole, &[]).await, "1900");
+    files::expect_everything_exact(&app.db).await;
+    // The first goes on where it stopped, with a second journal for the rest.
+    let run = failed["run_id"].as_str().unwrap();
+    assert!(app.post(&format!("/api/v1/runs/{run}/retry")).await.0.is_success());
+    let id = failed["id"].as_str().unwrap();
+    let app_ = &app;
+    tests::eventually(
+        "the rest",
+        || async move { (app_.ended(id).await["state"] == "finished").then_some(()) },
+    )
+    .await;
+    assert_eq!(app.db.one::<String>(&whole, &[]).await, "2000");
+    files::expect_everything_exact(&app.db).await;
+}

@@ -7,6 +7,7 @@ use tests::{
     App,
     app::PASSWORD,
     browser::{Browser, between, location},
+    files,
 };
 
 /// A bank's export: another language, semicolons, Windows-1252, one bad row.
@@ -242,6 +243,25 @@ async fn a_file_of_clients_is_taken_for_one() {
     let (_, loaded) = load(&app, &path, json!({})).await;
     let ended = app.ended(loaded["id"].as_str().unwrap()).await;
     assert_eq!((&ended["kind"], &ended["counts"]["inserted"]), (&"clients".into(), &1.into()), "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_nobody_looked_at_is_mapped_as_the_last_with_its_header() {
+    let app = App::start().await;
+    let file = |id: u32| format!("id,client_id,date,amount,Waehrung\n{id},c,2025-01-01,5,EUR\n");
+    let first = app.load("first.csv", file(1), "?mapping=%7B%22currency%22:%22Waehrung%22%7D").await;
+    let second = app.load("second.csv", file(2), "").await;
+    assert_eq!(second["mapping"], first["mapping"], "{second}");
+    assert!(second["warnings"][0].as_str().unwrap().contains("mapped as in first.csv"), "{second}");
+    let euros = "SELECT count(*) FROM transactions WHERE currency = 'EUR'";
+    assert_eq!(app.db.one::<i64>(euros, &[]).await, 2);
+    // Its own mapping goes before, and one that was undone counts for nothing.
+    let own = app.load("own.csv", file(3), "?mapping=%7B%22currency%22:null%7D").await;
+    assert_eq!(own["ignored_columns"], json!(["Waehrung"]), "{own}");
+    app.undo(&own).await;
+    let last = app.load("last.csv", file(4), "").await;
+    assert_eq!(last["mapping"], first["mapping"], "{last}");
+    files::expect_everything_exact(&app.db).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

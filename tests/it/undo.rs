@@ -91,6 +91,12 @@ async fn an_upload_that_others_rely_on_cannot_be_undone_before_them() {
     // The same file may come again: nothing of it is there.
     let again = app.load("first.csv", files::rows(&["a,1,1,2025-01-01,1", "b,1,1,2025-01-02,1"]), "").await;
     assert_eq!(again["counts"]["inserted"], 2, "{again}");
+    // One that brought nothing is undone to let go of what it relies on.
+    let same = app.load("same.csv", files::rows(&["a,1,1,2025-01-01,1"]), "").await;
+    assert_eq!(same["counts"]["duplicates"], 1, "{same}");
+    assert!(refusal(&app, &again).await.unwrap().contains("same.csv"));
+    app.undo(&same).await;
+    assert_eq!(refusal(&app, &again).await, None);
     let clients = app.load("clients.csv", "client_id,name\nX,Y\n", "?kind=clients").await;
     assert!(refusal(&app, &clients).await.unwrap().contains("never deleted"));
 }
@@ -147,6 +153,8 @@ async fn an_undo_that_was_stopped_goes_on_where_it_stopped() {
     let mut conn = app.env.pool.get().await.unwrap();
     let run = undo::request_undo(&mut conn, id, "test").await.unwrap();
     assert_eq!(refusal(&app, &upload).await.unwrap(), "It is being undone.");
+    let (status, refused) = app.upload("file.csv", files::wide_transactions(3_000, 8), "").await;
+    assert_eq!((status.as_u16(), &refused["type"]), (409, &"urn:millrace:problem:upload-undone".into()));
     let (status, _) = app.post(&format!("/api/v1/runs/{run}/cancel")).await;
     assert!(status.is_success());
     app.db.client.execute("DELETE FROM pauses", &[]).await.unwrap();

@@ -2,4 +2,4 @@
 
 pub mod postings;
 
-pub use postings::{Posted, post_upload, reverse_upload};
+pub use postings::{Posted, left_open, post_upload, reverse_upload};

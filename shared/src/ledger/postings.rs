@@ -1,5 +1,7 @@
 //! What uploads post. Each chunk notes what its buys and sells owe the accounts; when the upload
-//! finishes, all of it becomes one journal, and positions move at once. An undo posts the reverse.
+//! finishes, all of it becomes one journal, and positions move at once. An upload that failed or was
+//! cancelled keeps its notes; another one that found its rows there posts them, since they are not brought
+//! again. An undo posts the reverse.
 
 use crate::{
     ids::{JournalId, UploadId},
@@ -8,7 +10,7 @@ use crate::{
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
-use tokio_postgres::{Error, Transaction};
+use tokio_postgres::{Client, Error, Transaction};
 
 /// A journal that was posted.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -56,6 +58,20 @@ pub async fn note(
     Ok(())
 }
 
+/// The uploads that will not finish by themselves, owe something, and whose rows this upload found there.
+pub async fn left_open(client: &Client, upload: UploadId) -> Result<Vec<UploadId>, Error> {
+    let rows = client
+        .query(
+            "SELECT u.id FROM uploads u
+             WHERE u.id IN (SELECT earlier FROM upload_overlaps WHERE later = $1)
+               AND u.state IN ('failed', 'cancelled') AND u.undo_run_id IS NULL
+               AND EXISTS (SELECT 1 FROM upload_postings p WHERE p.upload_id = u.id)",
+            &[&upload.0],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| UploadId(row.get(0))).collect())
+}
+
 /// Posts what an upload's chunks have noted, once: one journal, net for each client, against the
 /// clearing account of each currency; `None` if nothing is owed. Locks the clients in order.
 pub async fn post_upload(transaction: &Transaction<'_>, upload: UploadId) -> Result<Option<Posted>, Error> {
@@ -66,20 +82,24 @@ pub async fn post_upload(transaction: &Transaction<'_>, upload: UploadId) -> Res
         .await?;
     transaction
         .execute(
-            "INSERT INTO owed SELECT p.client_id, c.currency, p.amount
+            // Whoever removes a note posts it: of two at once, one.
+            "WITH noted AS (DELETE FROM upload_postings WHERE upload_id = $1 RETURNING clients, amounts)
+             INSERT INTO owed SELECT p.client_id, c.currency, p.amount
              FROM (SELECT client_id, sum(amount) AS amount
-                   FROM upload_postings, unnest(clients, amounts) AS o (client_id, amount)
-                   WHERE upload_id = $1 GROUP BY client_id HAVING sum(amount) <> 0) AS p
+                   FROM noted, unnest(clients, amounts) AS o (client_id, amount)
+                   GROUP BY client_id HAVING sum(amount) <> 0) AS p
              JOIN clients c USING (client_id)
              ORDER BY c.client_id FOR NO KEY UPDATE OF c",
             &[&upload.0],
         )
         .await?;
-    transaction.execute("DELETE FROM upload_postings WHERE upload_id = $1", &[&upload.0]).await?;
     let journal = JournalId::generate();
     let posted = transaction
         .execute(
-            "INSERT INTO journals (id, kind, source_id) SELECT $1, 'upload', $2 WHERE EXISTS (SELECT 1 FROM owed)",
+            "INSERT INTO journals (id, kind, source_id, part)
+             SELECT $1, 'upload', $2,
+                    (SELECT count(*)::integer FROM journals WHERE source_id = $2 AND kind = 'upload')
+             WHERE EXISTS (SELECT 1 FROM owed)",
             &[&journal.0, &upload.0],
         )
         .await?;
@@ -90,22 +110,30 @@ pub async fn post_upload(transaction: &Transaction<'_>, upload: UploadId) -> Res
     move_positions(transaction, journal).await.map(Some)
 }
 
-/// Posts the reverse of an upload's journal, once; `None` if it has none.
+/// Posts the reverse of an upload's journals, each once; the last of them, `None` if it has none.
 pub async fn reverse_upload(
     transaction: &Transaction<'_>,
     upload: UploadId,
 ) -> Result<Option<Posted>, Error> {
+    let journals = transaction
+        .query("SELECT id FROM journals WHERE source_id = $1 AND kind = 'upload' ORDER BY part", &[&upload.0])
+        .await?;
+    let mut last = None;
+    for row in journals {
+        last = Some(reverse(transaction, row.get(0)).await?);
+    }
+    Ok(last)
+}
+
+async fn reverse(transaction: &Transaction<'_>, reversed: uuid::Uuid) -> Result<Posted, Error> {
     let journal = JournalId::generate();
-    let reversed = transaction
-        .query_opt(
-            "INSERT INTO journals (id, kind, source_id, reversal_of)
-             SELECT $1, 'upload_reversal', source_id, id FROM journals WHERE source_id = $2 AND kind = 'upload'
-             RETURNING reversal_of",
-            &[&journal.0, &upload.0],
+    transaction
+        .execute(
+            "INSERT INTO journals (id, kind, source_id, part, reversal_of)
+             SELECT $1, 'upload_reversal', source_id, part, id FROM journals WHERE id = $2",
+            &[&journal.0, &reversed],
         )
         .await?;
-    let Some(row) = reversed else { return Ok(None) };
-    let reversed: uuid::Uuid = row.get(0);
     transaction
         .execute(
             "SELECT 1 FROM clients WHERE client_id IN (SELECT client_id FROM entries WHERE journal_id = $1)
@@ -120,7 +148,7 @@ pub async fn reverse_upload(
             &[&journal.0, &reversed],
         )
         .await?;
-    move_positions(transaction, journal).await.map(Some)
+    move_positions(transaction, journal).await
 }
 
 /// Moves the positions of a journal's clients, which are locked, by its cash.

@@ -11,6 +11,12 @@ pub enum UploadError {
     /// The Idempotency-Key stands for another request.
     #[error("this Idempotency-Key was used for another upload; use a fresh key for a different request")]
     KeyReused,
+    /// The same file is there, and is just being taken back.
+    #[error(
+        "The same file was loaded as upload {0}, whose rows are being taken back: hand it in again when that has \
+         ended, or force it."
+    )]
+    BeingUndone(UploadId),
     /// It cannot be undone, for this reason.
     #[error("{0}")]
     NotUndoable(String),

@@ -60,13 +60,22 @@ pub(super) async fn finish(upload_id: UploadId, context: RunContext) -> Result<F
     }
 }
 
-/// Journal, positions and "done" in one transaction.
+/// Journal, positions and "done" in one transaction. Before it, in transactions of their own, the journals
+/// of uploads that ended without one and whose rows this one found there.
 async fn post(
     context: &RunContext,
     client: &mut Client,
     upload: UploadId,
     mut result: serde_json::Value,
 ) -> Result<Finished, Error> {
+    for open in ledger::left_open(client, upload).await? {
+        let transaction = client.transaction().await?;
+        let posted = ledger::post_upload(&transaction, open).await?;
+        transaction.commit().await?;
+        if let Some(posted) = posted {
+            tracing::info!(upload.id = %open, accounts = posted.accounts, "what an ended upload owed is posted");
+        }
+    }
     let transaction = client.transaction().await?;
     transaction.execute("DELETE FROM upload_trial_keys WHERE upload_id = $1", &[&upload.0]).await?;
     let posted = ledger::post_upload(&transaction, upload).await?;

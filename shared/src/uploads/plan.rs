@@ -380,7 +380,7 @@ impl Planner {
             self.seen.look(&text[..end]);
             self.check_encoding()?;
             return Err(bad(
-                "it is not UTF-8 text, as the rest of the file is; mend it, or name the file's encoding",
+                "it is not UTF-8 text; if this is a table, mend the line or name the file's encoding",
             ));
         };
         if self.options.counts_rows {

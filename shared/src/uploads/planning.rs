@@ -2,7 +2,7 @@
 //! that turns out to be in an old encoding is converted and planned again.
 
 use super::{
-    columns::HeaderError,
+    columns::{HeaderError, map_header},
     formats::{FormatError, Text, Watch, text_of},
     model::{FileFormat, FormOptions, Upload},
     plan::{Plan, PlanError, PlanOptions, Planning},
@@ -51,18 +51,19 @@ pub async fn plan_file(
                 ));
                 form.encoding = Some(encoding.to_owned());
             }
-            Err(PlanError::Header(error)) if form.mapping.is_empty() => {
-                let used = mapping_before(context, upload, &error).await?;
-                let Some(used) = used else { return Err(PlanError::Header(error)) };
-                warnings.push(format!(
-                    "The columns' names do not say all that is needed; they were mapped as in {} ({}), the last upload \
-                     with this header.",
-                    used.filename, used.upload_id
-                ));
-                form.mapping = used.mapping;
-            }
-            Err(error) => return Err(error),
-            Ok(plan) => {
+            planned => {
+                if form.mapping.is_empty()
+                    && let Some(used) = mapping_before(context, upload, &planned).await?
+                {
+                    warnings.push(format!(
+                        "The columns were mapped as in {} ({}), the last upload with this header for which somebody \
+                         mapped them. If that is wrong, send a mapping.",
+                        used.filename, used.upload_id
+                    ));
+                    form.mapping = used.mapping;
+                    continue;
+                }
+                let plan = planned?;
                 let mut format = text.format;
                 format.delimiter = char::from(plan.form.delimiter);
                 format.header_row = plan.form.header_line;
@@ -75,17 +76,25 @@ pub async fn plan_file(
     }
 }
 
-/// The mapping of the last upload with a header that its names alone do not map.
+/// The mapping that the last upload with the header of this plan used, if it says anything else than the
+/// columns' names.
 async fn mapping_before(
     context: &RunContext,
     upload: &Upload,
-    error: &HeaderError,
+    planned: &Result<Plan, PlanError>,
 ) -> Result<Option<UsedMapping>, PlanError> {
-    let HeaderError::Unusable(unusable) = error else { return Ok(None) };
+    let (header, by_name) = match planned {
+        Ok(plan) => (&plan.header, Some(&plan.mapping)),
+        Err(PlanError::Header(HeaderError::Unusable(unusable))) => (&unusable.found, None),
+        Err(_) => return Ok(None),
+    };
     let mut conn = context.env.pool.get().await.map_err(|error| PlanError::Record(error.into()))?;
-    last_mapping(&mut conn, upload.kind, &unusable.found)
-        .await
-        .map_err(|error| PlanError::Record(error.into()))
+    let used = last_mapping(&mut conn, upload.kind, header).await;
+    let used = used.map_err(|error| PlanError::Record(error.into()))?;
+    Ok(used.filter(|used| {
+        let mapped = map_header(upload.kind, header, &used.mapping);
+        mapped.is_ok_and(|mapped| Some(&mapped.mapping) != by_name)
+    }))
 }
 
 /// The file's text; shows how far its making is.

@@ -280,7 +280,8 @@ pub struct UsedMapping {
     pub mapping: ExplicitMapping,
 }
 
-/// The explicit mapping of the newest upload of this kind with this header, if it had one.
+/// The explicit mapping of the newest upload of this kind with this header, if it had one and was not
+/// undone.
 pub async fn last_mapping(
     conn: &mut AsyncPgConnection,
     kind: UploadKind,
@@ -291,7 +292,7 @@ pub async fn last_mapping(
     let known = uploads::header.eq(header).or(uploads::header.eq(own));
     let has_mapping = diesel::dsl::sql::<diesel::sql_types::Bool>("options ? 'mapping'");
     let upload: Option<Upload> = uploads::table
-        .filter(uploads::kind.eq(kind).and(known).and(has_mapping))
+        .filter(uploads::kind.eq(kind).and(known).and(has_mapping).and(uploads::undo_run_id.is_null()))
         .order(uploads::id.desc())
         .select(Upload::as_select())
         .first(conn)

@@ -113,6 +113,9 @@ pub async fn accept_step(
                 .await
                 .optional()?;
             if let Some(upload) = same {
+                if upload.is_undoing() {
+                    return Err(UploadError::BeingUndone(upload.id));
+                }
                 point_key(conn, new, upload.id).await?;
                 return Ok(Accepted { upload, created: false });
             }

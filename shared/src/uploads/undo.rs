@@ -63,7 +63,7 @@ pub async fn refusal(conn: &mut AsyncPgConnection, upload: &Upload) -> QueryResu
         return Ok(going_on.then(|| "It is being undone.".to_owned()));
     }
     let counts = queries::counts(conn, &[upload.id]).await?.remove(&upload.id).unwrap_or_default();
-    if counts.inserted + counts.updated == 0 {
+    if counts.inserted + counts.updated == 0 && !relies_on_others(conn, upload.id).await? {
         return Ok(Some("It added nothing: there is nothing to take back.".to_owned()));
     }
     let later = later_uploads(conn, upload.id).await?;
@@ -97,6 +97,16 @@ fn refusal_of_itself(upload: &Upload) -> Option<String> {
     }
     let ended = [UploadState::Finished, UploadState::Failed, UploadState::Cancelled].contains(&upload.state);
     (!ended).then(|| format!("It is still {}; wait for its end, or cancel it.", upload.state))
+}
+
+/// Whether rows of its file were found there: an upload that brought nothing else is undone to let go of
+/// them, so that those which brought them can be undone.
+async fn relies_on_others(conn: &mut AsyncPgConnection, id: UploadId) -> QueryResult<bool> {
+    let relies =
+        diesel::dsl::sql::<diesel::sql_types::Bool>("EXISTS (SELECT FROM upload_overlaps WHERE later = ")
+            .bind::<Uuid, _>(id)
+            .sql(")");
+    diesel::select(relies).get_result(conn).await
 }
 
 #[derive(QueryableByName)]

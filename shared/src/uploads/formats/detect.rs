@@ -38,6 +38,7 @@ pub fn outside(head: &[u8]) -> Outside {
 /// What a file is, in words, that is plainly neither text with fields nor any packing of it; told from its
 /// first bytes.
 pub fn foreign(head: &[u8]) -> Option<&'static str> {
+    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
     if looks_like_json(head) {
         return Some("a JSON file");
     }
@@ -64,8 +65,7 @@ pub fn foreign(head: &[u8]) -> Option<&'static str> {
 
 /// An object, or an array of objects or arrays. A header may begin with `[` too: `[id],[amount]`.
 fn looks_like_json(head: &[u8]) -> bool {
-    let mut bytes =
-        head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).iter().filter(|byte| !byte.is_ascii_whitespace());
+    let mut bytes = head.iter().filter(|byte| !byte.is_ascii_whitespace());
     match (bytes.next(), bytes.next()) {
         (Some(b'{'), Some(b'"' | b'}')) | (Some(b'['), Some(b'{' | b'[')) => true,
         _ => false,

@@ -134,16 +134,21 @@ pub fn recognise(head: &[u8], options: &FormOptions) -> Result<Recognised, Forma
                 .to_owned(),
         ));
     }
-    if outside == Outside::Plain
-        && let Some(words) = foreign(head)
-    {
-        return Err(FormatError::Refused(format!(
-            "The file is {words}, which is not read; export the table as CSV or XLSX."
-        )));
+    if outside == Outside::Plain {
+        refuse_foreign(head)?;
     }
     let given = options.encoding.as_deref().map(encoding_named).transpose()?;
     let seen = if outside == Outside::Plain { utf16(head) } else { None };
     Ok(Recognised { outside, encoding: given.or(seen) })
+}
+
+/// Refuses what is plainly another program's file.
+fn refuse_foreign(head: &[u8]) -> Result<(), FormatError> {
+    foreign(head).map_or(Ok(()), |words| {
+        Err(FormatError::Refused(format!(
+            "The file is {words}, which is not read; export the table as CSV or XLSX."
+        )))
+    })
 }
 
 /// The encoding of a WHATWG label.

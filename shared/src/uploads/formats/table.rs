@@ -1,6 +1,6 @@
 //! The form of a table in a text: what is between its fields, and which line names its columns.
 
-use super::FormatError;
+use super::{FormatError, detect::HEAD_BYTES, refuse_foreign};
 use crate::uploads::{
     columns::map_header,
     model::{FormOptions, UploadKind},
@@ -39,6 +39,10 @@ pub fn find_form(
     options: &FormOptions,
 ) -> Result<TableForm, FormatError> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    if !rows {
+        // What was packed, or in another encoding, is seen only now.
+        refuse_foreign(&text[..text.len().min(HEAD_BYTES)])?;
+    }
     let named = if rows { None } else { named_separator(text) };
     let candidates = match (rows, options.delimiter, named) {
         (true, ..) => vec![b','],

@@ -103,7 +103,7 @@ async fn a_file_is_looked_at_mapped_and_loaded_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_leaves_the_preview_to_be_loaded() {
     let app = App::start().await;
-    let path = preview(&app, tests::files::transactions(500, 1), "e.csv").await;
+    let path = preview(&app, files::transactions(500, 1), "e.csv").await;
     let (status, checked) = load(&app, &path, json!({ "dry_run": true })).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{checked}");
     assert_eq!(checked["dry_run"], true);
@@ -130,7 +130,7 @@ async fn a_preview_is_its_creators_and_the_operators() {
     let app = App::start().await;
     let (mine, others) = (app.token(Role::Integration).await, app.token(Role::Integration).await);
     let send = app.anonymous(Method::POST, "/api/v1/previews").bearer_auth(&mine);
-    let (status, answer) = app.send(send.multipart(form(tests::files::transactions(5, 1), "e.csv"))).await;
+    let (status, answer) = app.send(send.multipart(form(files::transactions(5, 1), "e.csv"))).await;
     assert_eq!(status, StatusCode::CREATED, "{answer}");
     let path = answer["links"]["self"].as_str().unwrap();
     for (token, expected) in [
@@ -151,7 +151,7 @@ async fn a_preview_is_its_creators_and_the_operators() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_option_that_cannot_be_used_is_named_with_what_is_allowed() {
     let app = App::start().await;
-    let path = preview(&app, tests::files::transactions(5, 1), "e.csv").await;
+    let path = preview(&app, files::transactions(5, 1), "e.csv").await;
     for (parameter, said) in [
         ("delimiter=slash", "semicolon"),
         ("encoding=ebcdic", "windows-1252"),
@@ -164,7 +164,7 @@ async fn an_option_that_cannot_be_used_is_named_with_what_is_allowed() {
         let (status, answer) = app.send(app.request(Method::GET, &format!("{path}?{parameter}"))).await;
         assert!([400, 422].contains(&status.as_u16()), "{parameter}: {status}");
         assert!(answer["detail"].as_str().unwrap().contains(said), "{parameter}: {answer}");
-        let upload = app.upload("e.csv", tests::files::transactions(5, 1), &format!("?{parameter}")).await;
+        let upload = app.upload("e.csv", files::transactions(5, 1), &format!("?{parameter}")).await;
         assert!([400, 422].contains(&upload.0.as_u16()), "{parameter}: {upload:?}");
     }
     for (body, field) in [

@@ -238,7 +238,8 @@ pub fn failure_advice(upload: &Upload, counts: &UploadCounts) -> String {
         }
         Some(_) if loaded == 0 => "Nothing was loaded. Retry runs only what failed.".to_owned(),
         Some(_) => format!(
-            "{} loaded before and stay; their summaries are exact. Retry runs only what failed.",
+            "{} loaded before and stay; their summaries are exact. What they move on accounts is posted when the upload \
+             finishes: retry it, which runs only what failed, or undo it.",
             if loaded == 1 { "1 row was".to_owned() } else { format!("{} rows were", fmt::count(loaded)) }
         ),
     }

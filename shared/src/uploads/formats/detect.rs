@@ -66,10 +66,7 @@ pub fn foreign(head: &[u8]) -> Option<&'static str> {
 /// An object, or an array of objects or arrays. A header may begin with `[` too: `[id],[amount]`.
 fn looks_like_json(head: &[u8]) -> bool {
     let mut bytes = head.iter().filter(|byte| !byte.is_ascii_whitespace());
-    match (bytes.next(), bytes.next()) {
-        (Some(b'{'), Some(b'"' | b'}')) | (Some(b'['), Some(b'{' | b'[')) => true,
-        _ => false,
-    }
+    matches!((bytes.next(), bytes.next()), (Some(b'{'), Some(b'"' | b'}')) | (Some(b'['), Some(b'{' | b'[')))
 }
 
 /// UTF-16 where a text begins with its mark, or where many of every other byte of its beginning are zero.

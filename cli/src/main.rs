@@ -17,14 +17,8 @@ mod usage;
 mod words;
 
 use clap::{Parser, Subcommand};
-use mimalloc::MiMalloc;
 use shared::telemetry::{self, LogConfig};
 use std::process::ExitCode;
-
-/// Chunks are read on many threads, each of which would keep a heap of its own that never shrinks: the
-/// C library's allocator lets a worker grow to twice as much.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[derive(Parser)]
 #[command(

@@ -237,10 +237,21 @@ pub fn failure_advice(upload: &Upload, counts: &UploadCounts) -> String {
             "Nothing was loaded. Mend the file and upload it again, or retry if the cause is gone.".to_owned()
         }
         Some(_) if loaded == 0 => "Nothing was loaded. Retry runs only what failed.".to_owned(),
-        Some(_) => format!(
-            "{} loaded before and stay; their summaries are exact. What they move on accounts is posted when the upload \
-             finishes: retry it, which runs only what failed, or undo it.",
-            if loaded == 1 { "1 row was".to_owned() } else { format!("{} rows were", fmt::count(loaded)) }
-        ),
+        Some(_) => {
+            let rows = if loaded == 1 {
+                "1 row was".to_owned()
+            } else {
+                format!("{} rows were", fmt::count(loaded))
+            };
+            let accounts = match upload.kind {
+                UploadKind::Transactions => {
+                    " What they move on accounts is posted when the upload finishes: retry it or undo it."
+                }
+                UploadKind::Clients => "",
+            };
+            format!(
+                "{rows} loaded before and stay; their summaries are exact.{accounts} Retry runs only what failed."
+            )
+        }
     }
 }

@@ -7,6 +7,7 @@ mod client;
 mod commands;
 mod embedded;
 mod follow;
+mod heaps;
 mod output;
 mod roles;
 mod services;
@@ -94,6 +95,7 @@ impl Command {
 }
 
 fn main() -> ExitCode {
+    heaps::bound();
     let command = Cli::parse().command;
     // These two become or watch a server, before there is any other thread.
     match &command {

@@ -15,6 +15,7 @@ mod malformed;
 mod metrics;
 mod operators;
 mod pages;
+mod plans;
 mod policies;
 mod previews;
 mod rejects;

@@ -21,6 +21,7 @@ mod previews;
 mod rejects;
 mod schedules;
 mod statuses;
+mod stopped;
 mod storage;
 mod trials;
 mod twice;

@@ -1,5 +1,7 @@
 //! What is stopped in its middle: the statement ends, the record is exact, and it can go on.
 
+use reqwest::Method;
+use serde_json::json;
 use tests::{App, eventually, files};
 
 /// Statements of this database that sleep because a trigger has them do so.
@@ -45,5 +47,31 @@ async fn a_cancelled_load_stops_its_statement() {
     files::expect_everything_exact(&app.db).await;
     app.db.client.batch_execute("DROP TRIGGER doze ON transactions").await.unwrap();
     assert_eq!(app.retry(&cancelled).await["counts"]["inserted"], 900);
+    files::expect_everything_exact(&app.db).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_of_many_skips_what_was_undone_and_says_why() {
+    let app = App::start().await;
+    let undone = app.load_without_second_chunk("undone.csv", files::transactions(2_000, 1)).await;
+    app.undo(&undone).await;
+    let failed = app.load_without_second_chunk("failed.csv", files::transactions(2_000, 2)).await;
+    let body = json!({ "ids": [undone["run_id"], failed["run_id"]] });
+    let (status, asked) = app.send(app.request(Method::POST, "/api/v1/runs:retry").json(&body)).await;
+    assert_eq!(status.as_u16(), 202, "{asked}");
+    let path = format!("/api/v1/runs/{}", asked["id"].as_str().unwrap());
+    let done = eventually("the retry", || async {
+        let run = app.get(&path).await;
+        (run["state"] == "completed").then_some(run)
+    })
+    .await;
+    let reasons = json!({ "the upload was undone, or is being": 1 });
+    assert_eq!(done["result"], json!({ "changed": 1, "skipped": 1, "reasons": reasons }), "{done}");
+    let finished = eventually("what is retried", || async {
+        let upload = app.ended(failed["id"].as_str().unwrap()).await;
+        (upload["state"] == "finished").then_some(upload)
+    })
+    .await;
+    assert_eq!(finished["counts"]["inserted"], 2_000, "{finished}");
     files::expect_everything_exact(&app.db).await;
 }

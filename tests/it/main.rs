@@ -23,6 +23,7 @@ mod schedules;
 mod statuses;
 mod stopped;
 mod storage;
+mod tied;
 mod trials;
 mod twice;
 mod undo;

@@ -301,6 +301,7 @@ impl From<RunError> for ApiError {
             RunError::FlowCancelled | RunError::Superseded(_) | RunError::KeyHeld => {
                 Self::conflict("superseded", text)
             }
+            RunError::UploadUndone => Self::conflict("upload-undone", text),
             RunError::Unclonable(_) => Self::conflict("unclonable", text),
             RunError::InvalidArguments(error) => {
                 let field =

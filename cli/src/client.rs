@@ -146,6 +146,11 @@ impl ApiClient {
         self.send(if let Some(body) = body { request.json(body) } else { request }).await
     }
 
+    /// POSTs nothing but query parameters.
+    pub async fn post_query(&self, path: &[&str], query: &[(&str, String)]) -> anyhow::Result<Answer> {
+        self.send(self.http.post(self.url(path)?).query(query).bearer_auth(&self.token)).await
+    }
+
     /// POSTs JSON, or nothing.
     pub async fn post(&self, path: &[&str], body: Option<&Value>) -> anyhow::Result<Answer> {
         self.send_json(Method::POST, path, body).await

@@ -207,3 +207,49 @@ async fn an_undo_killed_in_its_middle_goes_on_and_takes_all_back() {
     assert_eq!(keys, left);
     files::expect_everything_exact(&place.app.db).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_killed_between_the_posting_of_an_ended_upload_and_the_end_of_its_finder() {
+    let place = Place::new().await;
+    let db = &place.app.db;
+    let mut worker = place.worker();
+    let file = files::wide_transactions(rows() / 12, 41);
+    let ended = place.app.load_without_second_chunk("ended.csv", file.clone()).await;
+    db.pause("finish_upload").await;
+    let (status, finder) = place.app.upload("finder.csv", file, "?force=true").await;
+    assert!(status.is_success(), "{finder}");
+    let waits =
+        "SELECT count(*) FROM runs WHERE kind = 'finish_upload' AND state = 'available' AND blocked_by = 0
+                 AND id = (SELECT run_id FROM uploads WHERE filename = 'finder.csv')";
+    eventually("the finder's rows", || async { (db.one::<i64>(waits, &[]).await == 1).then_some(()) }).await;
+    // What the finder owes itself cannot be posted while its notes are locked.
+    let other = db.session().await;
+    let lock = "BEGIN; SELECT 1 FROM upload_postings p JOIN uploads u ON u.id = p.upload_id
+                WHERE u.filename = 'finder.csv' FOR UPDATE OF p";
+    other.batch_execute(lock).await.expect("a lock");
+    db.resume().await;
+    let posted = "SELECT count(*) FROM journals j JOIN uploads u ON u.id = j.source_id WHERE u.filename = $1";
+    eventually("the posting", || async { (db.one::<i64>(posted, &[&"ended.csv"]).await == 1).then_some(()) })
+        .await;
+    worker.kill();
+    other.batch_execute("ROLLBACK").await.expect("the lock goes");
+    assert_eq!(
+        db.one::<i64>(posted, &[&"finder.csv"]).await,
+        0,
+        "the kill came too late: the test shows nothing"
+    );
+    files::expect_everything_exact(db).await;
+
+    worker = place.worker();
+    let finder = place.app.ended(finder["id"].as_str().expect("an id")).await;
+    assert_eq!(finder["state"], "finished", "{finder}");
+    for name in ["ended.csv", "finder.csv"] {
+        assert_eq!(db.one::<i64>(posted, &[&name]).await, 1, "{name}");
+    }
+    files::expect_everything_exact(db).await;
+    // What is left of the first is there by now: it ends with nothing more to post.
+    place.app.retry(&ended).await;
+    files::expect_everything_exact(db).await;
+    assert_eq!(db.one::<i64>(posted, &[&"ended.csv"]).await, 1);
+    assert!(worker.stop());
+}

@@ -44,7 +44,7 @@ impl Job for Stubborn {
 }
 
 /// How a command ended.
-struct Said {
+pub struct Said {
     code: i32,
     out: String,
     err: String,
@@ -58,13 +58,13 @@ impl Said {
     }
 
     /// Its standard output, after it ended well.
-    fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         assert_eq!(self.code, 0, "{}", self.err);
         &self.out
     }
 
     /// Its standard error, after it ended so.
-    fn refused(&self, code: i32) -> &str {
+    pub fn refused(&self, code: i32) -> &str {
         assert_eq!(self.code, code, "{}{}", self.out, self.err);
         &self.err
     }
@@ -90,7 +90,7 @@ async fn command(server: &str, token: Option<&str>, arguments: &[&str], input: &
 }
 
 /// As the administrator.
-async fn admin(app: &App, arguments: &[&str]) -> Said {
+pub async fn admin(app: &App, arguments: &[&str]) -> Said {
     command(&app.url, Some(app.admin_token()), arguments, "").await
 }
 

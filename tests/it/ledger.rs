@@ -1,6 +1,7 @@
 //! What uploads do to accounts: converted, posted at once, balanced, kept.
 
 use reqwest::StatusCode;
+use serde_json::Value;
 use shared::uploads::{UploadKind, UploadOptions, model::ExistingClients};
 use tests::{App, files};
 
@@ -169,50 +170,105 @@ async fn the_largest_amounts_are_posted_or_rejected_and_stop_no_file() {
     files::expect_everything_exact(&app.db).await;
 }
 
+/// Sells of 1 USD each, to three clients in turn.
+fn sells(range: std::ops::Range<u32>) -> String {
+    let rows: String = range.map(|row| format!("s{row},C{},2025-01-01,1,USD,sell,\n", row % 3)).collect();
+    format!("{HEADER}{rows}")
+}
+
+/// All positions together.
+async fn positions(app: &App) -> String {
+    app.db.one("SELECT trim_scale(sum(position))::text FROM clients", &[]).await
+}
+
+async fn journals(app: &App, upload: &Value) -> i64 {
+    let id: uuid::Uuid = upload["id"].as_str().unwrap().parse().unwrap();
+    app.db.one("SELECT count(*) FROM journals WHERE source_id = $1", &[&id]).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_failed_upload_owes_is_posted_by_the_one_that_finds_its_rows() {
     let app = App::start().await;
-    let rows = |range: std::ops::Range<u32>| -> String {
-        range.map(|row| format!("s{row},C{},2025-01-01,1,USD,sell,\n", row % 3)).collect()
-    };
-    // Its second chunk cannot be loaded.
-    app.db
-        .client
-        .batch_execute(
-            "CREATE FUNCTION refused() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                 RAISE EXCEPTION 'not this one';
-             END $$;
-             CREATE TRIGGER refused BEFORE UPDATE ON upload_chunks FOR EACH ROW WHEN (NEW.chunk = 1)
-                 EXECUTE FUNCTION refused();
-             CREATE FUNCTION once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                 NEW.max_attempts := 1; RETURN NEW;
-             END $$;
-             CREATE TRIGGER once BEFORE INSERT ON runs FOR EACH ROW WHEN (NEW.kind = 'ingest_chunk')
-                 EXECUTE FUNCTION once();",
-        )
-        .await
-        .unwrap();
-    let failed = app.load("failed.csv", format!("{HEADER}{}", rows(0..2_000)), "").await;
+    let failed = app.load_without_second_chunk("failed.csv", sells(0..2_000)).await;
     let first = failed["counts"]["inserted"].as_u64().unwrap() as u32;
-    assert!(failed["state"] == "failed" && first > 0 && first < 2_000, "{failed}");
+    assert!(first > 0 && first < 2_000, "{failed}");
     app.db.expect_nothing("SELECT * FROM journals").await;
-    app.db.client.batch_execute("DROP TRIGGER refused ON upload_chunks").await.unwrap();
 
-    let whole: String = "SELECT trim_scale(sum(position))::text FROM clients".to_owned();
-    let again = app.load("again.csv", format!("{HEADER}{}", rows(0..1_900)), "").await;
+    let again = app.load("again.csv", sells(0..1_900), "").await;
     assert_eq!(again["counts"]["duplicates"], first, "{again}");
-    assert_eq!(app.db.one::<String>(&whole, &[]).await, "1900");
+    assert_eq!(positions(&app).await, "1900");
     files::expect_everything_exact(&app.db).await;
     // The first goes on where it stopped, with a second journal for the rest.
-    let run = failed["run_id"].as_str().unwrap();
-    assert!(app.post(&format!("/api/v1/runs/{run}/retry")).await.0.is_success());
-    let id = failed["id"].as_str().unwrap();
-    let app_ = &app;
-    tests::eventually(
-        "the rest",
-        || async move { (app_.ended(id).await["state"] == "finished").then_some(()) },
-    )
+    app.retry(&failed).await;
+    assert_eq!(positions(&app).await, "2000");
+    assert_eq!(journals(&app, &failed).await, 2);
+    files::expect_everything_exact(&app.db).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_reverses_each_part_that_was_posted() {
+    let app = App::start().await;
+    let kept = app.load("kept.csv", sells(5_000..5_030), "").await;
+    let failed = app.load_without_second_chunk("failed.csv", sells(0..2_000)).await;
+    let first = failed["counts"]["inserted"].as_u64().unwrap() as u32;
+    // It brings nothing, and posts what it finds.
+    let finder = app.load("finder.csv", sells(0..first), "").await;
+    assert_eq!((&finder["counts"]["inserted"], journals(&app, &failed).await), (&0.into(), 1), "{finder}");
+    app.retry(&failed).await;
+    assert_eq!((positions(&app).await, journals(&app, &failed).await), ("2030".to_owned(), 2));
+    app.undo(&finder).await;
+    assert_eq!(positions(&app).await, "2030", "what the finder posted is not its own");
+    app.undo(&failed).await;
+    assert_eq!((positions(&app).await, journals(&app, &failed).await), ("30".to_owned(), 4));
+    let unreversed: i64 = app
+        .db
+        .one(
+            "SELECT count(*) FROM journals j WHERE kind = 'upload'
+                 AND NOT EXISTS (SELECT FROM journals r WHERE r.reversal_of = j.id)",
+            &[],
+        )
+        .await;
+    assert_eq!((unreversed, journals(&app, &kept).await), (1, 1));
+    files::expect_everything_exact(&app.db).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_find_the_same_rows_at_once_post_them_once() {
+    let app = App::start().await;
+    let failed = app.load_without_second_chunk("failed.csv", sells(0..2_000)).await;
+    let first = failed["counts"]["inserted"].as_u64().unwrap() as u32;
+    // Both stand before their ends, and meet at the note, which is locked.
+    app.db.pause("finish_upload").await;
+    let mut finders = Vec::new();
+    for own in [7_000, 8_000] {
+        let file = sells(0..first) + sells(own..own + 10).strip_prefix(HEADER).unwrap();
+        finders.push(app.accept(&format!("{own}.csv"), file.as_bytes(), UploadOptions::default()).await);
+    }
+    tests::eventually("the loads", || async {
+        let open: i64 = app
+            .db
+            .one(
+                "SELECT count(*) FROM runs WHERE kind = 'finish_upload' AND state = 'available'
+                     AND id IN (SELECT run_id FROM uploads WHERE state = 'loading')",
+                &[],
+            )
+            .await;
+        (open == 2).then_some(())
+    })
     .await;
-    assert_eq!(app.db.one::<String>(&whole, &[]).await, "2000");
+    let other = app.db.session().await;
+    other
+        .batch_execute("BEGIN; SELECT 1 FROM upload_postings ORDER BY upload_id LIMIT 1 FOR UPDATE")
+        .await
+        .unwrap();
+    app.db.resume().await;
+    app.db.waiting_for_locks(2).await;
+    assert_eq!(journals(&app, &failed).await, 0);
+    other.batch_execute("ROLLBACK").await.unwrap();
+    for finder in finders {
+        let finder = app.ended(&finder.to_string()).await;
+        assert_eq!((&finder["state"], journals(&app, &finder).await), (&"finished".into(), 1), "{finder}");
+    }
+    assert_eq!((positions(&app).await, journals(&app, &failed).await), ((first + 20).to_string(), 1));
     files::expect_everything_exact(&app.db).await;
 }

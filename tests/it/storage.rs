@@ -16,7 +16,9 @@ use shared::{
 };
 use std::{path::Path, process::Command};
 use tests::{
-    App, TestDatabase, eventually, files,
+    App, TestDatabase, eventually,
+    faults::DISK_FULL,
+    files,
     processes::{Process, S3, millrace},
 };
 
@@ -278,22 +280,7 @@ async fn a_full_disk_refuses_an_upload_and_keeps_nothing_of_it() {
 async fn a_full_database_fails_the_load_clearly_and_a_retry_goes_on() {
     let app = App::start().await;
     // The second chunk meets a full disk, as PostgreSQL says it; two attempts instead of eight.
-    app.db
-        .client
-        .batch_execute(
-            "CREATE FUNCTION disk_full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                 RAISE EXCEPTION 'could not extend file \"base/1/2\": No space left on device' USING ERRCODE = '53100';
-             END $$;
-             CREATE TRIGGER disk_full BEFORE UPDATE ON upload_chunks FOR EACH ROW WHEN (NEW.chunk = 1)
-                 EXECUTE FUNCTION disk_full();
-             CREATE FUNCTION twice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                 NEW.max_attempts := 2; RETURN NEW;
-             END $$;
-             CREATE TRIGGER twice BEFORE INSERT ON runs FOR EACH ROW WHEN (NEW.kind = 'ingest_chunk')
-                 EXECUTE FUNCTION twice();",
-        )
-        .await
-        .unwrap();
+    app.db.refuse_chunks(1, 2, DISK_FULL).await;
     let failed = app.load("three chunks.csv", files::transactions(2_500, 1), "").await;
     assert_eq!(failed["state"], "failed", "{failed}");
     let why = failed["failure"].as_str().unwrap();
@@ -301,14 +288,8 @@ async fn a_full_database_fails_the_load_clearly_and_a_retry_goes_on() {
     assert_eq!(failed["counts"]["inserted"], 1_500, "what loaded stays: {failed}");
     files::expect_everything_exact(&app.db).await;
 
-    app.db.client.batch_execute("DROP TRIGGER disk_full ON upload_chunks").await.unwrap();
-    let path = format!("/api/v1/runs/{}/retry", run_of(&app, &failed).await);
-    assert!(app.post(&path).await.0.is_success());
-    let upload = eventually("the rest", || async {
-        let upload = app.ended(failed["id"].as_str().unwrap()).await;
-        (upload["state"] == "finished").then_some(upload)
-    })
-    .await;
+    app.db.allow_chunks().await;
+    let upload = app.retry(&failed).await;
     assert_eq!(upload["counts"]["inserted"], 2_500, "{upload}");
     files::expect_everything_exact(&app.db).await;
 }

@@ -5,7 +5,7 @@ use shared::uploads::{UploadOptions, undo};
 use tests::{App, AppOptions, eventually, files, record};
 
 /// Buys, sells and payments that are pending, or have ended as `statuses` say, turn by turn.
-fn trades(rows: u32, statuses: &[&str]) -> String {
+pub fn trades(rows: u32, statuses: &[&str]) -> String {
     let mut file = "transaction_id,client_id,date,amount,currency,type,merchant_id,status\n".to_owned();
     for row in 0..rows {
         let (day, kind) = (row % 28 + 1, ["buy", "sell", "payment"][row as usize % 3]);
@@ -98,14 +98,18 @@ async fn an_upload_that_others_rely_on_cannot_be_undone_before_them() {
     app.undo(&same).await;
     assert_eq!(refusal(&app, &again).await, None);
     let clients = app.load("clients.csv", "client_id,name\nX,Y\n", "?kind=clients").await;
-    assert!(refusal(&app, &clients).await.unwrap().contains("never deleted"));
+    let refused = refusal(&app, &clients).await.unwrap();
+    assert!(
+        refused.contains("never deleted") && refused.contains("upload another file with their ids"),
+        "{refused}"
+    );
 }
 
 async fn refusal(app: &App, upload: &Value) -> Option<String> {
     let id = upload["id"].as_str().unwrap().parse().unwrap();
     let mut conn = app.env.pool.get().await.unwrap();
     let upload = shared::uploads::queries::find_upload(&mut conn, id).await.unwrap().unwrap();
-    undo::refusal(&mut conn, &upload).await.unwrap()
+    undo::extent(&mut conn, &upload).await.unwrap().refusal
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,12 +123,8 @@ async fn a_load_that_meets_rows_being_taken_back_waits_and_brings_them_itself() 
     // Marked, and the run that takes it back cannot begin yet.
     app.db.client.execute("SELECT set_queue_limit('ingest', 1)", &[]).await.unwrap();
     let mut conn = app.env.pool.get().await.unwrap();
-    app.db
-        .client
-        .execute("INSERT INTO pauses (target, name, paused_by) VALUES ('kind', 'undo_upload', 'test')", &[])
-        .await
-        .unwrap();
-    undo::request_undo(&mut conn, id, "test").await.unwrap();
+    app.db.pause("undo_upload").await;
+    undo::request_undo(&mut conn, id, false, "test").await.unwrap();
     let second = app.accept("second.csv", &lines, UploadOptions::default()).await;
     eventually("a chunk that waits", || async {
         let waiting: i64 = app
@@ -134,7 +134,7 @@ async fn a_load_that_meets_rows_being_taken_back_waits_and_brings_them_itself() 
         (waiting > 0).then_some(())
     })
     .await;
-    app.db.client.execute("DELETE FROM pauses", &[]).await.unwrap();
+    app.db.resume().await;
     let second = app.ended(&second.to_string()).await;
     assert_eq!(second["counts"]["inserted"], 3_001, "{second}");
     files::expect_everything_exact(&app.db).await;
@@ -145,19 +145,15 @@ async fn an_undo_that_was_stopped_goes_on_where_it_stopped() {
     let app = App::start().await;
     let upload = app.load("file.csv", files::wide_transactions(3_000, 8), "").await;
     let id: shared::ids::UploadId = upload["id"].as_str().unwrap().parse().unwrap();
-    app.db
-        .client
-        .execute("INSERT INTO pauses (target, name, paused_by) VALUES ('kind', 'undo_upload', 'test')", &[])
-        .await
-        .unwrap();
+    app.db.pause("undo_upload").await;
     let mut conn = app.env.pool.get().await.unwrap();
-    let run = undo::request_undo(&mut conn, id, "test").await.unwrap();
+    let run = undo::request_undo(&mut conn, id, false, "test").await.unwrap();
     assert_eq!(refusal(&app, &upload).await.unwrap(), "It is being undone.");
     let (status, refused) = app.upload("file.csv", files::wide_transactions(3_000, 8), "").await;
     assert_eq!((status.as_u16(), &refused["type"]), (409, &"urn:millrace:problem:upload-undone".into()));
     let (status, _) = app.post(&format!("/api/v1/runs/{run}/cancel")).await;
     assert!(status.is_success());
-    app.db.client.execute("DELETE FROM pauses", &[]).await.unwrap();
+    app.db.resume().await;
     assert_eq!(refusal(&app, &upload).await, None);
     app.undo(&upload).await;
     assert_eq!(app.db.one::<i64>("SELECT count(*) FROM transactions", &[]).await, 0);

@@ -301,8 +301,13 @@ impl App {
     pub async fn undo(&self, upload: &Value) -> Value {
         let id: UploadId = upload["id"].as_str().and_then(|id| id.parse().ok()).expect("an upload");
         let mut conn = self.env.pool.get().await.expect("a connection");
-        undo::request_undo(&mut conn, id, "test").await.expect("it can be undone");
+        undo::request_undo(&mut conn, id, false, "test").await.expect("it can be undone");
         self.env.doorbells.ring(Queue::Ingest, 1);
+        self.undone(&id.to_string()).await
+    }
+
+    /// Waits for the end of an undo; the upload.
+    pub async fn undone(&self, id: &str) -> Value {
         let path = format!("/api/v1/uploads/{id}");
         let path = &path;
         eventually("the undo", move || async move {

@@ -93,6 +93,11 @@ impl TestDatabase {
         DatabaseConfig { url: self.url.clone(), pool_size: 8 }
     }
 
+    /// Another connection, for a transaction beside those of [`TestDatabase::client`].
+    pub async fn session(&self) -> Client {
+        connect(&self.url).await
+    }
+
     /// One value.
     pub async fn one<T: for<'r> tokio_postgres::types::FromSql<'r>>(
         &self,

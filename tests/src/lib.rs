@@ -9,6 +9,7 @@ pub mod browser;
 pub mod chaos;
 pub mod database;
 pub mod exposition;
+pub mod faults;
 pub mod files;
 pub mod fleet;
 pub mod kinds;

@@ -20,7 +20,6 @@ use shared::{
     audit,
     ids::RunId,
     runs::{self, EnqueueOptions, Queue, Run, RunError, queries, registry::Kind, service::Cancelled},
-    uploads::queries::find_upload_of_run,
 };
 use utoipa::ToSchema;
 
@@ -48,14 +47,6 @@ impl Action {
 /// holds its unique key, that one is the answer: its id is then another. 409 for the steps of an upload
 /// that was undone.
 pub async fn retry_run(state: &AppState, principal: &Principal, id: RunId) -> ApiResult<Run> {
-    let upload = find_upload_of_run(&mut *state.env.pool.get().await?, id).await?;
-    if upload.is_some_and(|upload| upload.undo_run_id.is_some()) {
-        return Err(ApiError::conflict(
-            "upload-undone",
-            "The rows of this upload were taken back, or are being. To load them after all, wait for the end of the \
-             undo and hand the file in again.",
-        ));
-    }
     act(state, principal, id, Action::Retry).await
 }
 

@@ -11,18 +11,27 @@ use shared::{
     ids::RunId,
     runs::{EnqueueOptions, Queue, enqueue},
     summaries::jobs::RefreshClientSummary,
-    uploads::{Upload, undo},
+    uploads::{Upload, queries, undo},
 };
 
-/// Enqueues the run that takes an upload's rows back; 409 with the reason where it cannot be.
-pub async fn undo_upload(state: &AppState, principal: &Principal, upload: &Upload) -> ApiResult<RunId> {
+/// Enqueues the run that takes an upload's rows back, `together` with the uploads that can only go with it;
+/// 409 with the reason where it cannot be.
+pub async fn undo_upload(
+    state: &AppState,
+    principal: &Principal,
+    upload: &Upload,
+    together: bool,
+) -> ApiResult<RunId> {
     let mut pooled = state.env.pool.get().await?;
     let conn: &mut AsyncPgConnection = &mut pooled;
     let run = conn
         .transaction::<_, ApiError, _>(async move |conn| {
-            let run = undo::request_undo(conn, upload.id, &principal.name).await?;
-            let details = serde_json::json!({ "filename": upload.filename, "run": run });
-            audit::record(conn, &principal.name, "upload.undo", &upload.id.to_string(), &details).await?;
+            let run = undo::request_undo(conn, upload.id, together, &principal.name).await?;
+            for undone in queries::undone_by(conn, run).await? {
+                let details =
+                    serde_json::json!({ "filename": undone.filename, "run": run, "asked_for": upload.id });
+                audit::record(conn, &principal.name, "upload.undo", &undone.id.to_string(), &details).await?;
+            }
             Ok(run)
         })
         .await?;

@@ -25,6 +25,7 @@ use axum::{
     response::Response,
 };
 use diesel_async::AsyncPgConnection;
+use serde::Deserialize;
 use shared::{
     ids::UploadId,
     runs::{
@@ -36,7 +37,7 @@ use shared::{
     uploads::{
         jobs::{IngestChunk, PlanUpload},
         model::{Reject, Upload, UploadCounts, UploadState},
-        queries,
+        queries, undo as undoing,
     },
 };
 
@@ -250,7 +251,7 @@ fn actions(shell: &Shell, upload: &Upload, root: &Run) -> (Action, Action) {
     let refusal = if is_moving(upload.state) {
         Some(format!("still {}", upload.state))
     } else if upload.undo_run_id.is_some() {
-        Some("its rows were taken back".to_owned())
+        Some("its rows were taken back, or are being".to_owned())
     } else {
         retry_refusal(root)
     };
@@ -336,22 +337,34 @@ pub(super) async fn cancel(
     Ok(super::shell::done(&format!("/ui/uploads/{}", upload.id), notice))
 }
 
+/// What the form of an undo sends.
+#[derive(Deserialize)]
+pub(super) struct UndoForm {
+    #[serde(flatten)]
+    action: ActionForm,
+    /// There if the question named the uploads that go with it.
+    together: Option<String>,
+}
+
 /// `POST /ui/uploads/{id}/undo`; asks first.
 pub(super) async fn undo(
     session: PageSession,
     shell: Shell,
     State(state): State<AppState>,
     Path(id): Path<String>,
-    Form(form): Form<ActionForm>,
+    Form(UndoForm { action, together }): Form<UndoForm>,
 ) -> ApiResult<Response> {
-    form.verify(&session)?;
-    let upload = find(&mut *state.env.pool.get().await?, &id).await?;
-    if !form.is_confirmed() {
-        let counts = queries::counts(&mut *state.env.pool.get().await?, &[upload.id]).await?;
+    action.verify(&session)?;
+    let mut conn = state.env.pool.get().await?;
+    let upload = find(&mut conn, &id).await?;
+    if !action.is_confirmed() {
+        let counts = queries::counts(&mut conn, &[upload.id]).await?;
         let counts = counts.get(&upload.id).copied().unwrap_or_default();
-        let confirm = undo_question(&shell, &upload, &counts);
+        let with = undoing::extent(&mut conn, &upload).await?.with;
+        let confirm = undo_question(&shell, &upload, &counts, &with);
         return page(&ConfirmPage { shell, title: "Undo the upload", confirm });
     }
-    undo_upload(&state, &session.principal, &upload).await?;
+    drop(conn);
+    undo_upload(&state, &session.principal, &upload, together.is_some()).await?;
     Ok(super::shell::done(&format!("/ui/uploads/{}", upload.id), "undoing"))
 }

@@ -16,7 +16,8 @@ use shared::{
         model::{ExistingClients, OnError, UnknownClients, Upload, UploadCounts, UploadOptions, UploadState},
         options::delimiter_word,
         previews::{self, Preview},
-        queries, undo,
+        queries,
+        undo::{self, Extent},
     },
 };
 
@@ -32,6 +33,8 @@ pub struct UploadLink {
 pub struct Undoing {
     /// How far it is.
     pub title: &'static str,
+    /// Why it does not go on, and how it does.
+    pub standstill: Option<String>,
     /// Its run.
     pub href: String,
     /// What the link says.
@@ -86,7 +89,7 @@ impl Around {
             dry_run: options.dry_run,
             load_href: load_href.map(|preview| look_again(&preview, upload.kind, &options)),
             undo,
-            undoing: undoing(upload),
+            undoing: undoing(upload, undo::standstill(conn, upload).await?),
             corrects: corrects.as_ref().map(link),
             corrected_by: queries::corrections(conn, upload.id).await?.iter().map(link).collect(),
         })
@@ -128,16 +131,17 @@ async fn undo_action(
     counts: &UploadCounts,
     shell: &Shell,
 ) -> QueryResult<Action> {
-    let refusal = undo::refusal(conn, upload).await?;
-    let action = shell.action("Undo", format!("/ui/uploads/{}/undo", upload.id), refusal);
-    Ok(shell.dangerous(action, undo_question(shell, upload, counts)))
+    let Extent { with, refusal } = undo::extent(conn, upload).await?;
+    let label = if with.is_empty() { "Undo" } else { "Undo together" };
+    let action = shell.action(label, format!("/ui/uploads/{}/undo", upload.id), refusal);
+    Ok(shell.dangerous(action, undo_question(shell, upload, counts, &with)))
 }
 
-/// What the undo asks.
-pub fn undo_question(shell: &Shell, upload: &Upload, counts: &UploadCounts) -> Confirm {
+/// What the undo asks; `with` can only be undone together with the upload.
+pub fn undo_question(shell: &Shell, upload: &Upload, counts: &UploadCounts, with: &[Upload]) -> Confirm {
     let path = format!("/ui/uploads/{}", upload.id);
     let rows = fmt::counted(counts.inserted, "row");
-    let consequence = match upload.kind {
+    let mut consequence = match upload.kind {
         UploadKind::Transactions => format!(
             "{rows} that it brought {} deleted and {} whose status it moved go back; every summary and balance \
              becomes what it would be without them. The clients that it made stay. The file can be uploaded again.",
@@ -146,20 +150,36 @@ pub fn undo_question(shell: &Shell, upload: &Upload, counts: &UploadCounts) -> C
         ),
         UploadKind::Clients => format!("What it brought, {rows}, is taken back as far as that is possible."),
     };
+    let (mut title, mut label) =
+        (format!("Undo the upload of {}?", filename(upload)), format!("Take {rows} back"));
+    if !with.is_empty() {
+        title = format!("Undo the upload of {} and {} with it?", filename(upload), others(with.len()));
+        label = format!("Undo all {}", with.len() + 1);
+        consequence.push_str(&format!(
+            " The same becomes of {}: they and this one found rows of each other, so that none can go alone. \
+             Upload again what is to stay.",
+            fmt::cut(&undo::list(with), 1_000)
+        ));
+    }
     Confirm {
         id: "undo-upload",
-        title: format!("Undo the upload of {}?", filename(upload)),
+        title,
         consequence,
-        label: format!("Take {rows} back"),
+        label,
         href: format!("{path}/undo"),
         back: path,
         csrf: shell.csrf().to_owned(),
-        fields: Vec::new(),
+        fields: if with.is_empty() { Vec::new() } else { vec![("together", "yes".to_owned())] },
         danger: true,
     }
 }
 
-fn undoing(upload: &Upload) -> Option<Undoing> {
+fn others(count: usize) -> String {
+    if count == 1 { "another".to_owned() } else { format!("{count} others") }
+}
+
+/// The undo that was asked for; `standstill` is why it does not go on.
+fn undoing(upload: &Upload, standstill: Option<String>) -> Option<Undoing> {
     let run = upload.undo_run_id?;
     let report = upload.undo_report.as_ref();
     let number = |name: &str| report.and_then(|report| report[name].as_i64());
@@ -170,7 +190,12 @@ fn undoing(upload: &Upload) -> Option<Undoing> {
     facts.extend(journal.map(|_| ("Cash".to_owned(), "the upload’s journal was reversed".to_owned())));
     let undone = upload.state == UploadState::Undone;
     Some(Undoing {
-        title: if undone { "It was undone." } else { "It is being undone." },
+        title: match standstill {
+            Some(_) => "The undo stands still.",
+            None if undone => "It was undone.",
+            None => "It is being undone.",
+        },
+        standstill,
         href: format!("/ui/runs/{run}"),
         link: if undone { "the run that did it" } else { "the run that does it" },
         facts,

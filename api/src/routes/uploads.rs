@@ -26,8 +26,9 @@ use diesel_async::AsyncPgConnection;
 use shared::{
     ids::UploadId,
     pagination::{Cursor, InvalidCursor},
-    uploads::{Upload, UploadKind, UploadState, queries, queries::UploadFilter},
+    uploads::{Upload, UploadKind, UploadState, queries, queries::UploadFilter, undo},
 };
+use std::collections::HashMap;
 use utoipa::{IntoParams, ToSchema};
 
 /// The form of an upload.
@@ -129,6 +130,22 @@ impl FromParams for UploadListParams {
     }
 }
 
+/// How an upload is undone.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct UndoParams {
+    /// Undo with it the uploads that it can only be undone together with, because they and it found rows of each
+    /// other. Without it such an undo is refused, and the answer names them.
+    #[param(default = false)]
+    together: Option<bool>,
+}
+
+impl FromParams for UndoParams {
+    fn from_params(params: &Params) -> ApiResult<Self> {
+        Ok(Self { together: Some(params.flag("together")?) })
+    }
+}
+
 impl ListParams for UploadListParams {
     fn check_cursor(cursor: &Cursor) -> Result<(), InvalidCursor> {
         cursor.single::<UploadId>().map(drop)
@@ -148,9 +165,15 @@ pub async fn list_uploads(
     let page = queries::list_uploads(&mut conn, &filter, &query.page).await?;
     let ids: Vec<UploadId> = page.items.iter().map(|upload| upload.id).collect();
     let counts = queries::counts(&mut conn, &ids).await?;
+    // Seldom, and seldom more than one.
+    let mut standstills = HashMap::new();
+    for upload in page.items.iter().filter(|upload| upload.is_undoing()) {
+        standstills.insert(upload.id, undo::standstill(&mut conn, upload).await?);
+    }
     let view = |upload: Upload| {
         let counts = counts.get(&upload.id).copied().unwrap_or_default();
-        UploadView::new(upload, counts, None)
+        let standstill = standstills.get(&upload.id).cloned().flatten();
+        UploadView::new(upload, counts, None, standstill)
     };
     Ok(Listing::of(page, view).respond(&query.uri))
 }
@@ -177,21 +200,24 @@ pub async fn find(conn: &mut AsyncPgConnection, id: UploadId) -> ApiResult<Uploa
     upload.ok_or_else(|| ApiError::not_found(format!("There is no upload {id}.")))
 }
 
-/// An upload with its counts and, if it failed, why.
+/// An upload with its counts and, if it failed or its undo stands still, why.
 pub async fn view_one(conn: &mut AsyncPgConnection, upload: Upload) -> ApiResult<UploadView> {
     let counts = queries::counts(conn, &[upload.id]).await?.remove(&upload.id).unwrap_or_default();
     let failure = match upload.state {
         UploadState::Failed => queries::failure(conn, upload.run_id).await?,
         _ => None,
     };
-    Ok(UploadView::new(upload, counts, failure))
+    let standstill = undo::standstill(conn, &upload).await?;
+    Ok(UploadView::new(upload, counts, failure, standstill))
 }
 
 /// Take an upload's rows back.
 ///
-/// A run of its own does it; what it did is the upload's `undo_report`.
+/// A run of its own does it; what it did is the upload's `undo_report`. While later uploads rely on its rows,
+/// those go first. Where it and others found rows of each other, none can go first: they are undone together.
+/// An undo that was cancelled or failed goes on where it stopped when it is asked for again.
 #[utoipa::path(post, path = "/api/v1/uploads/{id}/undo", tag = "uploads",
-    params(("id" = uuid::Uuid, Path, description = "The upload")), responses(
+    params(("id" = uuid::Uuid, Path, description = "The upload"), UndoParams), responses(
     (status = 202, description = "The upload; the run at Location takes its rows back", body = UploadView,
      headers(("Location" = String, description = "The run"))),
     (status = 404, description = "There is no such upload"),
@@ -201,10 +227,11 @@ pub async fn undo_upload(
     State(state): State<AppState>,
     principal: Principal,
     PathId(id): PathId<UploadId>,
-    _: NoQuery,
+    QueryOf(params): QueryOf<UndoParams>,
 ) -> ApiResult<Response> {
     let upload = find(&mut *state.env.pool.get().await?, id).await?;
-    let run = actions::undo::undo_upload(&state, &principal, &upload).await?;
+    let together = params.together.unwrap_or(false);
+    let run = actions::undo::undo_upload(&state, &principal, &upload, together).await?;
     let mut conn = state.env.pool.get().await?;
     let upload = find(&mut conn, id).await?;
     let location = [(header::LOCATION, format!("/api/v1/runs/{run}"))];

@@ -111,6 +111,8 @@ pub struct UploadView {
     pub undo_run_id: Option<Uuid>,
     /// Whether its rows are being taken back, or were in part: an undo was asked for and is not done.
     pub undoing: bool,
+    /// Why an undo that was asked for and is not done stands still, and how it goes on.
+    pub undo_standstill: Option<String>,
     /// What the undo did, so far.
     #[schema(value_type = Option<Object>)]
     pub undo_report: Option<serde_json::Value>,
@@ -129,8 +131,13 @@ pub struct UploadView {
 }
 
 impl UploadView {
-    /// The view of an upload with its counts and the reason of its failure.
-    pub fn new(upload: Upload, counts: UploadCounts, failure: Option<String>) -> Self {
+    /// The view of an upload with its counts, the reason of its failure, and why its undo stands still.
+    pub fn new(
+        upload: Upload,
+        counts: UploadCounts,
+        failure: Option<String>,
+        undo_standstill: Option<String>,
+    ) -> Self {
         let path = format!("/api/v1/uploads/{}", upload.id);
         let undoing = upload.is_undoing();
         Self {
@@ -160,6 +167,7 @@ impl UploadView {
             corrects: upload.corrects.map(|id| id.0),
             undo_run_id: upload.undo_run_id.map(|id| id.0),
             undoing,
+            undo_standstill,
             undo_report: upload.undo_report,
             files_removed_at: upload.files_removed_at,
             failure,

@@ -19,6 +19,9 @@ enum Command {
     Undo {
         /// The upload's whole id.
         id: String,
+        /// With the uploads that can only be undone together with it: they and it found rows of each other.
+        #[arg(long)]
+        together: bool,
     },
 }
 
@@ -31,8 +34,9 @@ struct Undoing {
 /// Carries out `millrace uploads …`.
 pub async fn uploads(args: Uploads) -> anyhow::Result<()> {
     let client = args.remote.connect().await?;
-    let Command::Undo { id } = &args.command;
-    let answer = client.post(&["uploads", id, "undo"], None).await?;
+    let Command::Undo { id, together } = &args.command;
+    let query = together.then(|| ("together", "true".to_owned()));
+    let answer = client.post_query(&["uploads", id, "undo"], query.as_slice()).await?;
     if args.remote.json {
         say(answer.text());
         return Ok(());

@@ -24,6 +24,12 @@ pub enum RunError {
     /// An upload of the same file stands for the same thing.
     #[error("cannot be retried: {0}")]
     Superseded(String),
+    /// It is a step of an upload that was undone.
+    #[error(
+        "The rows of this upload were taken back, or are being. To load them after all, wait for the end of the undo \
+         and hand the file in again."
+    )]
+    UploadUndone,
     /// Another run holds the unique key.
     #[error("cannot be retried: an unfinished run of the same kind stands for it")]
     KeyHeld,

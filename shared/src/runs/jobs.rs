@@ -14,7 +14,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 const RETRY: Retry =
     Retry::Exponential { max_attempts: 5, first: Duration::from_secs(1), cap: Duration::from_secs(60) };
@@ -56,8 +56,21 @@ pub struct PruneRuns {}
 #[derive(Debug, Default, Serialize)]
 struct Done {
     changed: i64,
-    /// Their state had changed meanwhile, or another run stood for them.
     skipped: i64,
+    /// How many of them were skipped for which reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    reasons: BTreeMap<&'static str, i64>,
+}
+
+/// Why an action skipped a run.
+fn reason(error: &RunError) -> Option<&'static str> {
+    match error {
+        RunError::Transition(_) => Some("in another state by then"),
+        RunError::NotFound(_) => Some("gone by then"),
+        RunError::Superseded(_) => Some("the same file was uploaded again"),
+        RunError::UploadUndone => Some("the upload was undone, or is being"),
+        _ => None,
+    }
 }
 
 impl Selection {
@@ -148,14 +161,19 @@ async fn apply_to_all(context: &RunContext, runs: &Selection, action: Action) ->
             if context.cancel.is_cancelled() {
                 return Err(JobError::Cancelled);
             }
-            match action.apply(context, conn, id).await {
-                Ok(true) => done.changed += 1,
-                Ok(false)
-                | Err(RunError::Transition(_) | RunError::NotFound(_) | RunError::Superseded(_)) => {
-                    done.skipped += 1;
+            let reason = match action.apply(context, conn, id).await {
+                Ok(true) => {
+                    done.changed += 1;
+                    continue;
                 }
-                Err(error) => return Err(error.into()),
-            }
+                Ok(false) => "ended after it was asked for, or another run stands for it",
+                Err(error) => match reason(&error) {
+                    Some(reason) => reason,
+                    None => return Err(error.into()),
+                },
+            };
+            done.skipped += 1;
+            *done.reasons.entry(reason).or_default() += 1;
         }
         context.progress(done.changed + done.skipped, Some(total), "runs", "").await;
         Queue::ALL.iter().for_each(|&queue| context.env.doorbells.ring(queue, PAGE as u64));

@@ -12,6 +12,7 @@ use crate::{
     clock::{Clock, SystemClock},
     ids::RunId,
     schema::runs,
+    uploads::queries::find_upload_of_run,
 };
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -300,12 +301,16 @@ pub async fn cancel_run(conn: &mut AsyncPgConnection, id: RunId) -> Result<Cance
 }
 
 /// Runs an ended run again. Of a flow only what failed runs again; a step's ended ancestors wait for
-/// it again. If an unfinished run holds its unique key, that one is the answer and nothing changes.
-/// `kinds` say how many attempts follow.
+/// it again. If an unfinished run holds its unique key, that one is the answer and nothing changes. Steps of an
+/// upload that was undone, or is being, are refused. `kinds` say how many attempts follow.
 pub async fn retry_run(conn: &mut AsyncPgConnection, id: RunId, kinds: &[Kind]) -> Result<RunId, RunError> {
     // A savepoint: the key's refusal must not end the caller's transaction.
     let retried = conn
         .transaction(async |conn| {
+            let upload = find_upload_of_run(conn, id).await?;
+            if upload.is_some_and(|upload| upload.undo_run_id.is_some()) {
+                return Err(RunError::UploadUndone);
+            }
             let run = lock_tree(conn, id).await?;
             run.state.next(RunEvent::Retry)?;
             let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();

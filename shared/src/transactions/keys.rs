@@ -76,13 +76,7 @@ pub(super) async fn classify(
     new: &[bool],
     loaded: &mut Loaded,
 ) -> Result<Known, Error> {
-    let rows = transaction
-        .query(
-            "SELECT i.transaction_id, k.content_hash, k.pending AND NOT i.pending
-             FROM incoming_keys i JOIN transaction_keys k USING (transaction_id)",
-            &[],
-        )
-        .await?;
+    let rows = transaction.query(include_str!("classify.sql"), &[]).await?;
     let (mut known, mut conflicts) = (Known::default(), Vec::new());
     for row in rows {
         let Some(index) = prepared.find(row.get(0)).filter(|&row| !new[row as usize]) else { continue };

@@ -249,19 +249,8 @@ async fn move_statuses(
     };
     let done_ids: Vec<&str> = done.iter().map(|&row| id(row)).collect();
     let statuses: Vec<&str> = done.iter().map(|&row| prepared.row(row).status.as_str()).collect();
-    let moved = transaction
-        .query(
-            // OFFSET 0 as in owners.sql.
-            "UPDATE transactions t SET status = m.status
-             FROM (SELECT m.id, m.status, k.client_id, k.occurred_at
-                   FROM unnest($1::text[], $2::text[]) AS m (id, status)
-                   JOIN transaction_keys k ON k.transaction_id = m.id OFFSET 0) AS m
-             WHERE t.transaction_id = m.id AND t.client_id = m.client_id
-               AND t.occurred_at = m.occurred_at AND t.occurred_at BETWEEN $3 AND $4
-             RETURNING m.id, CASE WHEN t.status = 'success' THEN (t.account_amount * 10000)::numeric(24,0)::text END",
-            &[&done_ids, &statuses, &first, &last],
-        )
-        .await?;
+    let moved =
+        transaction.query(include_str!("move_statuses.sql"), &[&done_ids, &statuses, &first, &last]).await?;
     // What was converted when the row came is what moves now.
     let settled = moved
         .iter()

@@ -30,6 +30,7 @@ pub(super) async fn hold(
     let mut uploads: Vec<Uuid> = owners.iter().map(|(owner, _)| *owner).collect();
     if source.name == "upload" {
         uploads.push(source.id);
+        uploads.sort_unstable();
     }
     if let Some(undone) = undo::hold_off(transaction, &uploads).await? {
         return Err(LoadError::BeingUndone(UploadId(undone)));

@@ -83,10 +83,7 @@ pub(super) async fn handle(
     work.prepare(&client).await?;
     let mut lost = 0;
     loop {
-        if context.cancel.is_cancelled() {
-            return Err(JobError::Cancelled);
-        }
-        match work.commit(&mut client).await {
+        match unless_cancelled(&context, work.commit(&mut client)).await? {
             Ok(finished) => {
                 context.env.load_connections.put_back(client);
                 return Ok(finished);
@@ -99,6 +96,19 @@ pub(super) async fn handle(
             }
             Err(LoadError::Database(error)) => try_again(&mut lost, error)?,
         }
+    }
+}
+
+/// Does it unless the run is to stop: then it is left where it is. The caller returns and drops its connection,
+/// which ends the statement and rolls back; was it just committing, the run may be done instead.
+pub(super) async fn unless_cancelled<T>(
+    context: &RunContext,
+    work: impl Future<Output = T>,
+) -> Result<T, JobError> {
+    tokio::select! {
+        biased;
+        () = context.cancel.cancelled() => Err(JobError::Cancelled),
+        done = work => Ok(done),
     }
 }
 

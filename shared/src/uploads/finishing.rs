@@ -41,7 +41,9 @@ pub(super) async fn finish(upload_id: UploadId, context: RunContext) -> Result<F
     let mut client = chunk::connect(&context).await?;
     let mut lost = 0;
     loop {
-        match post(&context, &mut client, upload_id, result.clone()).await {
+        match chunk::unless_cancelled(&context, post(&context, &mut client, upload_id, result.clone()))
+            .await?
+        {
             Ok(finished) => {
                 context.env.load_connections.put_back(client);
                 tracing::info!(

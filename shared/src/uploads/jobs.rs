@@ -64,10 +64,11 @@ pub struct BeginLoading {
     pub upload_id: UploadId,
 }
 
-/// Takes an upload back.
+/// Takes the uploads back that name this run in their `undo_run_id`: one, or all of which none can go without
+/// the others.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct UndoUpload {
-    /// The upload.
+    /// The upload; of several the oldest.
     pub upload_id: UploadId,
 }
 
@@ -349,6 +350,6 @@ impl Job for UndoUpload {
     }
 
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {
-        undoing::undo(self.upload_id, context).await
+        undoing::undo(context).await
     }
 }

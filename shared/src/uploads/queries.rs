@@ -314,3 +314,13 @@ pub async fn corrections(conn: &mut AsyncPgConnection, id: UploadId) -> QueryRes
         .load(conn)
         .await
 }
+
+/// The uploads that this run is to take back and has not yet, newest first.
+pub async fn undone_by(conn: &mut AsyncPgConnection, run: RunId) -> QueryResult<Vec<Upload>> {
+    uploads::table
+        .filter(uploads::undo_run_id.eq(run).and(uploads::state.ne(UploadState::Undone)))
+        .order(uploads::id.desc())
+        .select(Upload::as_select())
+        .load(conn)
+        .await
+}

@@ -1,7 +1,7 @@
 //! The work of an undo, in transactions small enough that loads go on beside it; each leaves every
 //! summary exact, and whatever dies in between, the run goes on from there.
 
-use super::{chunk, jobs::upload, model::UploadState, queries};
+use super::{chunk, queries};
 use crate::{
     ids::UploadId,
     ledger,
@@ -9,7 +9,7 @@ use crate::{
     summaries::jobs::refresh_soon,
     transactions::take_back::{self, Piece},
 };
-use tokio_postgres::{Client, Error};
+use tokio_postgres::{Client, Error, Transaction};
 
 /// Statuses restored in one transaction.
 const STATUSES: i64 = 20_000;
@@ -19,43 +19,32 @@ const STATUSES: i64 = 20_000;
 enum Step<'a> {
     Rows(&'a [Piece]),
     Statuses,
+    Finish,
 }
 
-/// The handler of `UndoUpload`.
-pub(super) async fn undo(upload_id: UploadId, context: RunContext) -> Result<Finished, JobError> {
-    let bounds = {
+/// The handler of `UndoUpload`: takes back the uploads that name this run, one after the other, so that none
+/// moves rows of another while that is walked through.
+pub(super) async fn undo(context: RunContext) -> Result<Finished, JobError> {
+    let uploads = {
         let conn = &mut *context.connection().await?;
-        if upload(conn, upload_id).await?.state == UploadState::Undone {
-            return Ok(Finished::Result(serde_json::json!({ "undone": "before" })));
-        }
-        queries::bounds(conn, upload_id).await.map_err(JobError::retry)?
+        queries::undone_by(conn, context.run_id).await.map_err(JobError::retry)?
     };
     let mut client = chunk::connect(&context).await?;
-    let groups = match bounds {
-        Some((first, last)) => {
-            let (first, last) = (first.date_naive(), last.date_naive());
-            let groups = take_back::pieces(&client, first, last, context.env.chunk_records)
-                .await
-                .map_err(JobError::retry)?;
-            take_back::analyse(&client, &groups).await.map_err(JobError::retry)?;
-            groups
-        }
-        None => Vec::new(),
-    };
-    let total = groups.len() as i64;
-    for (done, group) in groups.iter().enumerate() {
-        context.progress(done as i64, Some(total), "parts", "taking rows back").await;
-        step(&context, &mut client, upload_id, Step::Rows(group)).await?;
+    for (at, upload) in uploads.iter().enumerate() {
+        let name = match uploads.len() {
+            1 => String::new(),
+            all => format!("{} of {all}, {}: ", at + 1, upload.filename),
+        };
+        take_back_upload(&context, &mut client, upload.id, &name).await?;
+        step(&context, &mut client, upload.id, Step::Finish).await?;
     }
-    context.progress(total, Some(total), "parts", "restoring statuses").await;
-    while step(&context, &mut client, upload_id, Step::Statuses).await? == STATUSES {}
     {
         let conn = &mut *context.connection().await?;
         refresh_soon(conn, context.env.clock.now(), "undo").await?;
     }
     let mut lost = 0;
     loop {
-        match finish(&context, &mut client, upload_id).await {
+        match chunk::unless_cancelled(&context, close(&context, &mut client)).await? {
             Ok(finished) => {
                 context.env.load_connections.put_back(client);
                 return Ok(finished);
@@ -65,7 +54,40 @@ pub(super) async fn undo(upload_id: UploadId, context: RunContext) -> Result<Fin
     }
 }
 
-/// Does one step; what it took back.
+/// Its rows, a part after the other, and the statuses that it moved.
+async fn take_back_upload(
+    context: &RunContext,
+    client: &mut Client,
+    upload_id: UploadId,
+    name: &str,
+) -> Result<(), JobError> {
+    let bounds = {
+        let conn = &mut *context.connection().await?;
+        queries::bounds(conn, upload_id).await.map_err(JobError::retry)?
+    };
+    let groups = match bounds {
+        Some((first, last)) => {
+            let (first, last) = (first.date_naive(), last.date_naive());
+            let groups = take_back::pieces(client, first, last, context.env.chunk_records)
+                .await
+                .map_err(JobError::retry)?;
+            take_back::analyse(client, &groups).await.map_err(JobError::retry)?;
+            groups
+        }
+        None => Vec::new(),
+    };
+    let total = groups.len() as i64;
+    for (done, group) in groups.iter().enumerate() {
+        context.progress(done as i64, Some(total), "parts", &format!("{name}taking rows back")).await;
+        step(context, client, upload_id, Step::Rows(group)).await?;
+    }
+    context.progress(total, Some(total), "parts", &format!("{name}restoring statuses")).await;
+    while step(context, client, upload_id, Step::Statuses).await? == STATUSES {}
+    Ok(())
+}
+
+/// Does one step, again if another transaction was in its way, not at all once the run is to stop; what it took
+/// back.
 async fn step(
     context: &RunContext,
     client: &mut Client,
@@ -74,17 +96,14 @@ async fn step(
 ) -> Result<i64, JobError> {
     let mut lost = 0;
     loop {
-        if context.cancel.is_cancelled() {
-            return Err(JobError::Cancelled);
-        }
-        match take(context, client, upload, step).await {
+        match chunk::unless_cancelled(context, take(context, client, upload, step)).await? {
             Ok(taken) => return Ok(taken),
             Err(error) => chunk::try_again(&mut lost, error)?,
         }
     }
 }
 
-/// One transaction: what it takes back is added to the report.
+/// One transaction.
 async fn take(
     context: &RunContext,
     client: &mut Client,
@@ -93,14 +112,28 @@ async fn take(
 ) -> Result<i64, Error> {
     let zone = context.env.settings.zone;
     let transaction = client.transaction().await?;
-    let (taken, name) = match step {
+    let taken = match step {
         Step::Rows(group) => {
-            (take_back::remove_rows(&transaction, upload.0, group, zone).await?, "transactions")
+            let taken = take_back::remove_rows(&transaction, upload.0, group, zone).await?;
+            report(&transaction, upload, "transactions", taken).await?
         }
         Step::Statuses => {
-            (take_back::restore_statuses(&transaction, upload.0, STATUSES, zone).await?, "statuses")
+            let taken = take_back::restore_statuses(&transaction, upload.0, STATUSES, zone).await?;
+            report(&transaction, upload, "statuses", taken).await?
         }
+        Step::Finish => finish(&transaction, upload).await?,
     };
+    transaction.commit().await?;
+    Ok(taken)
+}
+
+/// Adds to the upload's report what was taken back, and returns it.
+async fn report(
+    transaction: &Transaction<'_>,
+    upload: UploadId,
+    name: &str,
+    taken: i64,
+) -> Result<i64, Error> {
     transaction
         .execute(
             "UPDATE uploads SET undo_report = jsonb_build_object('transactions', 0, 'statuses', 0)
@@ -110,14 +143,12 @@ async fn take(
             &[&upload.0, &name, &taken],
         )
         .await?;
-    transaction.commit().await?;
     Ok(taken)
 }
 
-/// The journal's reverse, what is left of the upload's notes, and "done".
-async fn finish(context: &RunContext, client: &mut Client, upload: UploadId) -> Result<Finished, Error> {
-    let transaction = client.transaction().await?;
-    let reversed = ledger::reverse_upload(&transaction, upload).await?;
+/// What is left of the upload's notes goes, its journals are reversed, and it is undone; the accounts that
+/// moved. Notes first: whoever was just posting them has then committed, and the journal of that is seen.
+async fn finish(transaction: &Transaction<'_>, upload: UploadId) -> Result<i64, Error> {
     for statement in [
         "DELETE FROM upload_postings WHERE upload_id = $1",
         "DELETE FROM upload_trial_keys WHERE upload_id = $1",
@@ -125,7 +156,8 @@ async fn finish(context: &RunContext, client: &mut Client, upload: UploadId) -> 
     ] {
         transaction.execute(statement, &[&upload.0]).await?;
     }
-    let reversed = serde_json::to_value(reversed).unwrap_or_default();
+    let posted = ledger::reverse_upload(transaction, upload).await?;
+    let reversed = serde_json::to_value(posted).unwrap_or_default();
     let report: serde_json::Value = transaction
         .query_one(
             "UPDATE uploads SET state = 'undone',
@@ -135,8 +167,24 @@ async fn finish(context: &RunContext, client: &mut Client, upload: UploadId) -> 
         )
         .await?
         .get(0);
-    let closed = context.complete_copy(&transaction, &report).await?;
+    tracing::info!(upload.id = %upload, %report, "the upload is taken back");
+    Ok(posted.map_or(0, |posted| posted.accounts))
+}
+
+/// "Done", with the sums over what the run took back, earlier attempts included.
+async fn close(context: &RunContext, client: &mut Client) -> Result<Finished, Error> {
+    let transaction = client.transaction().await?;
+    let result: serde_json::Value = transaction
+        .query_one(
+            "SELECT jsonb_build_object('uploads', count(*),
+                 'transactions', coalesce(sum((undo_report->>'transactions')::bigint), 0),
+                 'statuses', coalesce(sum((undo_report->>'statuses')::bigint), 0))
+             FROM uploads WHERE undo_run_id = $1",
+            &[&context.run_id.0],
+        )
+        .await?
+        .get(0);
+    let closed = context.complete_copy(&transaction, &result).await?;
     transaction.commit().await?;
-    tracing::info!(%report, "the upload is undone");
     Ok(closed.into())
 }

@@ -127,11 +127,10 @@ pub async fn report_bulk(client: &ApiClient, answer: Answer, wait: bool, json: b
         say(ended.answer.text());
     } else if let Some(result) = &ended.result {
         let count = |name: &str| thousands(result[name].as_i64().unwrap_or_default());
-        say(format!(
-            "{} runs were changed, {} were not as expected any more.",
-            count("changed"),
-            count("skipped")
-        ));
+        say(format!("{} runs were changed, {} were skipped.", count("changed"), count("skipped")));
+        for (reason, runs) in result["reasons"].as_object().into_iter().flatten() {
+            say(format!("  {}: {reason}", thousands(runs.as_i64().unwrap_or_default())));
+        }
     }
     ended.expect(RunState::Completed)
 }

@@ -1,0 +1,83 @@
+//! How PostgreSQL carries statements out on tables whose statistics are old or missing, as they are just after
+//! a large load: by what each step touches, not by time.
+
+use serde_json::Value;
+use tests::{App, AppOptions, files};
+use tokio_postgres::types::ToSql;
+
+const ROWS: i64 = 50_000;
+
+/// Most rows that a step of the plan took up or threw away, all its repetitions together.
+fn most(plan: &Value) -> f64 {
+    let number = |name: &str| plan[name].as_f64().unwrap_or_default();
+    let each = number("Actual Rows")
+        + number("Rows Removed by Filter")
+        + number("Rows Removed by Join Filter")
+        + number("Rows Removed by Index Recheck");
+    let below = plan["Plans"].as_array().into_iter().flatten().map(most);
+    below.fold(each * number("Actual Loops"), f64::max)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_all_there_already_are_looked_up_and_never_compared_with_each_other() {
+    for analysed_while_small in [true, false] {
+        let options = AppOptions { chunk_records: ROWS.unsigned_abs(), ..AppOptions::default() };
+        let app = App::start_with(options).await;
+        app.load("small.csv", files::rows(&["a,1,1,2025-01-01,1", "b,2,1,2025-01-02,1"]), "").await;
+        if analysed_while_small {
+            app.db.client.batch_execute("ANALYZE").await.unwrap();
+        }
+        let keep = "ALTER TABLE transaction_keys SET (autovacuum_enabled = false)";
+        app.db.client.batch_execute(keep).await.unwrap();
+        let mut file = files::transactions(ROWS.unsigned_abs(), 5);
+        app.load("first.csv", file.clone(), "").await;
+        let known: i64 = app
+            .db
+            .one("SELECT reltuples::bigint FROM pg_class WHERE oid = 'transaction_keys'::regclass", &[])
+            .await;
+        assert!(known < 100, "the statistics are of today: {known}");
+        file.extend_from_slice(b"c,1,1,2025-01-03,1\n");
+        let again = app.load("again.csv", file, "").await;
+        assert_eq!((&again["counts"]["duplicates"], &again["counts"]["inserted"]), (&ROWS.into(), &1.into()));
+        expect_short_plans(&app).await;
+    }
+}
+
+/// Explains what a load of all rows that are there would ask, as its connection would.
+async fn expect_short_plans(app: &App) {
+    let client = &app.db.client;
+    // A plan that compares all with all ends as an error, not in some minutes.
+    client.batch_execute("SET statement_timeout = '60s'").await.unwrap();
+    client.batch_execute(include_str!("../../shared/src/transactions/session.sql")).await.unwrap();
+    client
+        .batch_execute("BEGIN; INSERT INTO incoming_keys SELECT * FROM transaction_keys ORDER BY 5")
+        .await
+        .unwrap();
+    let ids: Vec<String> =
+        app.db.one("SELECT array_agg(transaction_id ORDER BY 1) FROM transaction_keys", &[]).await;
+    let statuses = vec!["success"; ids.len()];
+    let bounds =
+        client.query_one("SELECT min(occurred_at), max(occurred_at) FROM transaction_keys", &[]).await;
+    let bounds = bounds.unwrap();
+    let (first, last): (chrono::DateTime<chrono::Utc>, chrono::DateTime<chrono::Utc>) =
+        (bounds.get(0), bounds.get(1));
+    let nobody = uuid::Uuid::nil();
+    let statements: [(&str, &[&(dyn ToSql + Sync)]); 4] = [
+        (include_str!("../../shared/src/transactions/classify.sql"), &[]),
+        (include_str!("../../shared/src/transactions/owners.sql"), &[&ids, &nobody, &first, &last]),
+        (include_str!("../../shared/src/transactions/move_statuses.sql"), &[&ids, &statuses, &first, &last]),
+        (include_str!("../../shared/src/transactions/versions.sql"), &[&ids]),
+    ];
+    for (statement, values) in statements {
+        let explain = format!("EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF, FORMAT JSON) {statement}");
+        let plan: Value = client
+            .query_one(&explain, values)
+            .await
+            .unwrap_or_else(|error| panic!("{error}: {statement}"))
+            .get(0);
+        let touched = most(&plan[0]["Plan"]);
+        assert!(touched >= ROWS as f64, "it looked at nothing: {plan:#}");
+        assert!(touched <= 4.0 * ROWS as f64, "{touched} rows are touched for {ROWS}: {plan:#}");
+    }
+    client.batch_execute("ROLLBACK").await.unwrap();
+}

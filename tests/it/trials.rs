@@ -69,31 +69,63 @@ async fn a_file_with_one_bad_record_is_not_loaded_at_all_if_asked_so() {
     files::expect_everything_exact(&app.db).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_conflict_met_only_while_loading_takes_the_whole_file_back() {
-    let app = App::start().await;
+/// An upload that is to be loaded whole, with its check passed and a conflict brought by another before it
+/// begins to load; its id.
+async fn checked_before_a_conflict(app: &App) -> String {
     let file = files::transactions(2_500, 3);
     let text = String::from_utf8(file.clone()).unwrap();
     let first = text.lines().nth(1).unwrap().to_owned();
-    // The check passes; before the load begins, somebody else brings one of the ids.
-    let pause = "INSERT INTO pauses (target, name, paused_by) VALUES ('kind', 'begin_loading', 'test')";
-    app.db.client.execute(pause, &[]).await.unwrap();
+    app.db.pause("begin_loading").await;
     let upload = app.accept("file.csv", &file, whole()).await;
     tests::eventually("the check", || async {
         let checked: i64 = app.db.one("SELECT count(*) FROM upload_chunks WHERE faults = 0", &[]).await;
         (checked == 3).then_some(())
     })
     .await;
-    let other = first.replacen(",", ",other", 1);
-    app.load("other.csv", files::rows(&[&other]), "").await;
-    app.db.client.execute("DELETE FROM pauses", &[]).await.unwrap();
-    let path = format!("/api/v1/uploads/{upload}");
-    let undone = tests::eventually("the undo", || async {
-        let upload = app.get(&path).await;
-        (upload["state"] == "undone").then_some(upload)
-    })
-    .await;
+    app.load("other.csv", files::rows(&[&first.replacen(",", ",other", 1)]), "").await;
+    upload.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_met_only_while_loading_takes_the_whole_file_back() {
+    let app = App::start().await;
+    let upload = checked_before_a_conflict(&app).await;
+    app.db.resume().await;
+    let undone = app.undone(&upload).await;
     assert_eq!(undone["counts"]["conflicts"], 1, "{undone}");
+    assert_eq!(app.db.one::<i64>("SELECT count(*) FROM transactions", &[]).await, 1);
+    files::expect_everything_exact(&app.db).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_another_upload_relies_on_are_not_taken_back_with_a_failed_file() {
+    let app = App::start().await;
+    let upload = checked_before_a_conflict(&app).await;
+    app.db.pause("finish_upload").await;
+    app.db.client.execute("DELETE FROM pauses WHERE name = 'begin_loading'", &[]).await.unwrap();
+    let loaded = async |chunks: i64| {
+        tests::eventually("the chunks", || async {
+            let loaded = "SELECT count(*) FROM upload_chunks WHERE loaded_at IS NOT NULL";
+            (app.db.one::<i64>(loaded, &[]).await == chunks).then_some(())
+        })
+        .await;
+    };
+    loaded(4).await;
+    let relying = app.accept("part.csv", &files::transactions(700, 3), UploadOptions::default()).await;
+    loaded(5).await;
+    app.db.resume().await;
+    let (failed, relying) = (app.ended(&upload).await, app.ended(&relying.to_string()).await);
+    let failure = failed["failure"].as_str().unwrap();
+    assert!(failure.contains("could not be taken back") && failure.contains("part.csv"), "{failure}");
+    assert_eq!(
+        (relying["state"].as_str(), relying["counts"]["duplicates"].as_i64()),
+        (Some("finished"), Some(699))
+    );
+    assert_eq!(app.db.one::<i64>("SELECT count(*) FROM transactions", &[]).await, 2_500);
+    files::expect_everything_exact(&app.db).await;
+
+    app.undo(&relying).await;
+    app.undo(&failed).await;
     assert_eq!(app.db.one::<i64>("SELECT count(*) FROM transactions", &[]).await, 1);
     files::expect_everything_exact(&app.db).await;
 }

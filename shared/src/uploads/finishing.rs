@@ -101,12 +101,19 @@ async fn take_back(context: &RunContext, upload: &Upload, faults: i64) -> JobErr
         let conn = &mut *context.connection().await?;
         undo::undo_failed(conn, upload.id, &upload.created_by).await.map_err(JobError::retry)
     };
-    if let Err(error) = asked.await {
-        return error;
+    let fault = format!(
+        "{faults} of the file's records met others while it was loaded, and it was to be loaded whole or not at all"
+    );
+    match asked.await {
+        Err(error) => error,
+        Ok(Some(reason)) => JobError::fail(anyhow::anyhow!(
+            "{fault}. It could not be taken back: {reason} The rejects say what is wrong."
+        )),
+        Ok(None) => {
+            context.env.doorbells.ring(Queue::Ingest, 1);
+            JobError::fail(anyhow::anyhow!(
+                "{fault}: what was loaded of it is being taken back. The rejects say what is wrong."
+            ))
+        }
     }
-    context.env.doorbells.ring(Queue::Ingest, 1);
-    JobError::fail(anyhow::anyhow!(
-        "{faults} of the file's records met others while it was loaded, and it was to be loaded whole or not at \
-         all: what was loaded of it is being taken back. The rejects say what is wrong."
-    ))
 }

@@ -307,24 +307,28 @@ async fn mark(
     Ok(run)
 }
 
-/// Takes back an upload that was to be loaded whole or not at all, though its flow has not ended; `None`
-/// if that was asked for before. The upload has failed from here on.
+/// Takes back an upload that was to be loaded whole or not at all, though its flow has not ended: it has failed
+/// from here on. Does nothing but say why if another upload found rows of it there meanwhile: those would be
+/// gone, and that one thinks them loaded.
 pub(super) async fn undo_failed(
     conn: &mut AsyncPgConnection,
     id: UploadId,
     by: &str,
-) -> Result<Option<RunId>, UploadError> {
+) -> Result<Option<String>, UploadError> {
     conn.transaction(async move |conn| {
         lock(conn, &mut [id]).await?;
         let upload = queries::find_upload(conn, id).await?.ok_or(UploadError::NotFound(id))?;
         if upload.undo_run_id.is_some() {
             return Ok(None);
         }
+        if let Some(reason) = refusal_by_later(conn, id, &[]).await? {
+            return Ok(Some(reason));
+        }
         diesel::update(uploads::table.find(id))
             .set((uploads::state.eq(UploadState::Failed), uploads::finished_at.eq(diesel::dsl::now)))
             .execute(conn)
             .await?;
-        mark(conn, id, &[id], by).await.map(Some)
+        mark(conn, id, &[id], by).await.map(|_| None)
     })
     .await
 }

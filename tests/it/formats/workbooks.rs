@@ -115,10 +115,10 @@ async fn cells_load_as_people_see_them_and_rejects_name_the_sheets_row() {
     let rejects: Vec<(i64, String)> = rejects.iter().map(|row| (row.get(0), row.get(1))).collect();
     let expected = [
         (5, "control_character"),
-        (8, "bad_number"),
+        (8, "error_cell"),
         (9, "missing_value"),
         (10, "bad_date"),
-        (11, "bad_number"),
+        (11, "error_cell"),
     ];
     assert_eq!(rejects, expected.map(|(line, code)| (line, code.to_owned())));
     let rows = app

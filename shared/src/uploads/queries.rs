@@ -3,7 +3,7 @@
 use super::{
     model::{Chunk, Reject, Upload, UploadCounts, UploadKind, UploadState},
     options::ExplicitMapping,
-    service::without_reject_columns,
+    service::{without_nameless, without_reject_columns},
 };
 use crate::{
     ids::{RunId, UploadId},
@@ -216,6 +216,24 @@ pub async fn rejects(
         .await
 }
 
+/// [`rejects`], of those alone that are no records of the header's columns: too many or too few fields,
+/// quotes that do not pair, and the like.
+pub async fn unshaped_rejects(
+    conn: &mut AsyncPgConnection,
+    id: UploadId,
+    after: i64,
+    limit: i64,
+) -> QueryResult<Vec<Reject>> {
+    upload_rejects::table
+        .filter(upload_rejects::upload_id.eq(id).and(upload_rejects::line.gt(after)))
+        .filter(upload_rejects::column_name.is_null())
+        .order(upload_rejects::line)
+        .limit(limit)
+        .select(Reject::as_select())
+        .load(conn)
+        .await
+}
+
 /// How many rejects of each code, most first.
 pub async fn rejects_by_code(conn: &mut AsyncPgConnection, id: UploadId) -> QueryResult<Vec<(String, i64)>> {
     upload_rejects::table
@@ -287,9 +305,11 @@ pub async fn last_mapping(
     kind: UploadKind,
     header: &[String],
 ) -> QueryResult<Option<UsedMapping>> {
-    // A download of rejects has two columns more than the file whose rejects they are.
+    // A download of rejects has two columns more than the file whose rejects they are, and nameless ones
+    // before them if a record had too many fields.
     let own = without_reject_columns(header).unwrap_or(header);
     let known = uploads::header.eq(header).or(uploads::header.eq(own));
+    let known = known.or(uploads::header.eq(without_nameless(own)));
     let has_mapping = diesel::dsl::sql::<diesel::sql_types::Bool>("options ? 'mapping'");
     let upload: Option<Upload> = uploads::table
         .filter(uploads::kind.eq(kind).and(known).and(has_mapping).and(uploads::undo_run_id.is_null()))

@@ -129,11 +129,13 @@ struct CountsRow {
     chunks: i64,
     #[diesel(sql_type = BigInt)]
     chunks_loaded: i64,
+    #[diesel(sql_type = BigInt)]
+    checked: i64,
 }
 
 /// What became of the records of these uploads so far: the sums over their loaded chunks. Of a chunk
 /// that was checked and is not loaded (its upload is to be loaded whole or not at all), only the bad
-/// records count. An upload that is not planned yet has no entry.
+/// records count, and all as checked. An upload that is not planned yet has no entry.
 pub async fn counts(
     conn: &mut AsyncPgConnection,
     ids: &[UploadId],
@@ -144,7 +146,8 @@ pub async fn counts(
                 sum(inserted)::bigint AS inserted, sum(updated)::bigint AS updated,
                 sum(duplicates)::bigint AS duplicates, sum(conflicts)::bigint AS conflicts,
                 sum(rejected)::bigint AS rejected,
-                count(*) AS chunks, count(loaded_at) AS chunks_loaded
+                count(*) AS chunks, count(loaded_at) AS chunks_loaded,
+                coalesce(sum(records) FILTER (WHERE loaded_at IS NULL AND faults IS NOT NULL), 0)::bigint AS checked
          FROM upload_chunks WHERE upload_id = ANY ($1) GROUP BY upload_id",
     )
     .bind::<Array<Uuid>, _>(ids)
@@ -162,6 +165,7 @@ pub async fn counts(
                 rejected: row.rejected,
                 chunks: row.chunks,
                 chunks_loaded: row.chunks_loaded,
+                checked: row.checked,
             };
             (row.upload_id, counts)
         })

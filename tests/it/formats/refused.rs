@@ -177,7 +177,12 @@ async fn bombs_are_refused_before_they_are_unpacked() {
         (
             "styles.xlsx",
             workbook("xl/styles.xml", format!("<a b=\"{long}\"/>").repeat(8_000)),
-            "times its size",
+            "larger or deeper",
+        ),
+        (
+            "formats.xlsx",
+            workbook("xl/styles.xml", format!("<styleSheet><cellXfs>{}", "<xf/>".repeat(150_000))),
+            "more than 140000 cell formats",
         ),
         ("deep.xlsx", workbook("xl/styles.xml", "<a>".repeat(1000)), "larger or deeper"),
     ] {

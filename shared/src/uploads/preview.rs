@@ -134,6 +134,11 @@ pub async fn look_with(
     let sheet_records = converted.rows.map_or(0, |rows| rows.counted.cast_signed() - beginning.before);
     check_rows(beginning.records.max(sheet_records), &means.files)?;
     let MappedHeader { mapping, missing, doubled, .. } = map_columns(kind, &beginning.header, &form.mapping)?;
+    if beginning.nul_bytes && !missing.is_empty() {
+        return Err(PlanError::Foreign(
+            "it holds NUL bytes, and no line of it names the columns of a table.",
+        ));
+    }
     let mut rows = beginning.rows;
     if missing.is_empty() {
         let reading = Reading {
@@ -206,6 +211,8 @@ struct Beginning {
     /// The text of the rows, and its first line.
     shown: Vec<u8>,
     first_line: i64,
+    /// Whether the text has bytes that no text has.
+    nul_bytes: bool,
     /// Records below the header, as far as the text goes.
     records: i64,
     /// Records up to the header, with it.
@@ -223,6 +230,7 @@ impl Beginning {
         let whole = converted.whole;
         let counts_rows = converted.format.counts_rows();
         let form = find_form(&text, whole, counts_rows, kind, options)?;
+        let nul_bytes = memchr::memchr(0, &text).is_some();
         let (end, mut line, mut fields) = (text.len(), 1, Vec::new());
         let mut at = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
         let mut header: Option<Vec<String>> = None;
@@ -277,7 +285,8 @@ impl Beginning {
             return Err(if seen_none { PlanError::Empty } else { missing });
         };
         text.truncate(shown.end);
-        Ok(Self { form, header, rows, shown: text.split_off(shown.start), first_line, records, before })
+        let shown = text.split_off(shown.start);
+        Ok(Self { form, header, rows, shown, first_line, nul_bytes, records, before })
     }
 }
 

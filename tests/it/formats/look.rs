@@ -134,6 +134,7 @@ async fn what_a_server_would_refuse_is_not_inspected_as_if_it_were_a_table() {
         (elf.as_slice(), true, "Line 1 cannot be read as a header"),
         (&noise, true, "Line 1 cannot be read as a header"),
         (record, true, "it holds control characters"),
+        (b"\xf3\r\r\n\0\0\0\0\xe3,\0\n", false, "it holds NUL bytes, and no line of it names"),
         (b"%PDF-1.7\n%\xe2\xe3", true, "a PDF document"),
         (b"", false, "The file is empty"),
         (b"id,user,date\n1,2,2025-01-15\n", false, "it has no column for amount"),

@@ -273,9 +273,6 @@ fn unreadable() -> FormatError {
 }
 
 async fn read_head(storage: &Storage, key: &str, size_bytes: u64) -> Result<bytes::Bytes, StorageError> {
-    if size_bytes == 0 {
-        return Ok(bytes::Bytes::new());
-    }
     storage.read_range(key, 0..size_bytes.min(HEAD_BYTES as u64)).await
 }
 

@@ -26,7 +26,7 @@ pub struct RemoteUpload {
     pub failure: Option<String>,
 }
 
-/// What became of an upload's records so far; `read` is the sum of the others.
+/// What became of an upload's records so far; `read` is the sum of the five that follow it.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 pub struct Counts {
     pub read: i64,
@@ -35,6 +35,16 @@ pub struct Counts {
     pub duplicates: i64,
     pub conflicts: i64,
     pub rejected: i64,
+    pub chunks_loaded: i64,
+    /// Records that were checked, and are not loaded.
+    pub checked: i64,
+}
+
+impl Counts {
+    /// Whether records were checked and none is loaded: the file is to be loaded whole or not at all.
+    pub fn only_checked(&self) -> bool {
+        self.chunks_loaded == 0 && self.checked > 0
+    }
 }
 
 /// Knows where the server is and who asks.

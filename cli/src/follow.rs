@@ -44,7 +44,15 @@ fn ended(state: UploadState) -> bool {
 /// the plan was seen.
 fn line(name: &str, upload: &RemoteUpload, planned: Option<(Instant, i64)>) -> String {
     let Some(records) = upload.records else { return format!("{name}  {}", upload.state) };
-    let read = upload.counts.read;
+    let Counts { read, checked, .. } = upload.counts;
+    if upload.counts.only_checked() {
+        return format!(
+            "{name}  {}  {} of {} rows checked",
+            upload.state,
+            thousands(checked),
+            thousands(records)
+        );
+    }
     let mut line = format!("{name}  {}  {} of {} rows", upload.state, thousands(read), thousands(records));
     let Some((since, before)) = planned.filter(|(_, before)| read > *before) else { return line };
     let millis = i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX).max(1);
@@ -58,7 +66,13 @@ fn line(name: &str, upload: &RemoteUpload, planned: Option<(Instant, i64)>) -> S
 
 fn conclude(name: &str, upload: &RemoteUpload, took: Duration) -> anyhow::Result<Counts> {
     let counts = upload.counts;
-    if counts.read > 0 || upload.state == UploadState::Finished {
+    if counts.only_checked() {
+        let faults = thousands(counts.rejected + counts.conflicts);
+        say(format!(
+            "{name}: nothing was loaded: {faults} of {} records have faults",
+            thousands(counts.checked)
+        ));
+    } else if counts.read > 0 || upload.state == UploadState::Finished {
         say(format!(
             "{name}: {} read = {} inserted + {} updated + {} duplicates + {} conflicts + {} rejected ({}.{} s)",
             thousands(counts.read),

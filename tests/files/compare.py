@@ -220,6 +220,17 @@ def libre_office():
             delimiter = chr(int(target.split(":")[2].split(",")[0]))
             with path.open(newline="", encoding="utf-8") as file:
                 compare(f"LibreOffice CSV {delimiter}", read(path), list(csv.reader(file, delimiter=delimiter)))
+    for target, said in (
+        ("ods", "an OpenDocument spreadsheet (ODS); save the sheet as XLSX or CSV"),
+        ("xls", "an old Excel file (XLS)"),
+        ("fods", "an XML file"),
+    ):
+        command = [office, profile, "--headless", "--convert-to", target, "--outdir", str(made), str(source)]
+        subprocess.run(command, capture_output=True, check=True)
+        command = [millrace, "inspect", str(made / f"source.{target}")]
+        done = subprocess.run(command, capture_output=True, check=False)
+        if done.returncode != 1 or said not in done.stderr.decode():
+            sys.exit(f"source.{target}: {done.returncode}: {done.stdout.decode()}{done.stderr.decode()}")
 
 
 python_csv()

@@ -273,3 +273,78 @@ async fn a_mended_file_is_read_as_the_one_that_it_mends() {
     assert!(warning(0).contains("mapped as in mended.csv"), "{third}");
     assert!(warning(1).contains("another unknown_clients, zone."), "{third}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_with_too_many_fields_comes_back_field_by_field() {
+    let app = App::start().await;
+    let wide = vec!["w"; 150].join(";");
+    let file = format!(
+        "id;client_id;date;amount\n1;A;2025-01-01;1;5\n2;A;2025-01-02;2\n3;\"B; C\";2025-01-03;1;\"2;3\";4\n4;A;2025-01-04;x\n5;A\n{wide}\n"
+    );
+    let first = app.load("file.csv", file, "").await;
+    assert_eq!(
+        (&first["counts"]["inserted"], &first["counts"]["rejected"]),
+        (&1.into(), &5.into()),
+        "{first}"
+    );
+    let text = String::from_utf8(download(&app, &first).await.2).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "id;client_id;date;amount;;;reject_code;reject_reason");
+    for (line, cells) in [
+        (1, "1;A;2025-01-01;1;5;;wrong_columns;"),
+        (2, "3;\"B; C\";2025-01-03;1;\"2;3\";4;wrong_columns;"),
+        (3, "4;A;2025-01-04;x;;;bad_number;"),
+        (4, "5;A;;;;;wrong_columns;"),
+    ] {
+        assert!(lines[line].starts_with(cells), "{cells}: {text}");
+    }
+    assert!(lines[5].starts_with(&format!("\"{wide}\";;;;;;wrong_columns;")), "{text}");
+
+    // The cells are put right, and the rest goes; one stays wrong.
+    let mended = text
+        .replace(";1;5;;wrong", ";1.5;;;wrong")
+        .replace(";1;\"2;3\";4;wrong", ";1.23;;;wrong")
+        .replace("5;A;;;", "5;A;2025-01-05;7;");
+    let mended = &mended[..mended.find(&wide).unwrap() - 1];
+    let second = app.load("mended.csv", mended.to_owned(), "").await;
+    assert_eq!(
+        (&second["counts"]["inserted"], &second["counts"]["rejected"], &second["corrects"]),
+        (&3.into(), &1.into(), &first["id"]),
+        "{second}"
+    );
+    let amounts: String = app
+        .db
+        .one("SELECT string_agg(amount::text, ' ' ORDER BY transaction_id) FROM transactions", &[])
+        .await;
+    assert_eq!(amounts, "1.5000 2.0000 1.2300 7.0000");
+    // What is left needs no nameless columns any more.
+    let text = String::from_utf8(download(&app, &second).await.2).unwrap();
+    assert!(
+        text.starts_with("id;client_id;date;amount;reject_code;reject_reason\n4;A;2025-01-04;x;bad_"),
+        "{text}"
+    );
+    let third = app.load("last.csv", text.replace(";x;", ";4;"), "").await;
+    assert_eq!((&third["counts"]["inserted"], &third["corrects"]), (&1.into(), &second["id"]), "{third}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cells_right_of_a_sheets_header_come_back_each_by_itself() {
+    let app = App::start().await;
+    let texts = |number, cells: [&'static str; 6]| row(number, &cells.map(Cell::Text));
+    let rows = [
+        texts(1, ["id", "client_id", "date", "amount", "", ""]),
+        texts(2, ["1", "A", "2025-01-02", "plenty", "a, note", "another"]),
+    ];
+    let upload = app.load("file.xlsx", Workbook::new().sheet("Data", &rows).build(), "").await;
+    assert_eq!(upload["counts"]["rejected"], 1, "{upload}");
+    let (_, _, bytes) = download(&app, &upload).await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("rejects.xlsx");
+    std::fs::write(&path, bytes).unwrap();
+    let mut command = tokio::process::Command::new(tests::processes::millrace());
+    let output = command.arg("inspect").arg(&path).arg("--records").output().await.unwrap();
+    let records = String::from_utf8(output.stdout).unwrap();
+    let expected = "[\"id\",\"client_id\",\"date\",\"amount\",\"\",\"\",\"reject_code\",\"reject_reason\"]\n\
+                    [\"1\",\"A\",\"2025-01-02\",\"plenty\",\"a, note\",\"another\",\"bad_number\",";
+    assert!(records.starts_with(expected), "{records}");
+}

@@ -14,12 +14,17 @@ use shared::{
     runs::{EnqueueOptions, Queue, RunState, enqueue, queries::find_run},
     uploads::prune::PruneFiles,
 };
-use std::{path::Path, process::Command};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+};
 use tests::{
     App, TestDatabase, eventually,
     faults::DISK_FULL,
     files,
     processes::{Process, S3, millrace},
+    workbooks::noted,
 };
 
 /// `millrace up` on a test's database, spoken to over HTTP.
@@ -88,6 +93,12 @@ impl Instance {
             ["finished", "failed"].contains(&upload["state"].as_str().unwrap()).then_some(upload)
         })
         .await
+    }
+
+    /// Its directory of files as the process sees it, where a file system of its own may be.
+    fn files_as_seen(&self) -> PathBuf {
+        let root = Path::new("/proc").join(self.process.id().to_string()).join("root");
+        root.join(self.data.path().strip_prefix("/").unwrap()).join("files")
     }
 
     async fn prune(&self) {
@@ -266,9 +277,7 @@ async fn a_full_disk_refuses_an_upload_and_keeps_nothing_of_it() {
     assert_eq!(problem["type"], "urn:millrace:problem:insufficient-storage", "{problem}");
     assert!(problem["detail"].as_str().unwrap().contains("file storage is full"), "{problem}");
     assert_eq!(app.db.one::<i64>("SELECT count(*) FROM uploads", &[]).await, 0);
-    // As the process sees the directory.
-    let seen = Path::new("/proc").join(app.process.id().to_string()).join("root");
-    let seen = seen.join(app.data.path().strip_prefix("/").unwrap()).join("files/uploads");
+    let seen = app.files_as_seen().join("uploads");
     assert_eq!(std::fs::read_dir(seen).map_or(0, Iterator::count), 0, "no part of it stays");
     // What fits is taken in.
     let (status, upload) = app.upload("small.csv", files::transactions(100, 2)).await;
@@ -292,4 +301,74 @@ async fn a_full_database_fails_the_load_clearly_and_a_retry_goes_on() {
     let upload = app.retry(&failed).await;
     assert_eq!(upload["counts"]["inserted"], 2_500, "{upload}");
     files::expect_everything_exact(&app.db).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_fails_a_conversion_clearly_and_a_retry_goes_on() {
+    let app = Instance::start(&[], |data, arguments, environment| {
+        let files = data.join("files");
+        std::fs::create_dir_all(&files).unwrap();
+        Process::with_little_room(&files, 16 << 20, arguments, environment)
+    })
+    .await;
+    // Two attempts instead of eight.
+    app.db
+        .client
+        .batch_execute(
+            "CREATE FUNCTION twice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 NEW.max_attempts := 2; RETURN NEW;
+             END $$;
+             CREATE TRIGGER twice BEFORE INSERT ON runs FOR EACH ROW WHEN (NEW.kind = 'plan_upload')
+                 EXECUTE FUNCTION twice();",
+        )
+        .await
+        .unwrap();
+    let filler = app.files_as_seen().join("filler");
+    let stored = || {
+        // The directory is made for the first file.
+        let names = std::fs::read_dir(app.files_as_seen().join("uploads")).into_iter().flatten();
+        names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(&files::transactions(60_000, 5)).unwrap();
+    let mut loaded = 0;
+    for (name, content, rows) in
+        [("large.csv.gz", encoder.finish().unwrap(), 60_000), ("wide.xlsx", noted(12_000), 12_000)]
+    {
+        assert!(content.len() < 3 << 20, "{name} has {} bytes", content.len());
+        let (kept, room) = (stored(), content.len() + (1 << 20));
+        let used: u64 = kept.iter().map(|name| size(&app.files_as_seen().join("uploads").join(name))).sum();
+        std::fs::write(&filler, vec![1; (16 << 20) - room - usize::try_from(used).unwrap()]).unwrap();
+        let (status, upload) = app.upload(name, content).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{upload}");
+        let failed = app.ended(upload["id"].as_str().unwrap()).await;
+        assert_eq!(failed["state"], "failed", "{failed}");
+        let why = failed["failure"].as_str().unwrap();
+        assert!(why.contains("file storage is full") && why.contains("make room, then retry"), "{why}");
+        assert_eq!((&failed["counts"]["read"], &failed["records"]), (&0.into(), &Value::Null), "{failed}");
+        assert_eq!(
+            stored().len(),
+            kept.len() + 1,
+            "the file itself, and nothing of its text: {:?}",
+            stored()
+        );
+        assert_eq!(app.db.one::<i64>("SELECT count(*) FROM transactions", &[]).await, loaded);
+
+        std::fs::remove_file(&filler).unwrap();
+        let path = format!("/api/v1/runs/{}/retry", failed["run_id"].as_str().unwrap());
+        let (status, said) = app.send(Method::POST, &path, None).await;
+        assert!(status.is_success(), "{said}");
+        let upload = eventually("the load", || async {
+            let upload = app.ended(failed["id"].as_str().unwrap()).await;
+            (upload["state"] == "finished").then_some(upload)
+        })
+        .await;
+        assert_eq!(upload["counts"]["inserted"], rows, "{upload}");
+        loaded += rows;
+        files::expect_everything_exact(&app.db).await;
+    }
+}
+
+fn size(path: &Path) -> u64 {
+    std::fs::metadata(path).unwrap().len()
 }

@@ -1,7 +1,10 @@
 //! Dry runs, and uploads that are loaded whole or not at all.
 
-use shared::uploads::{UploadOptions, model::OnError};
-use tests::{App, files};
+use shared::{
+    auth::Role,
+    uploads::{UploadOptions, model::OnError},
+};
+use tests::{App, browser::Browser, files};
 
 fn dry_run() -> UploadOptions {
     UploadOptions { dry_run: true, ..UploadOptions::default() }
@@ -62,9 +65,18 @@ async fn a_file_with_one_bad_record_is_not_loaded_at_all_if_asked_so() {
     assert_eq!(app.db.one::<i64>("SELECT count(*) FROM transactions", &[]).await, 0);
     let counts = &refused["counts"];
     assert_eq!([&counts["read"], &counts["rejected"], &counts["inserted"]], [1, 1, 0], "{counts}");
+    assert_eq!((&counts["checked"], &counts["chunks_loaded"]), (&2_501.into(), &0.into()), "{counts}");
+    assert_eq!((&refused["progress"]["done"], &refused["progress"]["total"]), (&2_501.into(), &2_501.into()));
+    let browser = Browser::log_in(&app, Role::Viewer).await;
+    let said = "Nothing was loaded: 1 of 2,501 records has a fault";
+    let page = browser.page(&format!("/ui/uploads/{}", refused["id"].as_str().unwrap())).await;
+    assert!(page.contains(&format!("<p>{said}, and the file was to be loaded whole")), "{page}");
+    assert!(!page.contains("1 of 2,501 records</"), "{page}");
+    assert!(browser.page("/ui/uploads").await.contains(said));
     file.extend_from_slice(b"x,1,1,2025-01-01,1\n");
     let loaded = app.load_with("file.csv", &file, whole()).await;
     assert_eq!(loaded["counts"]["inserted"], 2_501, "{loaded}");
+    assert_eq!((&loaded["counts"]["checked"], &loaded["progress"]["done"]), (&0.into(), &2_501.into()));
     assert_eq!(loaded["state"], "finished");
     files::expect_everything_exact(&app.db).await;
 }

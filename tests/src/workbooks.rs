@@ -118,6 +118,19 @@ pub enum Cell {
     Nothing,
 }
 
+/// A workbook of so many transactions, each with the same long note: its text is far larger than itself.
+pub fn noted(rows: u32) -> Vec<u8> {
+    let cell = |text: &str| format!("<c t=\"inlineStr\"><is><t>{text}</t></is></c>");
+    let note = "note ".repeat(80);
+    let line = |number: u32| match number {
+        0 => ["id", "user", "date", "amount", "note"].map(cell).concat(),
+        _ => [&format!("w{number}"), "7", "2025-01-15", "1", note.trim()].map(cell).concat(),
+    };
+    let rows: String =
+        (0..=rows).map(|number| format!("<row r=\"{}\">{}</row>", number + 1, line(number))).collect();
+    Workbook::new().sheet_xml("One", true, &format!("<sheetData>{rows}</sheetData>")).build()
+}
+
 /// An archive of these members.
 pub fn zip<N: AsRef<str>, C: AsRef<[u8]>>(members: &[(N, C)]) -> Vec<u8> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));

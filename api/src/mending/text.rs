@@ -1,6 +1,6 @@
 //! Rejects as a text file.
 
-use super::{Batches, cells, own_columns, trimmed};
+use super::{Batches, Shape, cells, trimmed};
 use crate::{
     app::AppState,
     error::{ApiError, ApiResult},
@@ -8,14 +8,13 @@ use crate::{
 use bytes::Bytes;
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use futures::Stream;
-use shared::uploads::{Reject, Upload, model::FileFormat, service::REJECT_COLUMNS};
+use shared::uploads::{Reject, Upload, model::FileFormat};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How the text is written.
 #[derive(Debug, Clone, Copy)]
 pub struct Form {
-    delimiter: u8,
     encoding: &'static Encoding,
     /// Set where the file's own encoding lacks a character of a record.
     instead: bool,
@@ -27,8 +26,7 @@ impl Form {
     pub async fn choose(state: &AppState, upload: &Upload, format: &FileFormat) -> ApiResult<Self> {
         let named = format.encoding.as_deref().and_then(|name| Encoding::for_label(name.as_bytes()));
         let encoding = named.unwrap_or(UTF_8);
-        let delimiter = u8::try_from(format.delimiter).unwrap_or(b',');
-        let own = Self { delimiter, encoding, instead: false };
+        let own = Self { encoding, instead: false };
         if [UTF_8, UTF_16LE, UTF_16BE].contains(&encoding) {
             return Ok(own);
         }
@@ -42,7 +40,7 @@ impl Form {
             }
             fit = batch.iter().all(|reject| fits(&reject.raw, encoding));
         }
-        Ok(Self { encoding: UTF_8, instead: true, ..own })
+        Ok(Self { encoding: UTF_8, instead: true })
     }
 
     /// The encoding's name.
@@ -92,13 +90,15 @@ fn fits(bytes: &[u8], encoding: &'static Encoding) -> bool {
 }
 
 /// Header and records, a batch at a time.
-pub fn batches(state: AppState, upload: Upload, form: Form) -> impl Stream<Item = anyhow::Result<Bytes>> {
+pub fn batches(
+    state: AppState,
+    upload: Upload,
+    form: Form,
+    shape: Shape,
+) -> impl Stream<Item = anyhow::Result<Bytes>> {
     async_stream::try_stream! {
-        let header = upload.header.clone().unwrap_or_default();
-        let own = own_columns(&header);
         let mut first = form.mark().to_vec();
-        let names = own.iter().map(String::as_str).chain(REJECT_COLUMNS).map(str::as_bytes);
-        first.extend(form.encode(csv_record(names, form.delimiter)));
+        first.extend(form.encode(csv_record(shape.names(), shape.delimiter)));
         yield Bytes::from(first);
         let mut batches = Batches::new(state, upload);
         loop {
@@ -107,7 +107,7 @@ pub fn batches(state: AppState, upload: Upload, form: Form) -> impl Stream<Item 
                 break;
             }
             let lines = rejects.iter().fold(Vec::new(), |mut lines, reject| {
-                write_reject(&mut lines, reject, header.len(), own.len(), form.delimiter);
+                write_reject(&mut lines, reject, &shape);
                 lines
             });
             yield Bytes::from(form.encode(lines));
@@ -121,21 +121,21 @@ fn csv_record(cells: impl IntoIterator<Item = impl AsRef<[u8]>>, delimiter: u8) 
     writer.into_inner().expect("a vector can be flushed")
 }
 
-/// The record, then the two columns: always as many cells as the header has. A record that is whole
-/// keeps its own bytes; one with too few cells is filled up; one that cannot be split into the header's
-/// cells (too many, or quotes that do not pair) stands as it was in the first cell.
-fn write_reject(lines: &mut Vec<u8>, reject: &Reject, header: usize, columns: usize, delimiter: u8) {
+/// The record, then the two columns: always as many cells as the download has columns. A record that is
+/// whole keeps its own bytes; one with fewer cells is filled up.
+fn write_reject(lines: &mut Vec<u8>, reject: &Reject, shape: &Shape) {
     let raw = trimmed(&reject.raw);
-    let mut cells = cells(raw, delimiter, header).unwrap_or_else(|| vec![raw.to_vec()]);
-    if cells.len() == header && header == columns {
+    if cells(raw, shape.delimiter).is_some_and(|cells| shape.fits(cells.len())) {
         lines.extend_from_slice(raw);
+        lines.extend(std::iter::repeat_n(shape.delimiter, shape.surplus));
     } else {
-        cells.resize(columns, Vec::new());
-        let record = csv_record(&cells, delimiter);
+        let mut cells = shape.cells(raw);
+        cells.resize(shape.width(), Vec::new());
+        let record = csv_record(&cells, shape.delimiter);
         lines.extend_from_slice(record.strip_suffix(b"\n").unwrap_or(&record));
     }
-    lines.push(delimiter);
-    lines.extend_from_slice(&csv_record([&reject.code, &reject.message], delimiter));
+    lines.push(shape.delimiter);
+    lines.extend_from_slice(&csv_record([&reject.code, &reject.message], shape.delimiter));
 }
 
 #[cfg(test)]
@@ -152,43 +152,53 @@ mod tests {
         }
     }
 
+    /// The columns of a download of a file with `header` columns, the first `own` of them its own.
+    fn shape(header: usize, own: usize, surplus: usize) -> Shape {
+        let own = (0..own).map(|column| format!("c{column}")).collect();
+        Shape { delimiter: b';', header, own, surplus }
+    }
+
     #[test]
     fn a_reject_keeps_its_bytes_and_gains_two_cells() {
-        let mut lines = Vec::new();
-        let bad = reject(b"7,\"two\nlines\",\xff\r\n", "amount is \"x\", not a number");
-        write_reject(&mut lines, &bad, 3, 3, b',');
-        assert_eq!(lines, b"7,\"two\nlines\",\xff,code,\"amount is \"\"x\"\", not a number\"\n".as_slice());
+        let bad = reject(b"7;\"two\nlines\";\xff\r\n", "amount is \"x\", not a number");
+        for (surplus, between) in [(0, &b";"[..]), (2, b";;;")] {
+            let mut lines = Vec::new();
+            write_reject(&mut lines, &bad, &shape(3, 3, surplus));
+            let expected =
+                [b"7;\"two\nlines\";\xff", between, b"code;\"amount is \"\"x\"\", not a number\"\n"].concat();
+            assert_eq!(lines, expected, "{surplus}");
+        }
     }
 
     #[test]
     fn every_record_of_a_download_has_as_many_cells_as_its_header() {
-        let raws = ["1;2;3", "1;2", "1;2;3;4", "\"1;2;3", "1;\"a\"b;3", "1;\"x;\"\"y\";3", "", "1,2;3;4"];
-        for (header, columns) in [(3, 3), (3, 1)] {
+        let raws =
+            ["1;2;3", "1;2", "1;2;3;4", "\"1;2;3", "1;\"a\"b;3", "1;\"x;\"\"y\";3", "", "1,2;3;4", "1;2;3;;"];
+        for shape in [shape(3, 3, 0), shape(3, 1, 0), shape(3, 3, 1), shape(5, 3, 1)] {
             let mut lines = Vec::new();
             for raw in raws {
-                write_reject(
-                    &mut lines,
-                    &reject(raw.as_bytes(), "a \"message\"; two"),
-                    header,
-                    columns,
-                    b';',
-                );
+                write_reject(&mut lines, &reject(raw.as_bytes(), "a \"message\"; two"), &shape);
             }
             let mut reader =
                 csv::ReaderBuilder::new().delimiter(b';').has_headers(false).from_reader(lines.as_slice());
             let records: Vec<_> = reader.records().map(Result::unwrap).collect();
             assert_eq!(records.len(), raws.len());
             for (record, raw) in records.iter().zip(raws) {
-                assert_eq!(record.len(), columns + 2, "{raw}");
-                assert_eq!(&record[columns], "code", "{raw}");
+                assert_eq!(record.len(), shape.width() + 2, "{raw} {shape:?}");
+                assert_eq!(&record[shape.width()], "code", "{raw} {shape:?}");
             }
             assert_eq!(&records[3][0], "\"1;2;3", "what cannot be split stands whole");
+            let surplus: Vec<&str> = records[2].iter().take(4).collect();
+            match shape.width() {
+                4 => assert_eq!(surplus, ["1", "2", "3", "4"], "each surplus field has its own cell"),
+                _ => assert_eq!(surplus[0], "1;2;3;4", "what does not fit stands whole"),
+            }
         }
     }
 
     #[test]
     fn text_goes_in_the_files_own_encoding() {
-        let form = |encoding| Form { delimiter: b';', encoding, instead: false };
+        let form = |encoding| Form { encoding, instead: false };
         assert_eq!(form(encoding_rs::WINDOWS_1252).encode("Müller €".into()), b"M\xfcller \x80");
         assert_eq!(form(encoding_rs::WINDOWS_1252).encode("ü → 日".into()), b"\xfc ? ?");
         assert_eq!(form(UTF_16LE).encode("a€".into()), b"a\0\xac\x20");

@@ -1,7 +1,7 @@
 //! Rejects as a workbook. Every cell is text: what was read as it stands is handed in again as it
 //! stands, and an id of twenty digits keeps them all.
 
-use super::{Batches, cells, own_columns, trimmed};
+use super::{Batches, Shape, trimmed};
 use crate::{
     app::AppState,
     error::{ApiError, ApiResult},
@@ -9,7 +9,7 @@ use crate::{
 use bytes::Bytes;
 use futures::Stream;
 use rust_xlsxwriter::{Workbook, Worksheet, XlsxError};
-use shared::uploads::{Upload, model::FileFormat, service::REJECT_COLUMNS};
+use shared::uploads::{Upload, model::FileFormat};
 use std::{
     fs::File,
     io::{Seek, SeekFrom},
@@ -26,9 +26,10 @@ pub async fn write(
     state: AppState,
     upload: Upload,
     format: FileFormat,
+    shape: Shape,
 ) -> ApiResult<impl Stream<Item = std::io::Result<Bytes>>> {
     let runtime = Handle::current();
-    let written = tokio::task::spawn_blocking(move || write_file(&runtime, state, upload, &format));
+    let written = tokio::task::spawn_blocking(move || write_file(&runtime, state, upload, &format, &shape));
     let file = written.await.map_err(ApiError::internal)?.map_err(ApiError::internal)?;
     Ok(ReaderStream::with_capacity(tokio::fs::File::from_std(file), 64 << 10))
 }
@@ -38,16 +39,14 @@ fn write_file(
     state: AppState,
     upload: Upload,
     format: &FileFormat,
+    shape: &Shape,
 ) -> anyhow::Result<File> {
-    let header = upload.header.clone().unwrap_or_default();
-    let own = own_columns(&header);
-    let delimiter = u8::try_from(format.delimiter).unwrap_or(b',');
     let mut book = Workbook::new();
     let sheet = book.add_worksheet_with_constant_memory()?;
     if let Some(name) = &format.sheet {
         sheet.set_name(name)?;
     }
-    write_row(sheet, 0, own.iter().map(String::as_str).chain(REJECT_COLUMNS))?;
+    write_row(sheet, 0, shape.names())?;
     let mut batches = Batches::new(state, upload);
     let mut row = 1;
     loop {
@@ -56,9 +55,8 @@ fn write_file(
             break;
         }
         for reject in &rejects {
-            let raw = trimmed(&reject.raw);
-            let mut cells = cells(raw, delimiter, header.len()).unwrap_or_else(|| vec![raw.to_vec()]);
-            cells.resize(own.len(), Vec::new());
+            let mut cells = shape.cells(trimmed(&reject.raw));
+            cells.resize(shape.width(), Vec::new());
             let texts: Vec<_> = cells.iter().map(|cell| String::from_utf8_lossy(cell)).collect();
             let added = [reject.code.as_str(), reject.message.as_str()];
             write_row(sheet, row, texts.iter().map(AsRef::as_ref).chain(added))?;

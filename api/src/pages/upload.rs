@@ -9,7 +9,7 @@ use super::{
     run_parts::{self, ActionForm, Deed, RunLine, cancel_refusal, lines, perform, retry_refusal},
     shell::{Shell, page},
     upload_links::{Around, Undoing, UploadLink, option_words, undo_question},
-    upload_parts::{Part, failure_advice, filename, is_moving, pace, parts, progress},
+    upload_parts::{Part, failure_advice, fault_words, filename, is_moving, pace, parts, progress},
 };
 use crate::{
     actions::undo::undo_upload,
@@ -62,6 +62,8 @@ struct UploadPage {
     advice: String,
     progress: Progress,
     counts: UploadCounts,
+    /// Of a file that is loaded whole or not at all, while nothing of it is loaded.
+    faults: Option<String>,
     parts: Vec<Part>,
     columns: Vec<Column>,
     reasons: Vec<Reason>,
@@ -158,6 +160,7 @@ pub(super) async fn show(
         failure: failure.map(|error| fmt::cut(&error, 2_000)),
         advice: failure_advice(&upload, &counts),
         progress,
+        faults: counts.only_checked().then(|| fault_words(&counts)),
         parts: parts(&counts),
         counts,
         columns: columns(&upload),

@@ -79,9 +79,10 @@ impl UploadLine {
         }
     }
 
-    /// Records that were read and not loaded: rejects and conflicts.
+    /// Records that were read and not loaded: rejects and conflicts, or all of a file that is loaded whole
+    /// or not at all.
     pub fn unloaded(&self) -> i64 {
-        self.counts.rejected + self.counts.conflicts
+        if self.counts.only_checked() { self.counts.checked } else { self.counts.faults() }
     }
 }
 
@@ -110,6 +111,14 @@ pub fn progress(upload: &Upload, counts: &UploadCounts, plan: Option<&Run>) -> P
             let (done, total) = plan.map_or((0, None), |plan| (plan.progress_done, plan.progress_total));
             Progress { text, done, total, ..base }
         }
+        (state, Some(records)) if counts.only_checked() => {
+            let (done, total) = (counts.checked, Some(records));
+            let text = match is_moving(state) {
+                true => format!("Checked {} of {}", fmt::count(done), fmt::counted(records, "record")),
+                false => format!("Nothing was loaded: {}", fault_words(counts)),
+            };
+            Progress { text, done, total, ..base }
+        }
         (_, Some(records)) if counts.read == records => {
             let text = fmt::counted(records, "record");
             // A bar of an empty file is full.
@@ -120,6 +129,15 @@ pub fn progress(upload: &Upload, counts: &UploadCounts, plan: Option<&Run>) -> P
             Progress { text, done: counts.read, total: Some(records), ..base }
         }
         (_, None) => Progress { text: "Ended before the file was read".to_owned(), total: Some(1), ..base },
+    }
+}
+
+/// `1 of 2,501 records has a fault`, of a file that is loaded whole or not at all.
+pub fn fault_words(counts: &UploadCounts) -> String {
+    let (faults, checked) = (counts.faults(), fmt::counted(counts.checked, "record"));
+    match faults {
+        1 => format!("1 of {checked} has a fault"),
+        _ => format!("{} of {checked} have faults", fmt::count(faults)),
     }
 }
 

@@ -42,9 +42,10 @@ impl ListParams for RejectParams {
 /// In the file's own format: a workbook's as a workbook whose cells are all text, others as text with the
 /// file's delimiter and encoding (in UTF-8 with a byte order mark, if a record holds a character that the
 /// encoding lacks; `Content-Type` says which); what came compressed goes plain. The file's own columns
-/// come first, then `reject_code` and `reject_reason`. Each record stands as it stood in the file (cells
-/// that a spreadsheet would take for formulas are not disarmed); one that cannot be split into the file's
-/// columns stands whole in the first cell. Mended and handed in again, the file is linked to this upload
+/// come first, then `reject_code` and `reject_reason`, and between them, if a record has more fields than the
+/// header, columns without a name for those (at most 100). Each record stands as it stood in the file (cells
+/// that a spreadsheet would take for formulas are not disarmed); one that cannot be split into fields, or
+/// into so many columns, stands whole in the first cell. Mended and handed in again, the file is linked to this upload
 /// (`corrects`). With `Accept: application/json` a list by line, to which alone `limit` and `cursor`
 /// apply.
 #[utoipa::path(get, path = "/api/v1/uploads/{id}/rejects", tag = "uploads",

@@ -10,7 +10,8 @@ use uuid::Uuid;
 /// What became of the records so far: read = inserted + updated + duplicates + conflicts + rejected.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct CountsView {
-    /// Records of the chunks that are loaded; of a file that was refused for its faults, its bad ones.
+    /// Records of the chunks that are loaded. Of a file that is loaded whole or not at all (`on_error=abort`)
+    /// and is not loaded, only those with a fault: of the others nothing has become.
     pub read: i64,
     /// New rows.
     pub inserted: i64,
@@ -26,6 +27,9 @@ pub struct CountsView {
     pub chunks: i64,
     /// Chunks that are loaded.
     pub chunks_loaded: i64,
+    /// Records that were checked before any is loaded (`on_error=abort`) and that are not loaded. If such a
+    /// file failed, `rejected` and `conflicts` of these have faults, and nothing was loaded.
+    pub checked: i64,
 }
 
 impl From<UploadCounts> for CountsView {
@@ -39,6 +43,7 @@ impl From<UploadCounts> for CountsView {
             rejected: counts.rejected,
             chunks: counts.chunks,
             chunks_loaded: counts.chunks_loaded,
+            checked: counts.checked,
         }
     }
 }
@@ -155,7 +160,7 @@ impl UploadView {
             records: upload.records,
             counts: counts.into(),
             progress: ProgressView {
-                done: counts.read,
+                done: counts.done(),
                 total: upload.records,
                 unit: Some("records".to_owned()),
                 phase: Some(upload.state.to_string()),

@@ -137,6 +137,8 @@ async fn look(env: &Environment, id: UploadId) -> anyhow::Result<RemoteUpload> {
             duplicates: counts.duplicates,
             conflicts: counts.conflicts,
             rejected: counts.rejected,
+            chunks_loaded: counts.chunks_loaded,
+            checked: counts.checked,
         },
         failure,
     })

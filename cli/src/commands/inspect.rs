@@ -1,4 +1,5 @@
-//! `millrace inspect FILE`: shows how a local file would be read. Needs no server.
+//! `millrace inspect FILE`: shows how a local file would be read. Needs no server. It ends with 1 where a
+//! server would refuse the file.
 
 use crate::{
     output::{bytes, remark, say},
@@ -14,6 +15,7 @@ use shared::{
     uploads::{
         UploadKind, UploadOptions,
         formats::{Text, Watch, detect::Seen, table::find_form, text_of},
+        header::column_names,
         model::FormOptions,
         preview::{Look, LookedRow, Means, look_with},
         records::{MAX_RECORD_BYTES, Record, next_record, split_fields},
@@ -52,8 +54,8 @@ pub struct Inspect {
     /// For programs.
     #[arg(long)]
     json: bool,
-    /// Print every record from the header on as a JSON array, one a line.
-    #[arg(long, requires = "json")]
+    /// Print every record from the header on as a JSON array, one a line, and nothing else.
+    #[arg(long)]
     records: bool,
 }
 
@@ -117,6 +119,8 @@ pub async fn inspect(args: Inspect) -> anyhow::Result<()> {
     } else {
         print(&look, metadata.len());
     }
+    let missing = look.missing.join(", ");
+    anyhow::ensure!(missing.is_empty(), "the file cannot be loaded so: it has no column for {missing}");
     Ok(())
 }
 
@@ -154,9 +158,6 @@ fn print(look: &Look, size_bytes: u64) {
     facts.push(format!("{about}{} records", look.records));
     say(facts.join(", "));
     look.warnings.iter().for_each(|warning| say(format!("Note: {warning}")));
-    if !look.missing.is_empty() {
-        say(format!("It cannot be loaded so: there is no column for {}.", look.missing.join(", ")));
-    }
     let mut columns = Table::new(&["COLUMN", "FIELD", "SAMPLES"]);
     for column in &look.columns {
         let field = column.field.unwrap_or("(ignored)").to_owned();
@@ -198,7 +199,7 @@ async fn print_records(
     }
     text.warnings.iter().for_each(|warning| remark(format!("Note: {warning}")));
     let mut out = BufWriter::new(bytes());
-    match write_records(storage, &text, &form, kind, &mut out).await {
+    match write_records(storage, &text, &form, kind, files, &mut out).await {
         // `… | head` has seen enough.
         Err(error) if is_broken_pipe(&error) => Ok(()),
         other => other.and_then(|()| Ok(out.flush()?)),
@@ -229,6 +230,7 @@ async fn write_records(
     text: &Text,
     form: &FormOptions,
     kind: UploadKind,
+    files: &FilesConfig,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     let rows = text.format.counts_rows();
@@ -258,6 +260,9 @@ async fn write_records(
                 Record::Whole { len, lines, quoted } => {
                     if line >= table.header_line {
                         split_fields(&mut buffer, at, len, quoted, table.delimiter, &mut fields);
+                        if line == table.header_line {
+                            column_names(&buffer, &fields, line, rows, files)?;
+                        }
                         let cells: Vec<_> =
                             fields.iter().map(|field| String::from_utf8_lossy(field.of(&buffer))).collect();
                         serde_json::to_writer(&mut *out, &cells)?;

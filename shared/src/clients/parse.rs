@@ -7,7 +7,9 @@ use crate::{
     uploads::{
         UploadKind,
         columns::Mapping,
-        reading::{BadRecord, RecordForm, RecordPlace, each_record, id_fault, name_fault, shown},
+        reading::{
+            BadRecord, RecordForm, RecordPlace, each_record, error_cell_fault, id_fault, name_fault, shown,
+        },
         records::Span,
     },
 };
@@ -169,15 +171,22 @@ fn email(bytes: &[u8]) -> Result<String, Fault> {
 }
 
 fn date(field: usize, bytes: &[u8]) -> Result<NaiveDate, Fault> {
-    days_since_epoch(bytes).map(date_of).ok_or_else(|| {
-        Fault(field, "bad_date", format!("{} is not a date; write it like 2025-01-31", shown(bytes)))
-    })
+    days_since_epoch(bytes)
+        .map(date_of)
+        .ok_or_else(|| value_fault(field, bytes, "bad_date", &"is not a date; write it like 2025-01-31"))
+}
+
+/// A value that cannot be read, by its own fault or by a spreadsheet's.
+fn value_fault(field: usize, bytes: &[u8], code: &'static str, error: &dyn std::fmt::Display) -> Fault {
+    let (code, message) =
+        error_cell_fault(bytes).unwrap_or_else(|| (code, format!("{} {error}", shown(bytes))));
+    Fault(field, code, message)
 }
 
 /// What an account begins with: the balance less the debt, where a file gives either.
 fn opening_balance(balance: Option<&[u8]>, debt: Option<&[u8]>) -> Result<Option<String>, Fault> {
     let units = |field: usize, bytes: &[u8]| {
-        parse_units(bytes).map_err(|error| Fault(field, "bad_number", format!("{} {error}", shown(bytes))))
+        parse_units(bytes).map_err(|error| value_fault(field, bytes, "bad_number", &error))
     };
     let balance = balance.map(|bytes| units(BALANCE, bytes)).transpose()?;
     let debt = debt.map(|bytes| units(DEBT, bytes)).transpose()?;

@@ -9,7 +9,9 @@ use crate::{
     uploads::{
         UploadKind,
         columns::Mapping,
-        reading::{BadRecord, RecordForm, RecordPlace, each_record, id_fault, name_fault, shown},
+        reading::{
+            BadRecord, RecordForm, RecordPlace, each_record, error_cell_fault, id_fault, name_fault, shown,
+        },
         records::Span,
     },
 };
@@ -221,8 +223,22 @@ fn amount(text: &[u8], field: usize, span: Span) -> Result<i128, Fault> {
             AmountError::TooLarge => "number_too_large",
             AmountError::TooPrecise => "too_many_decimals",
         };
-        Fault(field, code, format!("{} {error}", shown(span.of(text))))
+        value_fault(field, text, span, code, &error)
     })
+}
+
+/// A value that cannot be read, by its own fault or by a spreadsheet's.
+fn value_fault(
+    field: usize,
+    text: &[u8],
+    span: Span,
+    code: &'static str,
+    error: &dyn std::fmt::Display,
+) -> Fault {
+    let value = span.of(text);
+    let (code, message) =
+        error_cell_fault(value).unwrap_or_else(|| (code, format!("{} {error}", shown(value))));
+    Fault(field, code, message)
 }
 
 fn instant(text: &[u8], span: Span, reading: &Reading) -> Result<i64, Fault> {
@@ -231,7 +247,7 @@ fn instant(text: &[u8], span: Span, reading: &Reading) -> Result<i64, Fault> {
             InstantError::NotADate => "bad_date",
             InstantError::Skipped => "nonexistent_time",
         };
-        Fault(OCCURRED, code, format!("{} {error}", shown(span.of(text))))
+        value_fault(OCCURRED, text, span, code, &error)
     })?;
     if (0..reading.until_us).contains(&instant) {
         Ok(instant)

@@ -9,6 +9,7 @@ pub mod error;
 pub mod etl;
 mod finishing;
 pub mod formats;
+pub mod header;
 pub mod jobs;
 pub mod lineage;
 pub mod model;

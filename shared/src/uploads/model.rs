@@ -301,10 +301,11 @@ pub struct Chunk {
     pub faults: Option<i64>,
 }
 
-/// What became of an upload's records so far. `read` is always the sum of the others.
+/// What became of an upload's records so far. `read` is always the sum of the five that follow it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct UploadCounts {
-    /// Records of the chunks that are loaded; of a file that was refused for its faults, its bad ones.
+    /// Records of the chunks that are loaded. Of a file that is to be loaded whole or not at all and is not
+    /// loaded yet, or never was, only those that cannot be: of the others nothing has become.
     pub read: i64,
     /// New rows.
     pub inserted: i64,
@@ -320,6 +321,25 @@ pub struct UploadCounts {
     pub chunks: i64,
     /// Chunks that are loaded.
     pub chunks_loaded: i64,
+    /// Records that were checked before any is loaded and that are not loaded.
+    pub checked: i64,
+}
+
+impl UploadCounts {
+    /// Whether records were checked and none is loaded: the file is to be loaded whole or not at all.
+    pub fn only_checked(&self) -> bool {
+        self.chunks_loaded == 0 && self.checked > 0
+    }
+
+    /// Records that were not loaded for a fault of theirs.
+    pub fn faults(&self) -> i64 {
+        self.rejected + self.conflicts
+    }
+
+    /// How many records are done with, in the pass that is under way or was the last.
+    pub fn done(&self) -> i64 {
+        if self.only_checked() { self.checked } else { self.read }
+    }
 }
 
 /// A record that was not loaded.

@@ -8,6 +8,7 @@ use super::{
         detect::Seen,
         table::{BYTE_ORDER_MARK, TableForm, find_form},
     },
+    header::{check_rows, column_names},
     model::{FormOptions, UploadKind},
     records::{MAX_RECORD_BYTES, Record, Span, next_record, split_fields},
 };
@@ -23,8 +24,6 @@ pub const DELIMITER: u8 = b',';
 const MAX_CHUNK_BYTES: u64 = 8 << 20;
 /// Bytes read at once.
 const BLOCK_BYTES: u64 = 4 << 20;
-/// Bytes of a column's name.
-const MAX_NAME_BYTES: usize = 1000;
 
 /// A file that cannot be taken in at all.
 #[derive(Debug, thiserror::Error)]
@@ -315,14 +314,8 @@ impl Planner {
     }
 
     fn check_rows(&self) -> Result<(), PlanError> {
-        let records = self.plan.as_ref().map_or(0, |plan| plan.records) + self.open.records;
-        let most = self.options.limits.rows;
-        if records.unsigned_abs() > most {
-            return Err(PlanError::TooLarge(format!(
-                "The file has more than {most} rows (MILLRACE_MAX_ROWS); split it."
-            )));
-        }
-        Ok(())
+        let planned = self.plan.as_ref().map_or(0, |plan| plan.records);
+        check_rows(planned + self.open.records, &self.options.limits)
     }
 
     /// Whether the bytes seen so far are rather in another encoding.
@@ -370,46 +363,14 @@ impl Planner {
 
     /// Maps the header, whose fields are split; the text's own bytes end at `end`.
     fn header(&mut self, text: &[u8], form: TableForm, end: usize) -> Result<(), PlanError> {
-        let bad = |why| PlanError::BadHeader(form.header_line, why);
-        let names: Result<Vec<String>, _> = self
-            .fields
-            .iter()
-            .map(|field| std::str::from_utf8(field.of(text)).map(|name| name.trim().to_owned()))
-            .collect();
-        let Ok(mut header) = names else {
+        if self.fields.iter().any(|field| std::str::from_utf8(field.of(text)).is_err()) {
             self.seen.look(&text[..end]);
             self.check_encoding()?;
-            return Err(bad(
-                "it is not UTF-8 text; if this is a table, mend the line or name the file's encoding",
-            ));
-        };
-        if self.options.counts_rows {
-            // A title further right is no column's.
-            header.truncate(header.iter().rposition(|name| !name.is_empty()).map_or(0, |at| at + 1));
         }
-        if header.iter().any(|name| name.contains('\0')) {
-            return Err(bad("it holds a NUL byte"));
-        }
-        let most = self.options.limits.columns;
-        if header.len() > most {
-            return Err(PlanError::TooLarge(format!(
-                "The file has {} columns, more than {most} (MILLRACE_MAX_COLUMNS); leave out what is not needed.",
-                header.len()
-            )));
-        }
-        if header.iter().any(|name| name.len() > MAX_NAME_BYTES) {
-            return Err(bad("it has a name of more than 1000 bytes"));
-        }
-        let mapped = map_header(self.options.kind, &header, &self.options.form.mapping);
-        // Several lines that were taken for one.
-        let torn =
-            !self.options.counts_rows && header.iter().any(|name| name.replace("\r\n", "").contains('\r'));
-        if torn {
-            return Err(PlanError::Foreign(
-                "its lines end with CR alone; save it with LF or CRLF line ends.",
-            ));
-        }
-        let MappedHeader { mapping, ignored, doubled, .. } = mapped?;
+        let PlanOptions { kind, counts_rows, limits, .. } = &self.options;
+        let header = column_names(text, &self.fields, form.header_line, *counts_rows, limits)?;
+        let mapped = map_header(*kind, &header, &self.options.form.mapping)?;
+        let MappedHeader { mapping, ignored, doubled, .. } = mapped;
         if self.options.kind == UploadKind::Transactions {
             self.time_column = mapping.0[2];
         }

@@ -9,6 +9,7 @@ use super::{
         head_of,
         table::{BYTE_ORDER_MARK, TableForm, find_form},
     },
+    header::{check_rows, column_names},
     model::{FileFormat, FormOptions, UploadKind, UploadOptions},
     plan::PlanError,
     reading::{BadRecord, RecordForm},
@@ -128,8 +129,16 @@ pub async fn look_with(
     options: &UploadOptions,
 ) -> Result<Look, PlanError> {
     let (form, text, converted) = read_head(means, key, size_bytes, &options.form).await?;
-    let beginning = Beginning::read(text, &converted, kind, &form)?;
+    let beginning = Beginning::read(text, &converted, kind, &form, &means.files)?;
+    // What the beginning does not show is not claimed: there is no other end of the file to look at.
+    let sheet_records = converted.rows.map_or(0, |rows| rows.counted.cast_signed() - beginning.before);
+    check_rows(beginning.records.max(sheet_records), &means.files)?;
     let MappedHeader { mapping, missing, doubled, .. } = map_columns(kind, &beginning.header, &form.mapping)?;
+    if beginning.nul_bytes && !missing.is_empty() {
+        return Err(PlanError::Foreign(
+            "it holds NUL bytes, and no line of it names the columns of a table.",
+        ));
+    }
     let mut rows = beginning.rows;
     if missing.is_empty() {
         let reading = Reading {
@@ -153,7 +162,7 @@ pub async fn look_with(
     let records = if whole {
         beginning.records
     } else if let Some(rows) = sheet_rows {
-        rows.cast_signed() - beginning.before
+        rows.estimated.cast_signed() - beginning.before
     } else {
         // As many records in what was not read as in what was.
         let times = u128::from(size_bytes) * u128::from(beginning.records.unsigned_abs());
@@ -202,6 +211,8 @@ struct Beginning {
     /// The text of the rows, and its first line.
     shown: Vec<u8>,
     first_line: i64,
+    /// Whether the text has bytes that no text has.
+    nul_bytes: bool,
     /// Records below the header, as far as the text goes.
     records: i64,
     /// Records up to the header, with it.
@@ -214,10 +225,12 @@ impl Beginning {
         converted: &Converted,
         kind: UploadKind,
         options: &FormOptions,
+        limits: &FilesConfig,
     ) -> Result<Self, PlanError> {
         let whole = converted.whole;
         let counts_rows = converted.format.counts_rows();
         let form = find_form(&text, whole, counts_rows, kind, options)?;
+        let nul_bytes = memchr::memchr(0, &text).is_some();
         let (end, mut line, mut fields) = (text.len(), 1, Vec::new());
         let mut at = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
         let mut header: Option<Vec<String>> = None;
@@ -227,12 +240,18 @@ impl Beginning {
             let (len, lines, cells) = match next_record(&text[at..end], form.delimiter, whole) {
                 Record::Incomplete => break,
                 Record::Blank { len } => (len, 1, None),
+                Record::BadQuoting { .. } if header.is_none() && line == form.header_line => {
+                    return Err(PlanError::BadHeader(line, "its quotes do not pair"));
+                }
                 Record::BadQuoting { len } => (len, 1, Some(vec![cell(&text[at..at + len])])),
                 Record::Whole { len, lines, quoted } => {
                     let wanted = header.is_none() || rows.len() < ROWS;
                     let cells = if wanted {
                         split_fields(&mut text, at, len, quoted, form.delimiter, &mut fields);
-                        fields.iter().map(|field| cell(field.of(&text))).collect()
+                        match header.is_none() && line == form.header_line {
+                            true => column_names(&text, &fields, line, counts_rows, limits)?,
+                            false => fields.iter().map(|field| cell(field.of(&text))).collect(),
+                        }
                     } else {
                         Vec::new()
                     };
@@ -260,16 +279,14 @@ impl Beginning {
             at += len;
             line += lines;
         }
-        let Some(mut header) = header else {
+        let Some(header) = header else {
             let seen_none = before == 0 && options.header_row.is_none();
             let missing = PlanError::BadHeader(form.header_line, "it is blank or not there");
             return Err(if seen_none { PlanError::Empty } else { missing });
         };
-        if counts_rows {
-            header.truncate(header.iter().rposition(|name| !name.is_empty()).map_or(0, |at| at + 1));
-        }
         text.truncate(shown.end);
-        Ok(Self { form, header, rows, shown: text.split_off(shown.start), first_line, records, before })
+        let shown = text.split_off(shown.start);
+        Ok(Self { form, header, rows, shown, first_line, nul_bytes, records, before })
     }
 }
 

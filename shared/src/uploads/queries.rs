@@ -3,7 +3,7 @@
 use super::{
     model::{Chunk, Reject, Upload, UploadCounts, UploadKind, UploadState},
     options::ExplicitMapping,
-    service::without_reject_columns,
+    service::{without_nameless, without_reject_columns},
 };
 use crate::{
     ids::{RunId, UploadId},
@@ -129,11 +129,13 @@ struct CountsRow {
     chunks: i64,
     #[diesel(sql_type = BigInt)]
     chunks_loaded: i64,
+    #[diesel(sql_type = BigInt)]
+    checked: i64,
 }
 
 /// What became of the records of these uploads so far: the sums over their loaded chunks. Of a chunk
 /// that was checked and is not loaded (its upload is to be loaded whole or not at all), only the bad
-/// records count. An upload that is not planned yet has no entry.
+/// records count, and all as checked. An upload that is not planned yet has no entry.
 pub async fn counts(
     conn: &mut AsyncPgConnection,
     ids: &[UploadId],
@@ -144,7 +146,8 @@ pub async fn counts(
                 sum(inserted)::bigint AS inserted, sum(updated)::bigint AS updated,
                 sum(duplicates)::bigint AS duplicates, sum(conflicts)::bigint AS conflicts,
                 sum(rejected)::bigint AS rejected,
-                count(*) AS chunks, count(loaded_at) AS chunks_loaded
+                count(*) AS chunks, count(loaded_at) AS chunks_loaded,
+                coalesce(sum(records) FILTER (WHERE loaded_at IS NULL AND faults IS NOT NULL), 0)::bigint AS checked
          FROM upload_chunks WHERE upload_id = ANY ($1) GROUP BY upload_id",
     )
     .bind::<Array<Uuid>, _>(ids)
@@ -162,6 +165,7 @@ pub async fn counts(
                 rejected: row.rejected,
                 chunks: row.chunks,
                 chunks_loaded: row.chunks_loaded,
+                checked: row.checked,
             };
             (row.upload_id, counts)
         })
@@ -209,6 +213,24 @@ pub async fn rejects(
 ) -> QueryResult<Vec<Reject>> {
     upload_rejects::table
         .filter(upload_rejects::upload_id.eq(id).and(upload_rejects::line.gt(after)))
+        .order(upload_rejects::line)
+        .limit(limit)
+        .select(Reject::as_select())
+        .load(conn)
+        .await
+}
+
+/// [`rejects`], of those alone that are no records of the header's columns: too many or too few fields,
+/// quotes that do not pair, and the like.
+pub async fn unshaped_rejects(
+    conn: &mut AsyncPgConnection,
+    id: UploadId,
+    after: i64,
+    limit: i64,
+) -> QueryResult<Vec<Reject>> {
+    upload_rejects::table
+        .filter(upload_rejects::upload_id.eq(id).and(upload_rejects::line.gt(after)))
+        .filter(upload_rejects::column_name.is_null())
         .order(upload_rejects::line)
         .limit(limit)
         .select(Reject::as_select())
@@ -287,9 +309,11 @@ pub async fn last_mapping(
     kind: UploadKind,
     header: &[String],
 ) -> QueryResult<Option<UsedMapping>> {
-    // A download of rejects has two columns more than the file whose rejects they are.
+    // A download of rejects has two columns more than the file whose rejects they are, and nameless ones
+    // before them if a record had too many fields.
     let own = without_reject_columns(header).unwrap_or(header);
     let known = uploads::header.eq(header).or(uploads::header.eq(own));
+    let known = known.or(uploads::header.eq(without_nameless(own)));
     let has_mapping = diesel::dsl::sql::<diesel::sql_types::Bool>("options ? 'mapping'");
     let upload: Option<Upload> = uploads::table
         .filter(uploads::kind.eq(kind).and(known).and(has_mapping).and(uploads::undo_run_id.is_null()))

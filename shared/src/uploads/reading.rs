@@ -137,12 +137,8 @@ pub fn name_fault(bytes: &[u8], longest: u32) -> Option<(&'static str, String)> 
     if bytes.len() > longest as usize && String::from_utf8_lossy(bytes).chars().count() > longest as usize {
         return Some(("too_long", format!("{} is longer than {longest} characters", shown(bytes))));
     }
-    if bytes.starts_with(b"#") && is_error(bytes) {
-        let message = format!(
-            "{} is what a spreadsheet has instead of a value, or of a number too long for its cell; mend the cell",
-            shown(bytes)
-        );
-        return Some(("error_cell", message));
+    if ERRORS.contains(&bytes) || bytes.starts_with(LOST_DIGITS.as_bytes()) {
+        return error_cell_fault(bytes);
     }
     if bytes.iter().any(u8::is_ascii_control) {
         return Some(("control_character", format!("{} holds a control character", shown(bytes))));
@@ -154,9 +150,9 @@ pub fn name_fault(bytes: &[u8], longest: u32) -> Option<(&'static str, String)> 
 const NO_VALUES: [&[u8]; 11] =
     [b"NULL", b"null", b"(null)", b"<null>", b"\\N", b"NaN", b"nan", b"N/A", b"n/a", b"None", b"<NA>"];
 
-/// [`name_fault`] of an id, which also is no word for a missing value.
+/// [`name_fault`] of an id, which also is no word or sign for a missing value.
 pub fn id_fault(bytes: &[u8], longest: u32) -> Option<(&'static str, String)> {
-    if NO_VALUES.contains(&bytes) {
+    if NO_VALUES.contains(&bytes) || is_punctuation(bytes) {
         let message =
             format!("{} is what exports write for a value that is missing; give the id", shown(bytes));
         return Some(("missing_value", message));
@@ -164,25 +160,104 @@ pub fn id_fault(bytes: &[u8], longest: u32) -> Option<(&'static str, String)> {
     name_fault(bytes, longest)
 }
 
+/// Whether there is nothing but signs and blanks in it: `-`, `--`, `?`, or a dash of a word processor.
+fn is_punctuation(bytes: &[u8]) -> bool {
+    // Nearly every id begins with a letter or a digit: the rest need not be looked at.
+    if bytes.iter().any(u8::is_ascii_alphanumeric) {
+        return false;
+    }
+    let sign = |character: char| {
+        character.is_ascii_punctuation()
+            || character.is_whitespace()
+            || matches!(character, '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{205e}')
+    };
+    std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(sign))
+}
+
 /// Begins the text of a number that has more digits than its cell can keep.
 pub const LOST_DIGITS: &str = "#DIGITS! ";
 
-/// Whether a text is one of the errors that spreadsheets show.
-fn is_error(text: &[u8]) -> bool {
-    const ERRORS: [&[u8]; 13] = [
-        b"#N/A",
-        b"#REF!",
-        b"#VALUE!",
-        b"#DIV/0!",
-        b"#NAME?",
-        b"#NULL!",
-        b"#NUM!",
-        b"#SPILL!",
-        b"#CALC!",
-        b"#FIELD!",
-        b"#BLOCKED!",
-        b"#CONNECT!",
-        b"#GETTING_DATA",
-    ];
-    text.starts_with(LOST_DIGITS.as_bytes()) || ERRORS.contains(&text)
+/// The errors that spreadsheets show, in English as workbooks hold them.
+const ERRORS: [&[u8]; 13] = [
+    b"#N/A",
+    b"#REF!",
+    b"#VALUE!",
+    b"#DIV/0!",
+    b"#NAME?",
+    b"#NULL!",
+    b"#NUM!",
+    b"#SPILL!",
+    b"#CALC!",
+    b"#FIELD!",
+    b"#BLOCKED!",
+    b"#CONNECT!",
+    b"#GETTING_DATA",
+];
+
+/// What is wrong with a text that is no number or date, if a spreadsheet has put it in the place of one.
+/// No number and no date begins with `#`, so errors in other languages (`#WERT!`) and columns that were
+/// too narrow (`####`) are known too.
+pub fn error_cell_fault(bytes: &[u8]) -> Option<(&'static str, String)> {
+    let [b'#', next, ..] = bytes else { return None };
+    if next.is_ascii_digit() {
+        return None;
+    }
+    let why = if bytes.starts_with(LOST_DIGITS.as_bytes()) {
+        "is a number with more digits than a spreadsheet's cell keeps; put it into a cell that is formatted as text"
+    } else if bytes.iter().all(|byte| *byte == b'#') {
+        "is what a spreadsheet shows where a column is too narrow; widen the column and save the file again"
+    } else {
+        "is a spreadsheet's error value, not a value; mend the cell's formula, or type the value"
+    };
+    Some(("error_cell", format!("{} {why}", shown(bytes))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(fault: Option<(&'static str, String)>) -> Option<&'static str> {
+        fault.map(|(code, _)| code)
+    }
+
+    #[test]
+    fn an_id_of_signs_alone_is_none() {
+        for none in [
+            "-",
+            "--",
+            ".",
+            "?",
+            "***",
+            "- -",
+            "\u{2013}",
+            "\u{2014}\u{2014}",
+            "\u{2026}",
+            "#",
+            "N/A",
+            "<NA>",
+        ] {
+            assert_eq!(code(id_fault(none.as_bytes(), 36)), Some("missing_value"), "{none:?}");
+        }
+        for id in ["0", "-1", "a-b", "--x", "é", "東京", "\u{1f600}", "#7"] {
+            assert_eq!(id_fault(id.as_bytes(), 36), None, "{id:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_spreadsheet_puts_in_the_place_of_a_value_is_named() {
+        for (text, said) in [
+            ("#N/A", "error value"),
+            ("#WERT!", "error value"),
+            ("#DIGITS! 12345678901234567000", "more digits"),
+            ("########", "too narrow"),
+        ] {
+            let (code, message) = error_cell_fault(text.as_bytes()).unwrap();
+            assert!(code == "error_cell" && message.contains(said), "{text}: {message}");
+        }
+        for other in ["", "#", "#1", "12", "n/a", "-#N/A"] {
+            assert_eq!(error_cell_fault(other.as_bytes()), None, "{other:?}");
+        }
+        assert_eq!(code(name_fault(b"#REF!", 50)), Some("error_cell"));
+        assert_eq!(name_fault(b"#hashtag", 50), None, "a name may begin so");
+    }
 }

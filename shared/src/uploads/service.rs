@@ -168,9 +168,16 @@ pub fn without_reject_columns(header: &[String]) -> Option<&[String]> {
     }
 }
 
+/// Names without the nameless ones at their end: a download of rejects has such columns for the surplus
+/// fields of its records.
+pub fn without_nameless(names: &[String]) -> &[String] {
+    &names[..names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1)]
+}
+
 /// Links an upload whose header is that of a download of rejects to the upload whose rejects they were:
-/// the newest before it of its kind with the header without those two columns, and with rejects. One
-/// that was linked by hand stays so. Returns the upload that it is linked to now, if it was not before.
+/// the newest before it of its kind with the header without those two columns, and with rejects. Columns
+/// without a name do not count: the download has some for surplus fields. One that was linked by hand
+/// stays so. Returns the upload that it is linked to now, if it was not before.
 pub async fn link_corrected(
     conn: &mut AsyncPgConnection,
     id: UploadId,
@@ -180,7 +187,8 @@ pub async fn link_corrected(
     let linked: Option<Linked> = diesel::sql_query(
         "UPDATE uploads u SET corrects = (
              SELECT e.id FROM uploads e
-             WHERE e.kind = u.kind AND e.id < u.id AND e.header IN ($2, $3)
+             WHERE e.kind = u.kind AND e.id < u.id
+               AND array_remove(e.header, '') IN (array_remove($2, ''), array_remove($3, ''))
                AND EXISTS (SELECT FROM upload_rejects r WHERE r.upload_id = e.id)
              ORDER BY e.id DESC LIMIT 1)
          WHERE u.id = $1 AND u.corrects IS NULL RETURNING corrects",

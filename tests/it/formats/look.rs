@@ -117,7 +117,38 @@ async fn a_local_file_is_inspected_without_any_server() {
     );
     let (_, shown, _) = inspect(&["--json", "--records"]).await;
     assert_eq!(shown, "[\"id\",\"user\",\"date\",\"amount\"]\n[\"1001\",\"7\",\"2025-01-31\",\"0.1\"]\n");
+    assert_eq!(inspect(&["--records"]).await, (Some(0), shown, String::new()));
     let (code, _, said) = inspect(&["--sheet", "Other"]).await;
     assert_eq!(code, Some(1));
     assert!(said.contains("The workbook has no sheet \"Other\""), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_would_refuse_is_not_inspected_as_if_it_were_a_table() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    let noise: Vec<u8> = (0u32..4_000).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let elf = [b"\x7fELF\x02\x01\x01\0\0\0\0\0".as_slice(), &noise].concat();
+    let record = b"\x01\x02\x03,\x04\n\x05,\x06\n";
+    for (content, records, said) in [
+        (elf.as_slice(), true, "Line 1 cannot be read as a header"),
+        (&noise, true, "Line 1 cannot be read as a header"),
+        (record, true, "it holds control characters"),
+        (b"\xf3\r\r\n\0\0\0\0\xe3,\0\n", false, "it holds NUL bytes, and no line of it names"),
+        (b"%PDF-1.7\n%\xe2\xe3", true, "a PDF document"),
+        (b"", false, "The file is empty"),
+        (b"id,user,date\n1,2,2025-01-15\n", false, "it has no column for amount"),
+    ] {
+        std::fs::write(&path, content).unwrap();
+        for arguments in [&[][..], &["--json"], &["--records"]] {
+            let mut command = tokio::process::Command::new(millrace());
+            let output = command.arg("inspect").arg(&path).args(arguments).output().await.unwrap();
+            if arguments == ["--records"] && !records {
+                continue;
+            }
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{arguments:?} {said}: {error}");
+            assert!(error.contains(said), "{arguments:?} {said}: {error}");
+        }
+    }
 }

@@ -2,10 +2,12 @@
 
 use super::{gzip, load_as};
 use crate::uploads::rejects;
+use reqwest::{Method, StatusCode, multipart};
 use shared::{
     config::FilesConfig,
     uploads::model::{FormOptions, MappedColumn},
 };
+use std::io::Write;
 use tests::{
     App, AppOptions, files,
     workbooks::{Cell, Workbook, row, zip},
@@ -15,6 +17,25 @@ const TYPES: &str = "[Content_Types].xml";
 
 fn workbook(part: &str, content: impl Into<Vec<u8>>) -> Vec<u8> {
     Workbook::new().sheet("One", &[row(1, &[Cell::Text("a")])]).part(part, content).build()
+}
+
+/// A tar archive of one file as the oldest tars wrote it, without a mark.
+fn tar(content: &[u8]) -> Vec<u8> {
+    let mut header = [0u8; 512];
+    header[..5].copy_from_slice(b"a.csv");
+    header[100..108].copy_from_slice(b"0000644\0");
+    header[124..136].copy_from_slice(format!("{:011o}\0", content.len()).as_bytes());
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let padding = vec![0; content.len().next_multiple_of(512) - content.len() + 1024];
+    [&header, content, &padding].concat()
+}
+
+fn zlib(content: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,6 +65,37 @@ async fn what_cannot_be_read_says_why_and_what_would_help() {
             "sheet.ods",
             zip(&[("mimetype", ""), ("content.xml", ""), ("META-INF/manifest.xml", "")]),
             "an OpenDocument file (ODS); save the sheet as XLSX or CSV",
+        ),
+        (
+            "made by hand.ods",
+            zip(&[
+                ("mimetype", "application/vnd.oasis.opendocument.spreadsheet"),
+                ("content.xml", "<office:document-content/>"),
+            ]),
+            "The file is an OpenDocument spreadsheet (ODS); save the sheet as XLSX or CSV",
+        ),
+        (
+            "without content.ods",
+            zip(&[("mimetype", "application/vnd.oasis.opendocument.spreadsheet-template\n"), ("a.xml", "")]),
+            "an OpenDocument spreadsheet (ODS)",
+        ),
+        (
+            "text.odt",
+            zip(&[("mimetype", "application/vnd.oasis.opendocument.text"), ("content.xml", "")]),
+            "an OpenDocument file without sheets",
+        ),
+        ("a.tar", tar(&rows), "The file is a tar archive, which is not read; unpack it and upload the CSV"),
+        (
+            "a.tar.gz",
+            gzip(&tar(&rows)),
+            "Inside the gzip file there is a tar archive, which is not read; unpack it and upload the CSV or XLSX",
+        ),
+        ("a.zz", zlib(&rows), "The file is a file compressed by zlib, which is not read; unpack it"),
+        ("pdf.gz", gzip(b"%PDF-1.7\n1 0 obj"), "Inside the gzip file there is a PDF document"),
+        (
+            "named.csv",
+            b"<html>,user,date,amount\n1,2,2025-01-15,3\n".to_vec(),
+            "If it is a table whose first column has such a name, give that column another.",
         ),
         (
             "book.xlsb",
@@ -125,7 +177,12 @@ async fn bombs_are_refused_before_they_are_unpacked() {
         (
             "styles.xlsx",
             workbook("xl/styles.xml", format!("<a b=\"{long}\"/>").repeat(8_000)),
-            "times its size",
+            "larger or deeper",
+        ),
+        (
+            "formats.xlsx",
+            workbook("xl/styles.xml", format!("<styleSheet><cellXfs>{}", "<xf/>".repeat(150_000))),
+            "more than 140000 cell formats",
         ),
         ("deep.xlsx", workbook("xl/styles.xml", "<a>".repeat(1000)), "larger or deeper"),
     ] {
@@ -164,6 +221,14 @@ async fn limits_of_rows_columns_fields_and_unpacked_bytes_hold() {
     ];
     let upload = app.load("columns.xlsx", Workbook::new().sheet("One", &[row(1, &wide)]).build(), "").await;
     assert!(upload.to_string().contains("a cell in row 1, column 7; more than 6 columns"), "{upload}");
+    let name = "x".repeat(51);
+    let upload = app.load("name.csv", format!("id,user,date,amount,{name}\n"), "").await;
+    assert!(
+        upload.to_string().contains(
+            "the name of column 5 has 51 bytes, more than the 50 that one may have (MILLRACE_MAX_FIELD_BYTES)"
+        ),
+        "{upload}"
+    );
     let long = format!("l1,7,{},2025-01-15,1", "x".repeat(51));
     let upload = app.load("long.csv", files::rows(&[&long, "l2,7,1,2025-01-15,1"]), "").await;
     assert_eq!(upload["counts"]["inserted"], 1, "{upload}");
@@ -175,6 +240,44 @@ async fn limits_of_rows_columns_fields_and_unpacked_bytes_hold() {
         "{upload}"
     );
     files::expect_everything_exact(&app.db).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_refuses_what_a_load_would_as_far_as_it_sees() {
+    let limits = FilesConfig { rows: 100, columns: 6, field_bytes: 50, ..FilesConfig::default() };
+    let app = App::start_with(AppOptions { files: limits, ..AppOptions::default() }).await;
+    let rows: Vec<String> = std::iter::once(row(1, &["id", "user", "date", "amount"].map(Cell::Text)))
+        .chain((2..=102).map(|number| row(number, &[Cell::Number("1", 0)])))
+        .collect();
+    let books = [&rows, &rows[..101].to_vec()].map(|rows| Workbook::new().sheet("One", rows).build());
+    let names = |more: &str| format!("id,user,date,amount,{more}\n").into_bytes();
+    for (file, said) in [
+        (files::transactions(101, 1), "more than 100 rows (MILLRACE_MAX_ROWS)"),
+        (books[0].clone(), "more than 100 rows (MILLRACE_MAX_ROWS)"),
+        (names("a,b,c"), "7 columns, more than 6 (MILLRACE_MAX_COLUMNS)"),
+        (
+            names(&"x".repeat(51)),
+            "has 51 bytes, more than the 50 that one may have (MILLRACE_MAX_FIELD_BYTES)",
+        ),
+        (names("a\0"), "it holds a NUL byte"),
+        (names("\x01"), "it holds control characters"),
+        (names("\"a"), "its quotes do not pair"),
+        (b"id,user,date,amount,note\r1,c,2025-01-01,1,x\r".to_vec(), "its lines end with CR alone"),
+        (files::transactions(100, 1), ""),
+        (books[1].clone(), ""),
+    ] {
+        let form = multipart::Form::new().part("file", multipart::Part::bytes(file).file_name("file"));
+        let (status, preview) = app.send(app.request(Method::POST, "/api/v1/previews").multipart(form)).await;
+        assert_eq!(status, StatusCode::CREATED, "{preview}");
+        let path = preview["links"]["self"].as_str().unwrap();
+        let (status, look) = app.send(app.request(Method::GET, path)).await;
+        if said.is_empty() {
+            assert_eq!((status, &look["records"]), (StatusCode::OK, &100.into()), "{look}");
+        } else {
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{said}: {look}");
+            assert!(look["detail"].as_str().unwrap().contains(said), "{said}: {look}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

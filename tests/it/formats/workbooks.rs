@@ -115,10 +115,10 @@ async fn cells_load_as_people_see_them_and_rejects_name_the_sheets_row() {
     let rejects: Vec<(i64, String)> = rejects.iter().map(|row| (row.get(0), row.get(1))).collect();
     let expected = [
         (5, "control_character"),
-        (8, "bad_number"),
+        (8, "error_cell"),
         (9, "missing_value"),
         (10, "bad_date"),
-        (11, "bad_number"),
+        (11, "error_cell"),
     ];
     assert_eq!(rejects, expected.map(|(line, code)| (line, code.to_owned())));
     let rows = app
@@ -267,4 +267,45 @@ async fn what_a_cell_cannot_keep_is_never_an_id() {
         "{upload}"
     );
     app.db.expect_nothing("SELECT * FROM upload_rejects WHERE code <> 'error_cell'").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_different_texts_load_and_too_many_are_refused() {
+    let app = App::start().await;
+    let (rows, texts) = (20_000u32, 10);
+    let mut xml = String::from("<sheetData><row r=\"1\">");
+    for name in ["id", "user", "date", "amount"] {
+        xml.push_str(&format!("<c t=\"inlineStr\"><is><t>{name}</t></is></c>"));
+    }
+    xml.push_str("</row>");
+    let mut strings = format!("<sst uniqueCount=\"{}\">", rows * texts);
+    for row in 0..rows {
+        xml.push_str(&format!("<row r=\"{}\">", row + 2));
+        for column in 0..texts {
+            // The first feeds the id, the others lie right of the header.
+            if column == 1 {
+                xml.push_str(
+                    "<c><v>7</v></c><c t=\"inlineStr\"><is><t>2025-01-15</t></is></c><c><v>1.5</v></c>",
+                );
+            }
+            let number = row * texts + column;
+            xml.push_str(&format!("<c t=\"s\"><v>{number}</v></c>"));
+            strings.push_str(&format!("<si><t>text {number}</t></si>"));
+        }
+        xml.push_str("</row>");
+    }
+    xml.push_str("</sheetData>");
+    strings.push_str("</sst>");
+    let book = Workbook::new().sheet_xml("One", true, &xml).part("xl/sharedStrings.xml", strings);
+    let upload = load_as(&app, "texts.xlsx", &book.build(), FormOptions::default()).await;
+    expect_inserted(&upload, rows as usize);
+    let last = format!("text {}", (rows - 1) * texts);
+    let found = "SELECT count(*) FROM transactions WHERE transaction_id = $1";
+    assert_eq!(app.db.one::<i64>(found, &[&last]).await, 1);
+
+    let strings = format!("<sst>{}</sst>", "<si/>".repeat(2_100_000));
+    let book = Workbook::new().sheet("One", &[row(1, &HEADER)]).part("xl/sharedStrings.xml", strings);
+    let upload = load_as(&app, "too many.xlsx", &book.build(), FormOptions::default()).await;
+    let failure = upload["failure"].as_str().unwrap();
+    assert!(failure.contains("more than the 96 MiB of memory") && failure.contains("as CSV"), "{upload}");
 }

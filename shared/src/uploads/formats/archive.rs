@@ -85,7 +85,7 @@ pub fn normalised(name: &str) -> String {
 }
 
 /// Tells what is in an archive; whatever is neither a workbook nor one file is refused.
-pub fn content<R: Read + Seek>(archive: &ZipArchive<R>) -> Result<Content, FormatError> {
+pub fn content<R: Read + Seek>(archive: &mut ZipArchive<R>) -> Result<Content, FormatError> {
     let mut names = Vec::with_capacity(archive.len());
     for number in 0..archive.len() {
         let name = archive.name_for_index(number).transpose().map_err(|error| refused(&error))?;
@@ -93,7 +93,8 @@ pub fn content<R: Read + Seek>(archive: &ZipArchive<R>) -> Result<Content, Forma
     }
     let known: Vec<String> = names.iter().map(|name| normalised(name)).collect();
     let has = |wanted: &str| known.iter().any(|name| name == wanted);
-    if let Some(kind) = foreign(has) {
+    let stated = known.iter().position(|name| name == "mimetype").map(|at| stated_type(archive, at));
+    if let Some(kind) = foreign(has, stated.transpose()?.as_deref()) {
         return Err(FormatError::Refused(format!("The file is {kind}; save the sheet as XLSX or CSV.")));
     }
     if has("[content_types].xml") && has("_rels/.rels") {
@@ -120,10 +121,24 @@ pub fn content<R: Read + Seek>(archive: &ZipArchive<R>) -> Result<Content, Forma
     }
 }
 
+/// What an archive says of itself, as OpenDocument's do in a member of this purpose.
+fn stated_type<R: Read + Seek>(archive: &mut ZipArchive<R>, number: usize) -> Result<String, FormatError> {
+    let mut stated = Vec::new();
+    let mut member = archive.by_index(number).map_err(|error| refused(&error))?.take(100);
+    member.read_to_end(&mut stated).map_err(|error| refused(&ZipError::Io(error)))?;
+    Ok(String::from_utf8_lossy(&stated).into_owned())
+}
+
 /// An office format that is an archive and no XLSX.
-fn foreign(has: impl Fn(&str) -> bool) -> Option<&'static str> {
+fn foreign(has: impl Fn(&str) -> bool, stated: Option<&str>) -> Option<&'static str> {
+    let document =
+        stated.and_then(|stated| stated.trim().strip_prefix("application/vnd.oasis.opendocument."));
     if has("xl/workbook.bin") {
         Some("a binary Excel workbook (XLSB)")
+    } else if document.is_some_and(|document| document.starts_with("spreadsheet")) {
+        Some("an OpenDocument spreadsheet (ODS)")
+    } else if document.is_some() {
+        Some("an OpenDocument file without sheets")
     } else if has("content.xml") && has("meta-inf/manifest.xml") {
         Some("an OpenDocument file (ODS)")
     } else if has("index/document.iwa") || has("index.zip") {

@@ -2,7 +2,7 @@
 
 use super::{
     FormatError, damaged,
-    detect::{HEAD_BYTES, Outside, outside, utf16},
+    detect::{HEAD_BYTES, Outside, foreign, outside, utf16},
     sink::Sink,
 };
 use crate::config::FilesConfig;
@@ -78,6 +78,13 @@ pub fn decode(
     if outside(head) != Outside::Plain {
         return Err(FormatError::Refused(format!(
             "Inside the {what} there is another packed file; upload what is inside, or pack it once."
+        )));
+    }
+    if let Some(foreign) = foreign(head) {
+        return Err(FormatError::Refused(format!(
+            "Inside the {what} there is {}, which is not read; {}.",
+            foreign.words,
+            foreign.mend.words()
         )));
     }
     let encoding = encoding.or_else(|| utf16(head)).unwrap_or(UTF_8);

@@ -35,32 +35,85 @@ pub fn outside(head: &[u8]) -> Outside {
     }
 }
 
-/// What a file is, in words, that is plainly neither text with fields nor any packing of it; told from its
-/// first bytes.
-pub fn foreign(head: &[u8]) -> Option<&'static str> {
+/// Another program's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Foreign {
+    /// What it is.
+    pub words: &'static str,
+    /// What helps.
+    pub mend: Mend,
+}
+
+/// What helps against a file that is not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mend {
+    /// The program that made it can write tables.
+    Export,
+    /// The table is inside.
+    Unpack,
+    /// A text: all that is known of it are its first characters, which could be a column's name.
+    ExportOrRename,
+}
+
+impl Mend {
+    /// What to do.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Export => "export the table as CSV or XLSX",
+            Self::Unpack => "unpack it and upload the CSV or XLSX itself",
+            Self::ExportOrRename => {
+                "export the table as CSV or XLSX. If it is a table whose first column has such a name, give that \
+                 column another"
+            }
+        }
+    }
+}
+
+/// What a file is that is plainly neither text with fields nor any packing of it; told from its first
+/// bytes.
+pub fn foreign(head: &[u8]) -> Option<Foreign> {
     let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+    let text = |words| Some(Foreign { words, mend: Mend::ExportOrRename });
     if looks_like_json(head) {
-        return Some("a JSON file");
+        return text("a JSON file");
     }
     let mime = infer::get(head).map_or("", |kind| kind.mime_type());
-    let words = match mime {
-        "text/html" => return Some("an HTML page (some systems give such a page the name of an Excel file)"),
-        "text/xml" => return Some("an XML file"),
-        "application/pdf" => return Some("a PDF document"),
-        "application/rtf" => "a text document (RTF)",
-        "application/x-bzip2" => "a file compressed by bzip2",
-        "application/x-xz" => "a file compressed by xz",
-        "application/x-7z-compressed" => "a 7z archive",
-        "application/vnd.rar" => "a RAR archive",
-        "application/x-tar" => "a tar archive",
-        _ if head.starts_with(b"PAR1") => "a Parquet file",
-        "application/vnd.sqlite3" => "an SQLite database",
-        _ if mime.starts_with("image/") => "a picture",
+    let (words, mend) = match mime {
+        "text/html" => return text("an HTML page (some systems give such a page the name of an Excel file)"),
+        "text/xml" => return text("an XML file"),
+        "application/pdf" => return text("a PDF document"),
+        "application/rtf" => return text("a text document (RTF)"),
+        "application/x-bzip2" => ("a file compressed by bzip2", Mend::Unpack),
+        "application/x-xz" => ("a file compressed by xz", Mend::Unpack),
+        "application/x-7z-compressed" => ("a 7z archive", Mend::Unpack),
+        "application/vnd.rar" => ("a RAR archive", Mend::Unpack),
+        _ if is_tar(head) => ("a tar archive", Mend::Unpack),
+        _ if head.starts_with(b"PAR1") => ("a Parquet file", Mend::Export),
+        "application/vnd.sqlite3" => ("an SQLite database", Mend::Export),
+        _ if mime.starts_with("image/") => ("a picture", Mend::Export),
+        _ if is_zlib(head) => ("a file compressed by zlib", Mend::Unpack),
         _ => return None,
     };
     // Short marks could begin a text too.
     let binary = |byte: &u8| *byte < 0x20 && !b"\t\n\r\x0c".contains(byte);
-    (head.starts_with(b"{\\rtf") || head.iter().any(binary)).then_some(words)
+    head.iter().any(binary).then_some(Foreign { words, mend })
+}
+
+/// Whether a tar archive's first header adds up, whatever tar wrote it (the oldest have no mark).
+fn is_tar(head: &[u8]) -> bool {
+    let Some((before, rest)) = head.split_at_checked(148) else { return false };
+    let Some((stated, after)) = rest.split_at_checked(8) else { return false };
+    let Some(after) = after.get(..512 - 156) else { return false };
+    let digits =
+        stated.iter().skip_while(|byte| **byte == b' ').take_while(|byte| (b'0'..=b'7').contains(byte));
+    let stated = digits.fold(0u32, |sum, digit| sum * 8 + u32::from(digit - b'0'));
+    // The field of the sum counts as blanks.
+    stated == before.iter().chain(after).map(|byte| u32::from(*byte)).sum::<u32>() + 8 * u32::from(b' ')
+}
+
+/// The two bytes of a zlib stream with the usual window: a check sum over them, no dictionary.
+fn is_zlib(head: &[u8]) -> bool {
+    matches!(head, [0x78, flags, ..] if flags & 0x20 == 0 && (0x7800 + u16::from(*flags)).is_multiple_of(31))
 }
 
 /// An object, or an array of objects or arrays. A header may begin with `[` too: `[id],[amount]`.
@@ -168,15 +221,25 @@ mod tests {
             (b"SQLite format 3\0", "an SQLite database"),
             (b"PAR1\x15\x04", "a Parquet file"),
             (b"{\\rtf1\\ansi", "a text document"),
+            (b"x\x9c\x4b\xcc\x01\x02", "compressed by zlib"),
+            (b"x\xda\x4b\0", "compressed by zlib"),
             (b"[\n  {\"id\": 1}]", "a JSON file"),
             (b"\xef\xbb\xbf{\"id\": 1}\n{\"id\": 2}", "a JSON file"),
         ] {
-            let found = foreign(head).unwrap_or_default();
+            let found = foreign(head).map(|foreign| foreign.words).unwrap_or_default();
             assert!(found.contains(words), "{:?}: {found:?}", String::from_utf8_lossy(head));
         }
-        for table in
-            ["", "id,amount\n", "[id],[amount]\n", "BM,x\n", "BZh,x\n", "GIF8,x\n", "PAR1,x\n", "\"a\",b\n"]
-        {
+        for table in [
+            "",
+            "id,amount\n",
+            "[id],[amount]\n",
+            "BM,x\n",
+            "BZh,x\n",
+            "GIF8,x\n",
+            "PAR1,x\n",
+            "\"a\",b\n",
+            "x^2,y\n",
+        ] {
             assert_eq!(foreign(table.as_bytes()), None, "{table:?}");
         }
     }

@@ -104,8 +104,17 @@ pub struct Converted {
     pub whole: bool,
     /// Bytes of the file that were read for it.
     pub read: u64,
-    /// Rows with cells of a sheet; an estimate unless all of it was read.
-    pub rows: Option<u64>,
+    /// Rows with cells of a sheet.
+    pub rows: Option<SheetRows>,
+}
+
+/// How many rows with cells a sheet has.
+#[derive(Debug, Clone, Copy)]
+pub struct SheetRows {
+    /// As many were seen.
+    pub counted: u64,
+    /// As many there seem to be; the same if all of it was read.
+    pub estimated: u64,
 }
 
 /// What a file is on its outside, and whether its text is its own bytes.
@@ -144,9 +153,11 @@ pub fn recognise(head: &[u8], options: &FormOptions) -> Result<Recognised, Forma
 
 /// Refuses what is plainly another program's file.
 fn refuse_foreign(head: &[u8]) -> Result<(), FormatError> {
-    foreign(head).map_or(Ok(()), |words| {
+    foreign(head).map_or(Ok(()), |foreign| {
         Err(FormatError::Refused(format!(
-            "The file is {words}, which is not read; export the table as CSV or XLSX."
+            "The file is {}, which is not read; {}.",
+            foreign.words,
+            foreign.mend.words()
         )))
     })
 }
@@ -262,9 +273,6 @@ fn unreadable() -> FormatError {
 }
 
 async fn read_head(storage: &Storage, key: &str, size_bytes: u64) -> Result<bytes::Bytes, StorageError> {
-    if size_bytes == 0 {
-        return Ok(bytes::Bytes::new());
-    }
     storage.read_range(key, 0..size_bytes.min(HEAD_BYTES as u64)).await
 }
 
@@ -298,7 +306,7 @@ pub fn convert(
         }
         Outside::Zip => {
             let mut archive = archive::open(source)?;
-            match archive::content(&archive)? {
+            match archive::content(&mut archive)? {
                 Content::Workbook => return workbook::convert(archive, options, growth, limits, sink),
                 Content::Member(number, name) => {
                     let decoded = archive::decode_member(&mut archive, number, encoding, &mut growth, sink)?;

@@ -7,7 +7,7 @@ mod package;
 mod rows;
 mod scan;
 
-use super::{Converted, FormatError, archive::Bounded, decode::Growth, note_unused, sink::Sink};
+use super::{Converted, FormatError, SheetRows, archive::Bounded, decode::Growth, note_unused, sink::Sink};
 use crate::{
     config::FilesConfig,
     uploads::model::{Container, FileFormat, FormOptions},
@@ -55,7 +55,8 @@ pub fn convert<R: Read + Seek>(
         sheets: names,
         header_row: 1,
     };
-    let (whole, rows) = (found.whole && scan.whole, Some(scan.estimated_rows()));
+    let whole = found.whole && scan.whole;
+    let rows = Some(SheetRows { counted: scan.rows, estimated: scan.estimated_rows() });
     Ok(Converted { format, warnings, whole, read: growth.unpacked(), rows })
 }
 

@@ -1,7 +1,7 @@
 //! What is in a workbook's package: its sheets and where they are. Every part that calamine reads on
 //! opening is read here first, and bounded.
 
-use super::scan::{MAX_SHARED_BYTES, Part, walk};
+use super::scan::{Part, walk};
 use crate::uploads::formats::{FormatError, archive::normalised, decode::Growth};
 use quick_xml::events::{BytesStart, Event};
 use std::{
@@ -106,35 +106,60 @@ pub fn check<R: Read + Seek>(
     Ok(Package { sheets, parts })
 }
 
+/// Memory that calamine may need for shared strings, which it holds while it reads: the one thing that
+/// grows with the file.
+const MAX_SHARED_BYTES: u64 = 96 << 20;
+/// What a string needs besides its text's own bytes: its place in the list, and what the allocator adds
+/// and rounds up.
+const STRING_BYTES: u64 = 24 + 24;
+
+/// Cell formats of a workbook, of each of which calamine holds some 200 bytes. Excel keeps 65,490, and
+/// as many of named styles.
+const MAX_FORMATS: u64 = 140_000;
+
 /// Reads a part for its bounds alone. Of shared strings, their number must not be more than stated by
-/// far: room is made for the stated number.
+/// far (room is made for the stated number), and what they need in memory is bounded.
 fn bounded<R: Read + Seek>(
     archive: &mut ZipArchive<R>,
     member: &str,
     part: Part,
     growth: &mut Growth,
 ) -> Result<(), FormatError> {
-    let (mut stated, mut strings, before) = (0u64, 0u64, growth.unpacked());
+    let (mut stated, mut strings, mut held, mut formats) = (0u64, 0u64, 0u64, 0u64);
     walk(archive, member, part, growth, |event, _| {
-        if let Event::Start(element) = event {
-            match element.local_name().as_ref() {
+        match event {
+            Event::Start(element) => match element.local_name().as_ref() {
                 "sst" => {
                     let number = attribute(element, "uniqueCount").and_then(|number| number.parse().ok());
                     stated = number.unwrap_or(0).max(stated);
                 }
-                "si" => strings += 1,
+                "si" => {
+                    strings += 1;
+                    held += STRING_BYTES;
+                }
+                "xf" => formats += 1,
                 _ => {}
-            }
+            },
+            Event::Text(text) => held += text.as_ref().len() as u64,
+            Event::CData(text) => held += text.as_ref().len() as u64,
+            Event::GeneralRef(_) => held += 4,
+            _ => {}
+        }
+        if formats > MAX_FORMATS {
+            return Err(FormatError::Refused(format!(
+                "The workbook has more than {MAX_FORMATS} cell formats, which no spreadsheet program keeps; save the \
+                 sheet as CSV."
+            )));
+        }
+        if part == Part::Strings && held > MAX_SHARED_BYTES {
+            return Err(FormatError::Refused(format!(
+                "The workbook has too many different texts: its first {strings} need more than the {} MiB of memory \
+                 that they may; save the sheet as CSV.",
+                MAX_SHARED_BYTES >> 20
+            )));
         }
         Ok(true)
     })?;
-    if part == Part::Strings && growth.unpacked() - before > MAX_SHARED_BYTES {
-        return Err(FormatError::Refused(
-            "The workbook has more than 256 MiB of shared text, which would have to be held in memory; save the \
-             sheet as CSV."
-                .to_owned(),
-        ));
-    }
     if stated > strings * 4 + 100_000 {
         return Err(damaged(&format!("it has {strings} shared strings and states {stated}")));
     }

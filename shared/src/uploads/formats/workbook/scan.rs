@@ -17,10 +17,8 @@ use zip::ZipArchive;
 const EVENT_BYTES: u64 = 16 << 20;
 /// Bytes of a cell or a shared string with everything in it; Excel allows 32,767 characters.
 const CELL_BYTES: u64 = 8 << 20;
-/// Bytes of a part that is read as a whole and is no sheet.
-const SMALL_BYTES: u64 = 64 << 20;
-/// Bytes of all shared strings.
-pub const MAX_SHARED_BYTES: u64 = 256 << 20;
+/// Bytes of a part that is read as a whole and is no sheet; in memory it may become four times as much.
+const SMALL_BYTES: u64 = 24 << 20;
 /// Elements within elements.
 const DEPTH: usize = 64;
 /// Merged ranges that are heeded.

@@ -289,6 +289,7 @@ mod tests {
             max_upload_bytes: 1000,
             secure_cookies: false,
             token_life: Duration::from_secs(60),
+            calendar: None,
             compat: CompatConfig::default(),
         };
         let env = Environment {
@@ -304,7 +305,12 @@ mod tests {
             files: FilesConfig::default(),
             etl: EtlConfig::from_env(directory),
         };
-        AppState { env: Arc::new(env), config: Arc::new(config), shutdown: CancellationToken::new() }
+        AppState {
+            env: Arc::new(env),
+            config: Arc::new(config),
+            kept: Arc::default(),
+            shutdown: CancellationToken::new(),
+        }
     }
 
     /// Status, headers and JSON body (null if it is none).

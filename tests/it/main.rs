@@ -1,6 +1,7 @@
 //! Tests through the front door, one module an area.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod calendars;
 mod clients;
 mod command_line;
 mod compat;

@@ -17,7 +17,7 @@ mod queues;
 pub mod rejects;
 mod root;
 mod runs;
-mod summaries;
+pub mod summaries;
 mod tokens;
 mod transactions;
 mod uploads;

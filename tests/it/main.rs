@@ -1,6 +1,7 @@
 //! Tests through the front door, one module an area.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod analytics;
 mod calendars;
 mod clients;
 mod command_line;
@@ -22,6 +23,7 @@ mod rejects;
 mod schedules;
 mod statuses;
 mod storage;
+mod summaries;
 mod trials;
 mod twice;
 mod undo;

@@ -108,7 +108,16 @@ pub const ACCESS: &[Rule] = &[
     post("/api/token/logout/", Who::Public),
     get("/api/transactions/{id}", Who::Readers),
     get("/api/transactions/{id}/", Who::Readers),
+    // … C …
+    get("/api/transactions/summary", Who::Readers),
+    get("/api/transactions/summary/", Who::Readers),
     // … and E.
+    get("/summary/{id}", Who::Readers),
+    get("/summary/{id}/", Who::Readers),
+    get("/analytics/risk-profile/{id}", Who::Readers),
+    get("/analytics/risk-profile/{id}/", Who::Readers),
+    get("/analytics/spend-trend/{id}", Who::Readers),
+    get("/analytics/spend-trend/{id}/", Who::Readers),
     post("/upload", Who::Uploaders),
     post("/upload/", Who::Uploaders),
     // JSON

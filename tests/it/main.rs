@@ -6,6 +6,7 @@ mod calendars;
 mod clients;
 mod command_line;
 mod compat;
+mod compat_figures;
 mod embedded;
 mod engine;
 mod etl;

@@ -173,6 +173,7 @@ async fn summaries_and_rankings_read_no_transaction() {
         "/api/v1/analytics/top-merchants",
         "/api/v1/analytics/top-clients?by=count",
         "/api/v1/analytics/breakdown",
+        "/api/transactions/summary?mode=weekly&type=amount",
     ] {
         tokio::time::timeout(patience, app.get(path))
             .await

@@ -2,7 +2,7 @@
 
 use crate::router;
 use axum::{Router, ServiceExt, extract::Request};
-use shared::{config::ApiConfig, runs::Environment};
+use shared::{analytics::KeptAnswers, config::ApiConfig, runs::Environment};
 use std::{future::IntoFuture, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,8 @@ pub struct AppState {
     pub env: Arc<Environment>,
     /// The topic `ApiConfig`.
     pub config: Arc<ApiConfig>,
+    /// Answers that are kept while no summary changes.
+    pub kept: Arc<KeptAnswers>,
     /// Ends when the process is to stop: long-lived streams watch it.
     pub shutdown: CancellationToken,
 }

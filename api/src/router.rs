@@ -108,7 +108,16 @@ pub const ACCESS: &[Rule] = &[
     post("/api/token/logout/", Who::Public),
     get("/api/transactions/{id}", Who::Readers),
     get("/api/transactions/{id}/", Who::Readers),
+    // … C …
+    get("/api/transactions/summary", Who::Readers),
+    get("/api/transactions/summary/", Who::Readers),
     // … and E.
+    get("/summary/{id}", Who::Readers),
+    get("/summary/{id}/", Who::Readers),
+    get("/analytics/risk-profile/{id}", Who::Readers),
+    get("/analytics/risk-profile/{id}/", Who::Readers),
+    get("/analytics/spend-trend/{id}", Who::Readers),
+    get("/analytics/spend-trend/{id}/", Who::Readers),
     post("/upload", Who::Uploaders),
     post("/upload/", Who::Uploaders),
     // JSON
@@ -152,10 +161,18 @@ pub const ACCESS: &[Rule] = &[
     get("/api/v1/clients", Who::Readers),
     get("/api/v1/clients/{id}", Who::Readers),
     get("/api/v1/clients/{id}/transactions", Who::Readers),
+    get("/api/v1/clients/{id}/statistics", Who::Readers),
+    get("/api/v1/clients/{id}/risk-profile", Who::Readers),
+    get("/api/v1/clients/{id}/spend-trend", Who::Readers),
+    get("/api/v1/clients/{id}/trades-summary", Who::Readers),
     get("/api/v1/transactions", Who::Readers),
     get("/api/v1/transactions/{id}", Who::Readers),
     get("/api/v1/summaries", Who::Readers),
     post("/api/v1/summaries/refresh", Who::Operators),
+    get("/api/v1/analytics/averages", Who::Readers),
+    get("/api/v1/analytics/top-merchants", Who::Readers),
+    get("/api/v1/analytics/top-clients", Who::Readers),
+    get("/api/v1/analytics/breakdown", Who::Readers),
     get("/api/v1/users", Who::Admins),
     post("/api/v1/users", Who::Admins),
     get("/api/v1/users/{id}", Who::Admins),
@@ -289,6 +306,7 @@ mod tests {
             max_upload_bytes: 1000,
             secure_cookies: false,
             token_life: Duration::from_secs(60),
+            calendar: None,
             compat: CompatConfig::default(),
         };
         let env = Environment {
@@ -304,7 +322,12 @@ mod tests {
             files: FilesConfig::default(),
             etl: EtlConfig::from_env(directory),
         };
-        AppState { env: Arc::new(env), config: Arc::new(config), shutdown: CancellationToken::new() }
+        AppState {
+            env: Arc::new(env),
+            config: Arc::new(config),
+            kept: Arc::default(),
+            shutdown: CancellationToken::new(),
+        }
     }
 
     /// Status, headers and JSON body (null if it is none).

@@ -53,7 +53,8 @@ impl Roles {
         let env = services.environment("millrace-api").await?;
         let pool = env.pool.clone();
         self.start("api", SHORT_PATIENCE, |shutdown| {
-            api::serve(api::AppState { env, config: Arc::new(config), shutdown }, listener)
+            let state = api::AppState { env, config: Arc::new(config), kept: Arc::default(), shutdown };
+            api::serve(state, listener)
         });
         Ok(pool)
     }

@@ -5,12 +5,14 @@
 #[macro_use]
 mod text_enum;
 
+pub mod analytics;
 pub mod audit;
 pub mod auth;
 pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod fixed;
 pub mod fx;
 pub mod idempotency;
 pub mod ids;

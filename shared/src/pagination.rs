@@ -9,7 +9,7 @@ pub const MAX_LIMIT: i64 = 500;
 pub const DEFAULT_LIMIT: i64 = 50;
 
 /// Which way from the cursor's row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Direction {
     /// Further down the list (lists are newest first).
     #[serde(rename = "o")]
@@ -20,7 +20,7 @@ pub enum Direction {
 }
 
 /// A place in a list: the sort key of a row, as text, and the way to go from it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cursor {
     /// The way to go.
     pub direction: Direction,
@@ -55,7 +55,7 @@ impl Cursor {
 }
 
 /// What part of a list is wanted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PageRequest {
     /// At most so many rows, 1 to [`MAX_LIMIT`].
     pub limit: i64,

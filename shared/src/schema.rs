@@ -405,6 +405,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    summary_changes (slot) {
+        slot -> Integer,
+        changes -> BigInt,
+        changed_in -> BigInt,
+    }
+}
+
+diesel::table! {
     ticks (schedule, nominal_time) {
         schedule -> Text,
         nominal_time -> Timestamptz,
@@ -414,9 +422,12 @@ diesel::table! {
 }
 
 diesel::table! {
-    client_transaction_summary (client_id) {
+    client_transaction_summary (client_id, currency) {
         client_id -> Text,
+        currency -> Text,
         total_transactions -> BigInt,
+        buys -> BigInt,
+        sells -> BigInt,
         total_spent -> Numeric,
         total_gained -> Numeric,
     }
@@ -451,6 +462,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     merchant_days,
     client_totals,
     client_failures,
+    summary_changes,
     ticks,
     client_transaction_summary,
 );

@@ -1,9 +1,12 @@
 //! Tests through the front door, one module an area.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod analytics;
+mod calendars;
 mod clients;
 mod command_line;
 mod compat;
+mod compat_figures;
 mod embedded;
 mod engine;
 mod etl;
@@ -23,6 +26,7 @@ mod schedules;
 mod statuses;
 mod stopped;
 mod storage;
+mod summaries;
 mod tied;
 mod trials;
 mod twice;

@@ -12,6 +12,7 @@ use shared::{
     runs::{Doorbells, Environment, Queue, registry::Kind},
     settings::Settings,
     storage::Storage,
+    summaries::Calendar,
     uploads::{NewUpload, UploadKind, UploadOptions, accept_upload, service::storage_key, undo},
 };
 use std::{
@@ -42,6 +43,8 @@ pub struct AppOptions {
     pub max_upload_bytes: u64,
     /// What files may hold.
     pub files: FilesConfig,
+    /// Whose weeks and months summaries have by default.
+    pub calendar: Option<Calendar>,
     /// The routes of the replaced services.
     pub compat: CompatConfig,
     /// Where files are kept, if not below the data directory.
@@ -57,6 +60,7 @@ impl Default for AppOptions {
             worker: true,
             max_upload_bytes: 64 << 20,
             files: FilesConfig::default(),
+            calendar: None,
             compat: CompatConfig::default(),
             files_dir: None,
         }
@@ -140,10 +144,15 @@ impl App {
             max_upload_bytes: options.max_upload_bytes,
             secure_cookies: false,
             token_life: Duration::from_secs(3600),
+            calendar: options.calendar,
             compat: options.compat,
         };
-        let state =
-            api::AppState { env: env.clone(), config: Arc::new(config), shutdown: shutdown.child_token() };
+        let state = api::AppState {
+            env: env.clone(),
+            config: Arc::new(config),
+            kept: Arc::default(),
+            shutdown: shutdown.child_token(),
+        };
         let mut app = Self {
             db,
             url,

@@ -351,7 +351,7 @@ async fn list_client_rows(
 }
 
 /// A parameter's last value, as A took it; unknown parameters were passed over.
-fn last_value(uri: &Uri, name: &str) -> Option<String> {
+pub(super) fn last_value(uri: &Uri, name: &str) -> Option<String> {
     let pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     pairs.filter(|(key, value)| key == name && !value.is_empty()).last().map(|(_, value)| value.into_owned())
 }
@@ -386,7 +386,7 @@ fn within_days(
     Ok(TransactionFilter { from, until, ..TransactionFilter::default() })
 }
 
-fn next_link(uri: &Uri, cursor: &str) -> String {
+pub(super) fn next_link(uri: &Uri, cursor: &str) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     let given = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     for (name, value) in given.filter(|(name, _)| name != "cursor") {

@@ -3,12 +3,15 @@
 //! the service wrote. The folder can be read, and one day removed, as a unit; its faults are not kept (a
 //! 500 of theirs is the 4xx that it should have been, lists end, nothing is dropped in silence).
 //!
-//! A and E name the services as the contracts do: A has clients and their transactions, E takes files.
+//! A, C and E name the services as the contracts do: A has clients and their transactions, C summaries, E takes
+//! files and has figures of users.
 
 mod analysis;
+mod analysis_api;
 mod clients_etl;
 mod fields;
 mod rate;
+mod summaries;
 
 use crate::{app::AppState, auth::Principal, error::Problem};
 use axum::http::{HeaderMap, header};
@@ -23,19 +26,27 @@ enum Service {
     Tokens,
     /// A's list of transactions.
     Transactions,
+    /// C's summaries.
+    Summaries,
     /// E.
     Analysis,
 }
 
 /// All of them, with their document.
 pub fn router() -> OpenApiRouter<AppState> {
-    clients_etl::router().merge(analysis::router())
+    clients_etl::router().merge(summaries::router()).merge(analysis::router()).merge(analysis_api::router())
 }
 
 /// The service that a path belongs to, if one.
 fn service(path: &str) -> Option<Service> {
     let path = path.strip_suffix('/').unwrap_or(path);
-    if path == "/upload" {
+    if path == "/api/transactions/summary" {
+        return Some(Service::Summaries);
+    }
+    let user = ["/summary/", "/analytics/risk-profile/", "/analytics/spend-trend/"]
+        .iter()
+        .find_map(|route| path.strip_prefix(route));
+    if path == "/upload" || user.is_some_and(|user| !user.contains('/')) {
         return Some(Service::Analysis);
     }
     let path = path.strip_prefix("/api").unwrap_or(path);
@@ -50,7 +61,7 @@ fn service(path: &str) -> Option<Service> {
 
 /// Whether the service asked for no credentials here.
 pub fn was_open(path: &str) -> bool {
-    service(path) == Some(Service::Analysis)
+    matches!(service(path), Some(Service::Analysis | Service::Summaries))
 }
 
 /// Whoever calls without credentials, where the operator allows it. No user's name holds a colon.
@@ -68,6 +79,7 @@ pub fn error_body(path: &str, problem: &Problem, sent_credentials: bool) -> Opti
     Some(match service(path)? {
         Service::Tokens => clients_etl::token_error(problem),
         Service::Transactions => clients_etl::list_error(problem, sent_credentials),
+        Service::Summaries => summaries::error(problem),
         Service::Analysis => analysis::error(problem),
     })
 }
@@ -84,8 +96,26 @@ mod tests {
         for path in ["/transactions/c1", "/transactions/c1/", "/api/transactions/c1/"] {
             assert_eq!(service(path), Some(Service::Transactions), "{path}");
         }
-        assert_eq!(service("/upload"), Some(Service::Analysis));
-        for path in ["/api/v1/token", "/api/v1/transactions/x", "/api/upload", "/", "/transactions/a/b"] {
+        for path in
+            ["/upload", "/summary/1", "/summary/1/", "/analytics/spend-trend/1", "/analytics/risk-profile/x/"]
+        {
+            assert_eq!(service(path), Some(Service::Analysis), "{path}");
+        }
+        for path in ["/api/transactions/summary", "/api/transactions/summary/"] {
+            assert_eq!(service(path), Some(Service::Summaries), "{path}");
+        }
+        // Without /api it is service A's: the client of that id.
+        assert_eq!(service("/transactions/summary"), Some(Service::Transactions));
+        for path in [
+            "/summary",
+            "/analytics/other/1",
+            "/summary/1/2",
+            "/api/v1/token",
+            "/api/v1/transactions/x",
+            "/api/upload",
+            "/",
+            "/transactions/a/b",
+        ] {
             assert_eq!(service(path), None, "{path}");
         }
     }

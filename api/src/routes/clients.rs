@@ -61,9 +61,12 @@ pub async fn list_clients(
 }
 
 async fn find(conn: &mut AsyncPgConnection, id: &str) -> ApiResult<Client> {
-    let missing =
-        || ApiError::not_found(format!("There is no client {:?}.", id.chars().take(80).collect::<String>()));
-    queries::find_client(conn, id).await?.ok_or_else(missing)
+    queries::find_client(conn, id).await?.ok_or_else(|| no_client(id))
+}
+
+/// 404: there is no such client.
+pub fn no_client(id: &str) -> ApiError {
+    ApiError::not_found(format!("There is no client {:?}.", id.chars().take(80).collect::<String>()))
 }
 
 /// Show a client.

@@ -4,7 +4,9 @@
 #![expect(unused_qualifications, reason = "utoipa's macro qualifies the parameters' types")]
 
 mod accounts;
+mod analytics;
 mod bulk;
+mod client_analytics;
 mod clients;
 mod etl;
 pub mod failures;
@@ -17,7 +19,7 @@ mod queues;
 pub mod rejects;
 mod root;
 mod runs;
-mod summaries;
+pub mod summaries;
 mod tokens;
 mod transactions;
 mod uploads;
@@ -74,10 +76,18 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(clients::list_clients))
         .routes(routes!(clients::show_client))
         .routes(routes!(clients::list_client_transactions))
+        .routes(routes!(client_analytics::show_statistics))
+        .routes(routes!(client_analytics::show_risk_profile))
+        .routes(routes!(client_analytics::show_spend_trend))
+        .routes(routes!(client_analytics::show_trades_summary))
         .routes(routes!(transactions::list_transactions))
         .routes(routes!(transactions::show_transaction))
         .routes(routes!(summaries::list_summaries))
         .routes(routes!(summaries::refresh_summaries))
+        .routes(routes!(analytics::list_averages))
+        .routes(routes!(analytics::list_top_merchants))
+        .routes(routes!(analytics::list_top_clients))
+        .routes(routes!(analytics::list_breakdown))
         .routes(routes!(accounts::list_users, accounts::create_user))
         .routes(routes!(accounts::show_user))
         .routes(routes!(accounts::list_api_keys, accounts::create_api_key))

@@ -19,9 +19,10 @@ use axum::{
 use chrono::{Datelike, NaiveDate};
 use rust_decimal::Decimal;
 use shared::{
+    analytics::service,
     pagination::{Cursor, InvalidCursor},
     runs::queries::find_run,
-    summaries::{PeriodTotal, SummaryMode, SummaryQuery, queries},
+    summaries::{Calendar, PeriodTotal, SummaryMode, SummaryQuery, queries},
     transactions::{TransactionKind, TransactionStatus},
 };
 use utoipa::IntoParams;
@@ -33,6 +34,16 @@ pub enum Measure {
     Amount,
     /// How many.
     Count,
+}
+
+impl Measure {
+    /// The value of a total.
+    pub fn of(self, total: &PeriodTotal) -> Decimal {
+        match self {
+            Self::Amount => total.sum,
+            Self::Count => Decimal::from(total.count),
+        }
+    }
 }
 
 impl std::str::FromStr for Measure {
@@ -50,9 +61,13 @@ impl std::str::FromStr for Measure {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct SummaryParams {
-    /// How long the periods are; daily if absent. Weeks begin on Monday.
+    /// How long the periods are; daily if absent.
     #[param(schema_with = words::summary_mode)]
     mode: Option<SummaryMode>,
+    /// Whose weeks and months: gregorian (weeks from Monday) or jalali (from Saturday); as the server is set if
+    /// absent, usually gregorian. `from` and `to` are Gregorian days in either.
+    #[param(schema_with = words::calendar)]
+    calendar: Option<Calendar>,
     /// What `value` is: amount (the default) or count.
     #[param(value_type = Option<String>, example = "amount")]
     r#type: Measure,
@@ -77,6 +92,7 @@ impl FromParams for SummaryParams {
     fn from_params(params: &Params) -> ApiResult<Self> {
         Ok(Self {
             mode: params.parsed("mode")?,
+            calendar: params.parsed("calendar")?,
             r#type: params.parsed("type")?.unwrap_or(Measure::Amount),
             merchant_id: params.text("merchant_id")?,
             currency: currency(params)?,
@@ -96,7 +112,7 @@ impl ListParams for SummaryParams {
 }
 
 impl SummaryParams {
-    fn query(self) -> ApiResult<SummaryQuery> {
+    fn query(self, usual: Calendar) -> ApiResult<SummaryQuery> {
         if self.merchant_id.is_some() && self.status.is_some() {
             let detail = "A merchant's totals hold all that did not fail; leave status or merchant_id out.";
             return Err(ApiError::bad_parameter("status", detail));
@@ -105,6 +121,7 @@ impl SummaryParams {
             return Err(ApiError::bad_parameter("to", "The range ends before it begins."));
         }
         Ok(SummaryQuery {
+            calendar: self.calendar.unwrap_or(usual),
             mode: self.mode.unwrap_or(SummaryMode::Daily),
             merchant_id: self.merchant_id,
             currency: self.currency,
@@ -116,7 +133,7 @@ impl SummaryParams {
     }
 }
 
-/// Sum transactions by day, week or month, the earliest period first.
+/// Sum transactions by day, week or month of either calendar, the earliest period first.
 ///
 /// Each currency has rows of its own; amounts of two are never added. Periods without transactions are
 /// left out, and so is what failed unless `status=failed` asks for it.
@@ -128,23 +145,25 @@ pub async fn list_summaries(
     query: ListQuery<SummaryParams>,
 ) -> ApiResult<Response> {
     let measure = query.params.r#type;
-    let summary = query.params.query()?;
+    let summary = query.params.query(state.config.calendar.unwrap_or(Calendar::Gregorian))?;
     let mut conn = state.env.pool.get().await?;
-    let page = queries::list_period_totals(&mut conn, &summary, &query.page).await?;
-    Ok(Listing::of(page, |total| row(&summary, measure, total)).respond(&query.uri))
+    let page = service::period_totals(&mut conn, &state.kept, &summary, &query.page).await?;
+    let listing = Listing {
+        items: page.items.iter().map(|total| row(&summary, measure, total)).collect(),
+        next: page.older.clone(),
+        previous: page.newer.clone(),
+    };
+    Ok(listing.respond(&query.uri))
 }
 
-fn row(query: &SummaryQuery, measure: Measure, total: PeriodTotal) -> SummaryRow {
-    let last = query.mode.last_day(total.period);
+fn row(query: &SummaryQuery, measure: Measure, total: &PeriodTotal) -> SummaryRow {
+    let last = query.calendar.last_day(query.mode, total.period);
     SummaryRow {
-        key: query.mode.key(total.period),
+        key: query.calendar.key(query.mode, total.period),
         from: query.from.map_or(total.period, |from| from.max(total.period)),
         to: query.to.map_or(last, |to| to.min(last)),
-        value: match measure {
-            Measure::Amount => total.sum,
-            Measure::Count => Decimal::from(total.count),
-        },
-        currency: total.currency,
+        value: measure.of(total),
+        currency: total.currency.clone(),
         count: total.count,
         sum: total.sum,
         min: total.min,

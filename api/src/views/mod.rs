@@ -2,6 +2,7 @@
 //! keeps its name here.
 
 pub mod accounts;
+pub mod analytics;
 pub mod clients;
 pub mod failures;
 pub mod fx_rates;

@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 /// What was transacted in one period, in one currency.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SummaryRow {
-    /// The period's name: `2026-01-05`, `2026-W02`, `2026-01`.
+    /// The period's name: `2026-01-05`, `2026-W02`, `2026-01`; in the Jalali calendar `1404-10-15`, `1404-10`,
+    /// and for a week its first day, a Saturday.
     pub key: String,
     /// Its first day, of those asked for.
     pub from: NaiveDate,

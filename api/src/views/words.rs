@@ -1,10 +1,11 @@
 //! Schemas of enums that are spoken as words: the document lists exactly the words that the code knows.
 
 use shared::{
+    analytics::tops::TopBy,
     auth::Role,
     clients::{AccountType, RiskTolerance},
     runs::{Queue, RunState, waiting::WaitingReason},
-    summaries::SummaryMode,
+    summaries::{Calendar, SummaryMode},
     transactions::{TransactionKind, TransactionStatus},
     uploads::{
         UploadKind, UploadState,
@@ -42,6 +43,8 @@ word_schemas! {
     run_state, run_states => RunState;
     waiting_reason, waiting_reasons => WaitingReason;
     summary_mode, summary_modes => SummaryMode;
+    calendar, calendars => Calendar;
+    top_by, top_bys => TopBy;
     transaction_kind, transaction_kinds => TransactionKind;
     transaction_status, transaction_statuses => TransactionStatus;
     upload_kind, upload_kinds => UploadKind;

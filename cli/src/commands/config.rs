@@ -7,6 +7,7 @@ use shared::{
         ApiConfig, ConfigError, DatabaseConfig, EtlConfig, FilesConfig, MetricsConfig, RedisConfig,
         RetentionConfig, SettingsConfig, StorageConfig, WorkerConfig,
     },
+    summaries::Calendar,
     telemetry::{DEFAULT_FILTER, LogConfig},
 };
 
@@ -71,6 +72,12 @@ pub fn config(args: &Config) -> anyhow::Result<()> {
             ("MILLRACE_MAX_UPLOAD_BYTES", api.max_upload_bytes.to_string()),
             ("MILLRACE_SECURE_COOKIES", api.secure_cookies.to_string()),
             ("MILLRACE_TOKEN_MINUTES", (api.token_life.as_secs() / 60).to_string()),
+            (
+                "MILLRACE_CALENDAR",
+                api.calendar
+                    .map_or("not set: gregorian, service C's route jalali", Calendar::as_str)
+                    .to_owned(),
+            ),
             ("MILLRACE_COMPAT_ANONYMOUS", api.compat.anonymous.to_string()),
             ("MILLRACE_COMPAT_TOKEN_MINUTES", (api.compat.access_life.as_secs() / 60).to_string()),
             ("MILLRACE_COMPAT_REFRESH_HOURS", (api.compat.refresh_life.as_secs() / 3600).to_string()),

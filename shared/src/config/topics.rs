@@ -1,6 +1,7 @@
 //! The topics. Each struct's header lists its variables and what goes wrong at either extreme.
 
 use super::{ConfigError, parsed, text};
+use crate::summaries::Calendar;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// `DATABASE_URL`: `postgres://user:password@host/name`. `MILLRACE_DATABASE_POOL` (10): connections a
@@ -172,7 +173,9 @@ impl SettingsConfig {
 /// `MILLRACE_LISTEN` (127.0.0.1:8000). `MILLRACE_MAX_UPLOAD_BYTES` (5 GiB): larger files are refused with
 /// 413. `MILLRACE_SECURE_COOKIES` (false): set it behind TLS, so that the session cookie never travels
 /// in the clear. `MILLRACE_TOKEN_MINUTES` (60): life of an access token; short ones limit what a stolen
-/// one is worth, too short ones make clients log in all the time.
+/// one is worth, too short ones make clients log in all the time. `MILLRACE_CALENDAR` (unset): gregorian or
+/// jalali, the periods of summaries when a request does not say; unset is gregorian, and jalali on service C's
+/// route.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
     /// Address to listen on.
@@ -183,6 +186,8 @@ pub struct ApiConfig {
     pub secure_cookies: bool,
     /// Life of an access token.
     pub token_life: Duration,
+    /// Whose weeks and months summaries have when a request does not say.
+    pub calendar: Option<Calendar>,
     /// The routes of the replaced services.
     pub compat: CompatConfig,
 }
@@ -195,6 +200,10 @@ impl ApiConfig {
             max_upload_bytes: parsed("MILLRACE_MAX_UPLOAD_BYTES", 5 << 30)?,
             secure_cookies: parsed("MILLRACE_SECURE_COOKIES", false)?,
             token_life: Duration::from_secs(60 * parsed("MILLRACE_TOKEN_MINUTES", 60u64)?),
+            calendar: match text("MILLRACE_CALENDAR") {
+                None => None,
+                Some(_) => Some(parsed("MILLRACE_CALENDAR", Calendar::Gregorian)?),
+            },
             compat: CompatConfig::from_env()?,
         })
     }

@@ -1,6 +1,6 @@
 //! Totals over periods.
 
-use chrono::{Days, Months, NaiveDate};
+use chrono::NaiveDate;
 use diesel::{
     prelude::*,
     sql_types::{BigInt, Date, Numeric, Text},
@@ -12,41 +12,10 @@ text_enum! {
     SummaryMode {
         /// A day.
         Daily = "daily",
-        /// An ISO week, from Monday.
+        /// A week; on which day it begins says the calendar.
         Weekly = "weekly",
         /// A calendar month.
         Monthly = "monthly",
-    }
-}
-
-impl SummaryMode {
-    /// The period's word in SQL.
-    pub(super) fn unit(self) -> &'static str {
-        match self {
-            Self::Daily => "day",
-            Self::Weekly => "week",
-            Self::Monthly => "month",
-        }
-    }
-
-    /// The last day of the period that begins at `first`.
-    pub fn last_day(self, first: NaiveDate) -> NaiveDate {
-        let next = match self {
-            Self::Daily => return first,
-            Self::Weekly => first.checked_add_days(Days::new(7)),
-            Self::Monthly => first.checked_add_months(Months::new(1)),
-        };
-        next.and_then(|day| day.pred_opt()).unwrap_or(first)
-    }
-
-    /// The period's name: `2026-01-05`, `2026-W02`, `2026-01`.
-    pub fn key(self, first: NaiveDate) -> String {
-        let format = match self {
-            Self::Daily => "%Y-%m-%d",
-            Self::Weekly => "%G-W%V",
-            Self::Monthly => "%Y-%m",
-        };
-        first.format(format).to_string()
     }
 }
 
@@ -71,19 +40,4 @@ pub struct PeriodTotal {
     /// The largest.
     #[diesel(sql_type = Numeric)]
     pub max: Decimal,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn periods_are_named_and_end_as_calendars_say() {
-        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
-        assert_eq!(SummaryMode::Weekly.key(day("2024-12-30")), "2025-W01");
-        assert_eq!(SummaryMode::Weekly.last_day(day("2024-12-30")), day("2025-01-05"));
-        assert_eq!(SummaryMode::Monthly.key(day("2024-02-01")), "2024-02");
-        assert_eq!(SummaryMode::Monthly.last_day(day("2024-02-01")), day("2024-02-29"));
-        assert_eq!(SummaryMode::Daily.last_day(day("2024-02-29")), day("2024-02-29"));
-    }
 }

@@ -1,20 +1,31 @@
 //! Reading the kept totals. Weeks and months are sums of days, so no row of `transactions` is read.
 
-use super::model::{PeriodTotal, SummaryMode};
+use super::{
+    calendar::{Calendar, jalali_months},
+    model::{PeriodTotal, SummaryMode},
+};
 use crate::{
+    fixed::Fixed,
     pagination::{Cursor, InvalidCursor, Page, PageRequest},
     transactions::{TransactionKind, TransactionStatus},
 };
 use chrono::NaiveDate;
 use diesel::{
+    pg::Pg,
     prelude::*,
-    sql_types::{BigInt, Bool, Date, Nullable, Text},
+    sql_types::{Array, BigInt, Bool, Date, Nullable, Text},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
+/// Days without a limit; both can be written by PostgreSQL.
+pub(crate) const FIRST_DAY: NaiveDate = NaiveDate::from_ymd_opt(1, 1, 1).expect("a day");
+pub(crate) const LAST_DAY: NaiveDate = NaiveDate::from_ymd_opt(9999, 12, 31).expect("a day");
+
 /// What is summed. Days are the reporting zone's.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SummaryQuery {
+    /// Whose weeks and months.
+    pub calendar: Calendar,
     /// How long the periods are.
     pub mode: SummaryMode,
     /// Only this merchant; its totals know no status, so `status` must be absent then.
@@ -29,6 +40,26 @@ pub struct SummaryQuery {
     pub from: Option<NaiveDate>,
     /// Not after this day.
     pub to: Option<NaiveDate>,
+}
+
+impl SummaryQuery {
+    /// All that did not fail, in Gregorian periods.
+    pub fn of(mode: SummaryMode) -> Self {
+        Self {
+            calendar: Calendar::Gregorian,
+            mode,
+            merchant_id: None,
+            currency: None,
+            kind: None,
+            status: None,
+            from: None,
+            to: None,
+        }
+    }
+
+    fn has_jalali_months(&self) -> bool {
+        self.mode == SummaryMode::Monthly && self.calendar == Calendar::Jalali
+    }
 }
 
 /// The key of a cursor over period totals: first day and currency.
@@ -46,45 +77,70 @@ pub async fn list_period_totals(
     query: &SummaryQuery,
     request: &PageRequest,
 ) -> QueryResult<Page<PeriodTotal>> {
-    let (source, status) = match query.merchant_id {
-        Some(_) => ("merchant_days", "$2::text IS NULL AND merchant_id = $1"),
-        None => (
-            "day_totals",
-            "$1::text IS NULL AND CASE WHEN $2::text IS NULL THEN status <> 'failed' ELSE status = $2 END",
-        ),
+    let upwards = request.upwards();
+    let (beyond, order) = if upwards { ("<", "DESC") } else { (">", "ASC") };
+    let (source, whose, who) = match (&query.merchant_id, query.status) {
+        (Some(merchant), _) => ("merchant_days", "merchant_id = $9", Some(merchant.as_str())),
+        (None, Some(status)) => ("day_totals", "status = $9", Some(status.as_str())),
+        (None, None) => ("day_totals", "status <> 'failed'", None),
     };
-    let (beyond, order) = if request.upwards() { ("<", "DESC") } else { (">", "ASC") };
-    let unit = query.mode.unit();
+    let period = period_in_sql(query, if who.is_some() { "$10" } else { "$9" });
     let sql = format!(
         "SELECT period, currency, sum(count)::bigint AS count, sum(sum)::numeric(28,4) AS sum,
                 min(min) AS min, max(max) AS max
-         FROM (SELECT date_trunc('{unit}', day::timestamp)::date AS period, currency, count, sum, min, max
+         FROM (SELECT {period} AS period, currency, count, sum, min, max
                FROM {source}
-               WHERE {status}
+               WHERE {whose} AND day >= $1 AND day <= $2
                  AND ($3::text IS NULL OR currency = $3)
-                 AND ($4::text IS NULL OR kind = $4)
-                 AND ($5::date IS NULL OR day >= $5)
-                 AND ($6::date IS NULL OR day <= $6)) AS days
-         WHERE NOT $7 OR (period, currency) {beyond} ($8, $9 COLLATE \"C\")
+                 AND ($4::text IS NULL OR kind = $4)) AS days
+         WHERE NOT $5 OR (period, currency) {beyond} ($6, $7 COLLATE \"C\")
          GROUP BY period, currency
-         ORDER BY period {order}, currency COLLATE \"C\" {order}
-         LIMIT $10"
+         ORDER BY period {order}, currency {order}
+         LIMIT $8"
     );
     let from = request.cursor.as_ref().and_then(|cursor| cursor_key(cursor).ok());
+    let (first, last) = days_to_read(query, from.as_ref().map(|key| key.0), upwards);
     let resumed = from.is_some();
     let (day, currency) = from.unwrap_or_default();
-    let rows: Vec<PeriodTotal> = diesel::sql_query(sql)
-        .bind::<Nullable<Text>, _>(&query.merchant_id)
-        .bind::<Nullable<Text>, _>(query.status)
+    let mut statement = diesel::sql_query(sql)
+        .into_boxed::<Pg>()
+        .bind::<Date, _>(first)
+        .bind::<Date, _>(last)
         .bind::<Nullable<Text>, _>(&query.currency)
         .bind::<Nullable<Text>, _>(query.kind)
-        .bind::<Nullable<Date>, _>(query.from)
-        .bind::<Nullable<Date>, _>(query.to)
         .bind::<Bool, _>(resumed)
         .bind::<Date, _>(day)
         .bind::<Text, _>(currency)
-        .bind::<BigInt, _>(request.limit + 1)
-        .load(conn)
-        .await?;
+        .bind::<BigInt, _>(request.limit + 1);
+    if let Some(who) = who {
+        statement = statement.bind::<Text, _>(who);
+    }
+    if query.has_jalali_months() {
+        statement = statement.bind::<Array<Date>, _>(jalali_months(first, last));
+    }
+    let rows: Vec<PeriodTotal> = Fixed(statement).load(conn).await?;
     Ok(Page::from_rows(rows, request, |row| vec![row.period.to_string(), row.currency.clone()]))
+}
+
+/// The first day of the period that the column `day` belongs to. SQL knows no Jalali months: it finds them
+/// among their first days, the parameter `months`.
+fn period_in_sql(query: &SummaryQuery, months: &str) -> String {
+    match (query.mode, query.calendar) {
+        (SummaryMode::Daily, _) => "day".to_owned(),
+        (SummaryMode::Weekly, Calendar::Gregorian) => "day - (extract(isodow FROM day)::int - 1)".to_owned(),
+        (SummaryMode::Weekly, Calendar::Jalali) => "day - (extract(isodow FROM day)::int + 1) % 7".to_owned(),
+        (SummaryMode::Monthly, Calendar::Gregorian) => "date_trunc('month', day::timestamp)::date".to_owned(),
+        (SummaryMode::Monthly, Calendar::Jalali) => format!("({months})[width_bucket(day, {months})]"),
+    }
+}
+
+/// The first and the last day that a page can need: what lies before its cursor's period is not read again.
+fn days_to_read(query: &SummaryQuery, cursor: Option<NaiveDate>, upwards: bool) -> (NaiveDate, NaiveDate) {
+    let first = query.from.unwrap_or(FIRST_DAY);
+    let last = query.to.unwrap_or(LAST_DAY);
+    match cursor {
+        None => (first, last),
+        Some(period) if upwards => (first, last.min(query.calendar.last_day(query.mode, period))),
+        Some(period) => (first.max(period), last),
+    }
 }

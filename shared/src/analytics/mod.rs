@@ -1,0 +1,17 @@
+//! What transactions tell about clients and merchants: statistics, risk, trends, averages, rankings. Everything
+//! is exact at the commit that it is read at, by currency (amounts of two are never added), and leaves out
+//! what failed.
+//!
+//! Spend is what was bought and paid (`buy`, `payment`); what was sold and refunded is gained and makes no spend
+//! smaller, except for those who ask for it net. All other figures are of the amounts of every kind.
+
+pub mod arithmetic;
+pub mod model;
+pub mod queries;
+pub mod service;
+pub mod tops;
+
+pub use model::{
+    AmountStatistics, ClientDays, CurrencyRisk, RiskProfile, Spend, SpendDay, SpendTrend, TradesSummary,
+};
+pub use service::KeptAnswers;

@@ -1,6 +1,7 @@
-//! Summaries: totals that are exact at every commit, and what is read from them.
+//! Summaries: totals that are exact at every commit (`kept`), and what is read from them.
 
 pub mod jobs;
+pub(crate) mod kept;
 pub mod model;
 pub mod queries;
 

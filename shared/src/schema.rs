@@ -414,6 +414,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    view_refreshes (name) {
+        name -> Text,
+        refreshed_at -> Nullable<Timestamptz>,
+        wanted -> Bool,
+    }
+}
+
+diesel::table! {
     client_transaction_summary (client_id) {
         client_id -> Text,
         total_transactions -> BigInt,
@@ -452,5 +460,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     client_totals,
     client_failures,
     ticks,
+    view_refreshes,
     client_transaction_summary,
 );

@@ -9,8 +9,8 @@ use diesel_async::{AsyncConnection, AsyncPgConnection};
 use shared::{
     audit,
     ids::RunId,
-    runs::{EnqueueOptions, Queue, enqueue},
-    summaries::jobs::RefreshClientSummary,
+    runs::{EnqueueOptions, Queue},
+    summaries::jobs::ask_for_refresh,
     uploads::{Upload, undo},
 };
 
@@ -39,7 +39,7 @@ pub async fn refresh_summary(state: &AppState, principal: &Principal) -> ApiResu
     let conn: &mut AsyncPgConnection = &mut pooled;
     let run = conn
         .transaction::<_, ApiError, _>(async move |conn| {
-            let asked = enqueue(conn, &RefreshClientSummary {}, &EnqueueOptions::by(&principal.name)).await?;
+            let asked = ask_for_refresh(conn, &EnqueueOptions::by(&principal.name)).await?;
             let details = serde_json::json!({ "created": asked.created });
             audit::record(conn, &principal.name, "summary.refresh", &asked.id.to_string(), &details).await?;
             Ok(asked.id)

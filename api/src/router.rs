@@ -156,6 +156,8 @@ pub const ACCESS: &[Rule] = &[
     get("/api/v1/transactions/{id}", Who::Readers),
     get("/api/v1/summaries", Who::Readers),
     post("/api/v1/summaries/refresh", Who::Operators),
+    post("/api/v1/summaries/rebuild", Who::Operators),
+    post("/api/v1/summaries/verify", Who::Operators),
     get("/api/v1/users", Who::Admins),
     post("/api/v1/users", Who::Admins),
     get("/api/v1/users/{id}", Who::Admins),
@@ -208,6 +210,8 @@ pub const ACCESS: &[Rule] = &[
     get("/ui/admin", Who::Readers),
     post("/ui/admin/etl", Who::Operators),
     post("/ui/admin/refresh", Who::Operators),
+    post("/ui/admin/rebuild", Who::Operators),
+    post("/ui/admin/verify", Who::Operators),
     get("/ui/fx-rates", Who::Readers),
     post("/ui/fx-rates", Who::Operators),
 ];

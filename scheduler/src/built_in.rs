@@ -4,7 +4,7 @@ use diesel_async::AsyncPgConnection;
 use futures::{FutureExt, future::BoxFuture};
 use shared::{
     runs::{EnqueueOptions, Enqueued, Queue, RunError, enqueue, jobs::PruneRuns},
-    summaries::jobs::ask_for_refresh,
+    summaries::jobs::{VerifySummaries, ask_for_refresh},
     uploads::prune::PruneFiles,
 };
 
@@ -32,6 +32,12 @@ pub static SCHEDULES: &[Schedule] = &[
         cron: "0 7 * * * *",
         queue: Queue::Default,
         enqueue: |conn, options| async move { ask_for_refresh(conn, options).await }.boxed(),
+    },
+    Schedule {
+        name: "verify_summaries",
+        cron: "0 41 2 * * *",
+        queue: Queue::Default,
+        enqueue: |conn, options| async move { enqueue(conn, &VerifySummaries {}, options).await }.boxed(),
     },
     Schedule {
         name: "prune_runs",

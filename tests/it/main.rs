@@ -17,6 +17,7 @@ mod operators;
 mod pages;
 mod policies;
 mod previews;
+mod rebuild;
 mod rejects;
 mod schedules;
 mod statuses;

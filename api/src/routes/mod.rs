@@ -78,6 +78,8 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(transactions::show_transaction))
         .routes(routes!(summaries::list_summaries))
         .routes(routes!(summaries::refresh_summaries))
+        .routes(routes!(summaries::rebuild_summaries))
+        .routes(routes!(summaries::verify_summaries))
         .routes(routes!(accounts::list_users, accounts::create_user))
         .routes(routes!(accounts::show_user))
         .routes(routes!(accounts::list_api_keys, accounts::create_api_key))

@@ -1,6 +1,6 @@
 //! Jobs that keep summaries.
 
-use super::queries;
+use super::{queries, rebuild, verify};
 use crate::runs::{
     EnqueueOptions, Enqueued, Finished, Job, JobError, Queue, Retry, RunContext, RunError, Unique, enqueue,
 };
@@ -65,5 +65,49 @@ impl Job for RefreshClientSummary {
             })
             .await?;
         Ok(closed.map_or(Finished::Snooze(Duration::ZERO), Finished::from))
+    }
+}
+
+/// Mends every kept total from the rows, in place. What it may not have looked at when somebody else asks
+/// for it is what commits meanwhile, and that is right by itself: one at a time is enough.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct RebuildSummaries {
+    /// Whether every total is written, or those that are wrong.
+    #[serde(default)]
+    pub truncate: bool,
+}
+
+impl Job for RebuildSummaries {
+    const KIND: &'static str = "rebuild_summaries";
+    const QUEUE: Queue = Queue::Default;
+    const RETRY: Retry = RETRY;
+    const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+
+    fn unique(&self) -> Option<Unique> {
+        Some(Unique { key: String::new(), states: Unique::UNTIL_FINISHED })
+    }
+
+    async fn run(self, context: RunContext) -> Result<Finished, JobError> {
+        rebuild::rebuild(self.truncate, context).await
+    }
+}
+
+/// Compares every kept total with the rows; fails if one differs.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct VerifySummaries {}
+
+impl Job for VerifySummaries {
+    const KIND: &'static str = "verify_summaries";
+    const QUEUE: Queue = Queue::Default;
+    const RETRY: Retry = RETRY;
+    const TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+    const PRIORITY: i16 = 200;
+
+    fn unique(&self) -> Option<Unique> {
+        Some(Unique { key: String::new(), states: Unique::UNTIL_FINISHED })
+    }
+
+    async fn run(self, context: RunContext) -> Result<Finished, JobError> {
+        verify::verify(context).await
     }
 }

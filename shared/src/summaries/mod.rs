@@ -1,9 +1,13 @@
-//! Summaries: totals that are exact at every commit (`kept`), and what is read from them.
+//! Summaries: totals that are exact at every commit (`kept`), mended by `rebuild` and proved by `verify`,
+//! and what is read from them.
 
 pub mod jobs;
 pub(crate) mod kept;
 pub mod model;
+mod parts;
 pub mod queries;
+mod rebuild;
+mod verify;
 
 pub use model::{PeriodTotal, SummaryMode};
 pub use queries::SummaryQuery;

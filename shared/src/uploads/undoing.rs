@@ -5,7 +5,7 @@ use super::{chunk, jobs::upload, model::UploadState, queries};
 use crate::{
     ids::UploadId,
     ledger,
-    runs::{Finished, JobError, RunContext},
+    runs::{Finished, JobError, RunContext, try_again},
     summaries::jobs::refresh_soon,
     transactions::take_back::{self, Piece},
 };
@@ -60,7 +60,7 @@ pub(super) async fn undo(upload_id: UploadId, context: RunContext) -> Result<Fin
                 context.env.load_connections.put_back(client);
                 return Ok(finished);
             }
-            Err(error) => chunk::try_again(&mut lost, error)?,
+            Err(error) => try_again(&mut lost, error)?,
         }
     }
 }
@@ -79,7 +79,7 @@ async fn step(
         }
         match take(context, client, upload, step).await {
             Ok(taken) => return Ok(taken),
-            Err(error) => chunk::try_again(&mut lost, error)?,
+            Err(error) => try_again(&mut lost, error)?,
         }
     }
 }

@@ -173,6 +173,8 @@ pub const ACCESS: &[Rule] = &[
     get("/api/v1/analytics/top-merchants", Who::Readers),
     get("/api/v1/analytics/top-clients", Who::Readers),
     get("/api/v1/analytics/breakdown", Who::Readers),
+    post("/api/v1/summaries/rebuild", Who::Operators),
+    post("/api/v1/summaries/verify", Who::Operators),
     get("/api/v1/users", Who::Admins),
     post("/api/v1/users", Who::Admins),
     get("/api/v1/users/{id}", Who::Admins),
@@ -225,6 +227,8 @@ pub const ACCESS: &[Rule] = &[
     get("/ui/admin", Who::Readers),
     post("/ui/admin/etl", Who::Operators),
     post("/ui/admin/refresh", Who::Operators),
+    post("/ui/admin/rebuild", Who::Operators),
+    post("/ui/admin/verify", Who::Operators),
     get("/ui/fx-rates", Who::Readers),
     post("/ui/fx-rates", Who::Operators),
 ];

@@ -58,6 +58,12 @@ enum Command {
     Inspect(commands::inspect::Inspect),
     /// Load the files of clients and transactions that MILLRACE_ETL_CLIENTS and _TRANSACTIONS name.
     RunEtl(commands::run_etl::RunEtl),
+    /// Count the transactions anew and mend every total that is wrong, while reading and loading go on.
+    RebuildSummaries(commands::summaries::RebuildSummaries),
+    /// Prove that what is kept is what it should be.
+    Verify(commands::summaries::Verify),
+    /// Refresh the materialized view of the clients' totals.
+    RefreshMaterializedView(commands::summaries::RefreshMaterializedView),
     /// List, show, retry and cancel runs.
     Runs(commands::runs::Runs),
     /// Show, pause, resume and limit queues.
@@ -144,6 +150,9 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Uploads(args) => commands::uploads::uploads(args).await?,
         Command::Inspect(args) => commands::inspect::inspect(args).await?,
         Command::RunEtl(args) => commands::run_etl::run_etl(args).await?,
+        Command::RebuildSummaries(args) => commands::summaries::rebuild(args).await?,
+        Command::Verify(args) => commands::summaries::verify(args).await?,
+        Command::RefreshMaterializedView(args) => commands::summaries::refresh(args).await?,
         Command::Runs(args) => commands::runs::runs(args).await?,
         Command::Queues(args) => commands::queues::queues(args).await?,
         Command::Kinds(args) => commands::queues::kinds(args).await?,

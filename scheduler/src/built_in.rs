@@ -4,7 +4,7 @@ use diesel_async::AsyncPgConnection;
 use futures::{FutureExt, future::BoxFuture};
 use shared::{
     runs::{EnqueueOptions, Enqueued, Queue, RunError, enqueue, jobs::PruneRuns},
-    summaries::jobs::RefreshClientSummary,
+    summaries::jobs::{VerifySummaries, ask_for_refresh},
     uploads::prune::PruneFiles,
 };
 
@@ -31,9 +31,13 @@ pub static SCHEDULES: &[Schedule] = &[
         name: "refresh_client_summary",
         cron: "0 7 * * * *",
         queue: Queue::Default,
-        enqueue: |conn, options| {
-            async move { enqueue(conn, &RefreshClientSummary {}, options).await }.boxed()
-        },
+        enqueue: |conn, options| async move { ask_for_refresh(conn, options).await }.boxed(),
+    },
+    Schedule {
+        name: "verify_summaries",
+        cron: "0 41 2 * * *",
+        queue: Queue::Default,
+        enqueue: |conn, options| async move { enqueue(conn, &VerifySummaries {}, options).await }.boxed(),
     },
     Schedule {
         name: "prune_runs",

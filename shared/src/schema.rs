@@ -422,6 +422,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    view_refreshes (name) {
+        name -> Text,
+        refreshed_at -> Nullable<Timestamptz>,
+        wanted -> Bool,
+    }
+}
+
+diesel::table! {
     client_transaction_summary (client_id, currency) {
         client_id -> Text,
         currency -> Text,
@@ -464,5 +472,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     client_failures,
     summary_changes,
     ticks,
+    view_refreshes,
     client_transaction_summary,
 );

@@ -253,3 +253,28 @@ async fn a_worker_killed_between_the_posting_of_an_ended_upload_and_the_end_of_i
     assert_eq!(db.one::<i64>(posted, &[&"ended.csv"]).await, 1);
     assert!(worker.stop());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_killed_in_its_middle_goes_on_and_mends_all() {
+    let place = Place::new().await;
+    let mut worker = place.worker();
+    let loaded = place.app.load("file.csv", files::wide_transactions(rows(), 41), "").await;
+    assert_eq!(loaded["state"], "finished", "{loaded}");
+    let damage =
+        "UPDATE merchant_days SET sum = sum + 1; DELETE FROM client_totals; UPDATE day_totals SET min = 0";
+    place.app.db.client.batch_execute(damage).await.expect("damage");
+    let (status, asked) = place.app.post("/api/v1/summaries/rebuild").await;
+    assert!(status.is_success(), "{asked}");
+    let done = "SELECT progress_done FROM runs WHERE kind = 'rebuild_summaries'";
+    eventually("some parts", || async { (place.app.db.one::<i64>(done, &[]).await > 2).then_some(()) }).await;
+    worker.kill();
+    let ended = "SELECT state FROM runs WHERE kind = 'rebuild_summaries'";
+    let state: String = place.app.db.one(ended, &[]).await;
+    assert_eq!(state, "running", "the kill came after the end: the test shows nothing");
+    let _other = place.worker();
+    eventually("the end of the rebuild", || async {
+        (place.app.db.one::<String>(ended, &[]).await == "completed").then_some(())
+    })
+    .await;
+    files::expect_everything_exact(&place.app.db).await;
+}

@@ -15,7 +15,7 @@ use shared::{
     },
 };
 use std::{process::Stdio, time::Duration};
-use tests::{App, AppOptions, app::PASSWORD, eventually, processes::millrace};
+use tests::{App, AppOptions, app::PASSWORD, eventually, files, processes::millrace};
 use tokio::io::AsyncWriteExt;
 
 /// Fails until it is allowed to succeed.
@@ -378,4 +378,25 @@ async fn what_fails_alike_is_listed_and_retried() {
     for &id in &ids {
         until(&app, id, "completed").await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_summaries_are_verified_rebuilt_and_refreshed() {
+    let app = App::start().await;
+    app.load("file.csv", files::transactions(100, 1), "").await;
+    let asked = admin(&app, &["refresh-materialized-view"]).await;
+    assert!(asked.text().starts_with("run "), "{}", asked.out);
+    let refreshed = admin(&app, &["refresh-materialized-view", "--wait"]).await;
+    assert!(refreshed.text().ends_with("refreshed\n"), "{}", refreshed.out);
+    app.db.client.execute("UPDATE day_totals SET count = count + 1", &[]).await.unwrap();
+    let wrong = admin(&app, &["verify", "summaries", "--wait"]).await;
+    assert!(wrong.refused(1).contains("not what their rows add up to"), "{}", wrong.err);
+    let rebuilt = admin(&app, &["rebuild-summaries", "--truncate", "--wait"]).await;
+    assert!(rebuilt.text().contains("day_totals: ") && rebuilt.out.contains(" written"), "{}", rebuilt.out);
+    let right = admin(&app, &["verify", "summaries", "--wait"]).await;
+    assert!(right.text().contains("100 transactions, each with its key"), "{}", right.out);
+    let json = admin(&app, &["verify", "summaries", "--wait", "--json"]).await.json();
+    assert_eq!((&json["state"], &json["result"]["transactions"]), (&"completed".into(), &100.into()));
+    let denied = command(&app.url, Some(&app.token(Role::Viewer).await), &["rebuild-summaries"], "").await;
+    assert!(denied.refused(1).contains("not allowed"), "{}", denied.err);
 }

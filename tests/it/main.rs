@@ -21,6 +21,7 @@ mod pages;
 mod plans;
 mod policies;
 mod previews;
+mod rebuild;
 mod rejects;
 mod schedules;
 mod statuses;

@@ -6,6 +6,7 @@ pub mod engine;
 pub mod etl;
 pub mod previews;
 pub mod repeat;
+pub mod summaries;
 pub mod undo;
 
 use crate::{

@@ -1,4 +1,4 @@
-//! Taking an upload's rows back, and asking for a refresh, from the API and from the pages alike.
+//! Taking an upload's rows back, from the API and from the pages alike.
 
 use crate::{
     app::AppState,
@@ -9,8 +9,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection};
 use shared::{
     audit,
     ids::RunId,
-    runs::{EnqueueOptions, Queue, enqueue},
-    summaries::jobs::RefreshClientSummary,
+    runs::Queue,
     uploads::{Upload, queries, undo},
 };
 
@@ -38,22 +37,5 @@ pub async fn undo_upload(
     // A process that dies before costs the second until the next poll.
     Queue::ALL.iter().for_each(|&queue| state.env.doorbells.ring(queue, 1));
     tracing::info!(run.id = %run, actor = %principal.name, "upload {} is to be undone", upload.id);
-    Ok(run)
-}
-
-/// Asks for a refresh of the clients' summary: the run that stands for it. One that waits serves all who
-/// ask before it begins.
-pub async fn refresh_summary(state: &AppState, principal: &Principal) -> ApiResult<RunId> {
-    let mut pooled = state.env.pool.get().await?;
-    let conn: &mut AsyncPgConnection = &mut pooled;
-    let run = conn
-        .transaction::<_, ApiError, _>(async move |conn| {
-            let asked = enqueue(conn, &RefreshClientSummary {}, &EnqueueOptions::by(&principal.name)).await?;
-            let details = serde_json::json!({ "created": asked.created });
-            audit::record(conn, &principal.name, "summary.refresh", &asked.id.to_string(), &details).await?;
-            Ok(asked.id)
-        })
-        .await?;
-    state.env.doorbells.ring(Queue::Default, 1);
     Ok(run)
 }

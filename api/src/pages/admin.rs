@@ -6,13 +6,17 @@ use super::{
     shell::{Shell, done, page},
 };
 use crate::{
-    actions::{etl::run_etl, undo::refresh_summary},
+    actions::{
+        etl::run_etl,
+        summaries::{Chore, ask_for},
+    },
     app::AppState,
     auth::PageSession,
     error::ApiResult,
 };
 use askama::Template;
 use axum::{Form, extract::State, response::Response};
+use serde::Deserialize;
 
 #[derive(Template)]
 #[template(path = "pages/admin/admin.html")]
@@ -25,7 +29,14 @@ struct AdminPage {
 struct Deed {
     title: &'static str,
     about: &'static str,
-    action: Action,
+    actions: Vec<Action>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RebuildForm {
+    #[serde(flatten)]
+    form: ActionForm,
+    truncate: Option<String>,
 }
 
 /// `GET /ui/admin`.
@@ -34,15 +45,31 @@ pub(super) async fn show(shell: Shell) -> ApiResult<Response> {
         title: "Run ETL",
         about: "Loads the clients’ file, then the transactions’ file, from the configured places \
                 (MILLRACE_ETL_CLIENTS, MILLRACE_ETL_TRANSACTIONS), as one run. While one runs, that one is shown.",
-        action: shell.action("Run ETL", "/ui/admin/etl".to_owned(), None),
+        actions: vec![shell.action("Run ETL", "/ui/admin/etl".to_owned(), None)],
     };
     let refresh = Deed {
         title: "Refresh the clients’ summary",
-        about: "It is refreshed after every upload by itself. This asks for one more; one that waits already \
+        about: "It is refreshed after every upload by itself. This asks for one more; one that has not ended \
                 serves all who ask.",
-        action: shell.action("Refresh", "/ui/admin/refresh".to_owned(), None),
+        actions: vec![shell.action("Refresh", "/ui/admin/refresh".to_owned(), None)],
     };
-    page(&AdminPage { shell, deeds: vec![etl, refresh] })
+    let verify = Deed {
+        title: "Verify the totals",
+        about: "Compares every total of days, merchants and clients with the transactions, as every night, and fails \
+                if one differs: the run names the first.",
+        actions: vec![shell.action("Verify", "/ui/admin/verify".to_owned(), None)],
+    };
+    let rebuild = |label| shell.action(label, "/ui/admin/rebuild".to_owned(), None);
+    let rebuild = Deed {
+        title: "Rebuild the totals",
+        about: "Counts the transactions anew and mends the totals that are wrong, or writes all of them. Reading, \
+                loading and undoing go on; each total is seen as it was or as it should be.",
+        actions: vec![
+            rebuild("Rebuild"),
+            Action { fields: vec![("truncate", "yes".to_owned())], ..rebuild("Write all anew") },
+        ],
+    };
+    page(&AdminPage { shell, deeds: vec![etl, refresh, verify, rebuild] })
 }
 
 /// `POST /ui/admin/refresh`.
@@ -51,9 +78,40 @@ pub(super) async fn refresh(
     State(state): State<AppState>,
     Form(form): Form<ActionForm>,
 ) -> ApiResult<Response> {
-    form.verify(&session)?;
-    let run = refresh_summary(&state, &session.principal).await?;
-    Ok(done(&format!("/ui/runs/{run}"), "refreshing"))
+    ask(&session, &state, &form, Chore::Refresh, "refreshing").await
+}
+
+/// `POST /ui/admin/rebuild`.
+pub(super) async fn rebuild(
+    session: PageSession,
+    State(state): State<AppState>,
+    Form(sent): Form<RebuildForm>,
+) -> ApiResult<Response> {
+    let chore = Chore::Rebuild { truncate: sent.truncate.is_some() };
+    ask(&session, &state, &sent.form, chore, "rebuilding").await
+}
+
+/// `POST /ui/admin/verify`.
+pub(super) async fn verify(
+    session: PageSession,
+    State(state): State<AppState>,
+    Form(form): Form<ActionForm>,
+) -> ApiResult<Response> {
+    ask(&session, &state, &form, Chore::Verify, "verifying").await
+}
+
+async fn ask(
+    session: &PageSession,
+    state: &AppState,
+    form: &ActionForm,
+    chore: Chore,
+    said: &str,
+) -> ApiResult<Response> {
+    form.verify(session)?;
+    let (run, created) = ask_for(state, &session.principal, chore, None).await?;
+    // A refresh that has not ended will do what is asked; the others are not begun anew.
+    let stands = !created && chore != Chore::Refresh;
+    Ok(done(&format!("/ui/runs/{}", run.id), if stands { "stands" } else { said }))
 }
 
 /// `POST /ui/admin/etl`.

@@ -91,6 +91,8 @@ pub fn router() -> Router<AppState> {
         .route("/ui/admin", get(admin::show))
         .route("/ui/admin/etl", post(admin::etl))
         .route("/ui/admin/refresh", post(admin::refresh))
+        .route("/ui/admin/rebuild", post(admin::rebuild))
+        .route("/ui/admin/verify", post(admin::verify))
         .route("/ui/fx-rates", get(fx_rates::list).post(fx_rates::submit))
         .route("/ui/live", get(sse::live))
         .layer(Extension(LiveHub::default()))

@@ -16,6 +16,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use shared::{
     analytics::{ClientDays, Spend, queries, queries::StatisticsQuery, service},
     clients::queries::find_client,
+    summaries,
     transactions::TransactionKind,
 };
 use utoipa::IntoParams;
@@ -171,7 +172,7 @@ pub async fn show_trades_summary(
 ) -> ApiResult<Json<TradesSummaryView>> {
     let mut conn = state.env.pool.get().await?;
     let client = find_client(&mut conn, &id).await?.ok_or_else(|| no_client(&id))?;
-    let refreshed_at = service::trades_refreshed_at(&mut conn).await?;
+    let refreshed_at = summaries::queries::refreshed_at(&mut conn).await?;
     let trades = queries::trades_summary(&mut conn, &client.client_id).await?;
     let currencies = trades.into_iter().map(Into::into).collect();
     Ok(Json(TradesSummaryView { client_id: client.client_id, refreshed_at, currencies }))

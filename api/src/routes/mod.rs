@@ -88,6 +88,8 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(analytics::list_top_merchants))
         .routes(routes!(analytics::list_top_clients))
         .routes(routes!(analytics::list_breakdown))
+        .routes(routes!(summaries::rebuild_summaries))
+        .routes(routes!(summaries::verify_summaries))
         .routes(routes!(accounts::list_users, accounts::create_user))
         .routes(routes!(accounts::show_user))
         .routes(routes!(accounts::list_api_keys, accounts::create_api_key))

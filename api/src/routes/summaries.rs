@@ -1,12 +1,12 @@
-//! Totals by day, week and month, read from the kept summaries alone.
+//! Totals by day, week and month, read from the kept summaries alone; and the upkeep of all summaries.
 
 use crate::{
-    actions,
+    actions::summaries::{Chore, ask_for},
     app::AppState,
     auth::Principal,
     error::{ApiError, ApiResult},
     list::Listing,
-    params::{FromParams, ListParams, ListQuery, NoQuery, PageParams, Params},
+    params::{FromParams, IdempotencyKey, JsonOrNothing, ListParams, ListQuery, NoQuery, PageParams, Params},
     routes::transactions::currency,
     views::{runs::RunView, summaries::SummaryRow, words},
 };
@@ -18,14 +18,15 @@ use axum::{
 };
 use chrono::{Datelike, NaiveDate};
 use rust_decimal::Decimal;
+use serde::Deserialize;
 use shared::{
     analytics::service,
     pagination::{Cursor, InvalidCursor},
-    runs::queries::find_run,
+    runs::Run,
     summaries::{Calendar, PeriodTotal, SummaryMode, SummaryQuery, queries},
     transactions::{TransactionKind, TransactionStatus},
 };
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 /// What `value` is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,9 +172,20 @@ fn row(query: &SummaryQuery, measure: Measure, total: &PeriodTotal) -> SummaryRo
     }
 }
 
+/// What is to be rebuilt.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RebuildRequest {
+    /// Whether every total is written anew, as if the tables had been emptied, or those that are wrong. Readers
+    /// see no empty table either way.
+    #[serde(default)]
+    truncate: bool,
+}
+
 /// Refresh the clients' summary.
 ///
-/// A run does it; one that waits already serves all who ask before it begins.
+/// A run does it; one that waits already serves all who ask before it begins, and one that has begun goes through it
+/// once more for all who ask meanwhile.
 #[utoipa::path(post, path = "/api/v1/summaries/refresh", tag = "summaries", responses(
     (status = 202, description = "The run that stands for it", body = RunView,
      headers(("Location" = String, description = "The run"))),
@@ -183,9 +195,62 @@ pub async fn refresh_summaries(
     principal: Principal,
     _: NoQuery,
 ) -> ApiResult<Response> {
-    let id = actions::undo::refresh_summary(&state, &principal).await?;
-    let mut conn = state.env.pool.get().await?;
-    let run = find_run(&mut conn, id).await?.ok_or_else(|| actions::no_run(id))?;
-    let location = [(header::LOCATION, format!("/api/v1/runs/{id}"))];
-    Ok((StatusCode::ACCEPTED, location, Json(RunView::load(&mut conn, run).await?)).into_response())
+    let (run, _) = ask_for(&state, &principal, Chore::Refresh, None).await?;
+    answer(&state, run, true).await
+}
+
+/// Rebuild every total from the transactions.
+///
+/// A run does it in place, part by part, while uploads and undos go on; each total is seen as it was or as it
+/// should be. Its result says of each table how many totals it looked at, and how many were created, written
+/// and removed.
+#[utoipa::path(post, path = "/api/v1/summaries/rebuild", tag = "summaries",
+    request_body = Option<RebuildRequest>,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes repeating the request harmless")),
+    responses(
+    (status = 202, description = "The run", body = RunView,
+     headers(("Location" = String, description = "The run"))),
+    (status = 200, description = "The rebuild that has not ended, whatever it was asked to write, or that the same request started before",
+     body = RunView, headers(("Location" = String, description = "The run"))),
+    (status = 422, description = "The Idempotency-Key was used for another request"),
+))]
+pub async fn rebuild_summaries(
+    State(state): State<AppState>,
+    principal: Principal,
+    IdempotencyKey(key): IdempotencyKey,
+    _: NoQuery,
+    JsonOrNothing(body): JsonOrNothing<RebuildRequest>,
+) -> ApiResult<Response> {
+    let chore = Chore::Rebuild { truncate: body.truncate };
+    let (run, created) = ask_for(&state, &principal, chore, key.as_deref()).await?;
+    answer(&state, run, created).await
+}
+
+/// Compare every total with the transactions.
+///
+/// A run does it, while loads go on, and fails if a total is not what its rows add up to, or a transaction has
+/// not its client and its key: its result and its error name the first. It runs every night by itself.
+#[utoipa::path(post, path = "/api/v1/summaries/verify", tag = "summaries",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes repeating the request harmless")),
+    responses(
+    (status = 202, description = "The run", body = RunView,
+     headers(("Location" = String, description = "The run"))),
+    (status = 200, description = "The verification that has not ended, or that the same request started before",
+     body = RunView, headers(("Location" = String, description = "The run"))),
+    (status = 422, description = "The Idempotency-Key was used for another request"),
+))]
+pub async fn verify_summaries(
+    State(state): State<AppState>,
+    principal: Principal,
+    IdempotencyKey(key): IdempotencyKey,
+    _: NoQuery,
+) -> ApiResult<Response> {
+    let (run, created) = ask_for(&state, &principal, Chore::Verify, key.as_deref()).await?;
+    answer(&state, run, created).await
+}
+
+async fn answer(state: &AppState, run: Run, created: bool) -> ApiResult<Response> {
+    let view = RunView::load(&mut *state.env.pool.get().await?, run).await?;
+    let status = if created { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, [(header::LOCATION, view.links.itself.clone())], Json(view)).into_response())
 }

@@ -12,6 +12,7 @@ pub mod queues;
 pub mod roles;
 pub mod run_etl;
 pub mod runs;
+pub mod summaries;
 pub mod uploads;
 pub mod users;
 pub mod with_services;

@@ -15,7 +15,7 @@ use crate::{
         queries::{cursor_key, list_period_totals},
     },
 };
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
 use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
 use ethnum::U256;
@@ -66,11 +66,6 @@ pub async fn client_days(
     }
     rows.truncate(page.limit as usize + 1);
     Ok(Page::from_rows(rows, page, |row| vec![row.period.to_string(), row.currency.clone()]))
-}
-
-/// When the figures of [`queries::trades_summary`] were true, if that is known.
-pub async fn trades_refreshed_at(_conn: &mut AsyncPgConnection) -> QueryResult<Option<DateTime<Utc>>> {
-    Ok(None)
 }
 
 /// What all clients have spent in a currency.

@@ -298,6 +298,14 @@ impl RunContext {
         Ok(Closed(()))
     }
 
+    /// Leaves a result on the run for an attempt that is about to fail: what it has found. Does nothing if the
+    /// claim no longer holds the run; dying before the failure is on record is a crash, and the run's next
+    /// attempt finds its own.
+    pub async fn leave_result(&self, result: &serde_json::Value) -> Result<(), JobError> {
+        let conn = &mut *self.connection().await?;
+        Ok(super::queries::set_result(conn, self.run_id, self.token, result).await?)
+    }
+
     /// Shows how far the run is. Never fails the run: progress is for people.
     pub async fn progress(&self, done: i64, total: Option<i64>, unit: &str, phase: &str) {
         let Ok(mut conn) = self.env.pool.get().await else { return };

@@ -3,6 +3,7 @@
 //! `doorbell` only tells workers sooner that there is something to claim. The machine that executes
 //! runs is the crate `worker`.
 
+mod contention;
 pub mod counts;
 pub mod doorbell;
 pub mod error;
@@ -18,6 +19,7 @@ pub mod service;
 pub mod waiting;
 pub mod workers;
 
+pub(crate) use contention::try_again;
 pub use doorbell::Doorbells;
 pub use error::RunError;
 pub use job::{Environment, Finished, Job, JobError, Queue, Retry, RunContext, Unique};

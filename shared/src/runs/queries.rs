@@ -182,6 +182,20 @@ pub async fn set_progress(
         .map(|_| ())
 }
 
+/// Leaves a result on a run that is still held by `token`.
+pub async fn set_result(
+    conn: &mut AsyncPgConnection,
+    run: RunId,
+    token: ClaimToken,
+    result: &serde_json::Value,
+) -> QueryResult<()> {
+    diesel::update(runs::table.filter(runs::id.eq(run).and(runs::claim_token.eq(token))))
+        .set(runs::result.eq(result))
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
 /// One run.
 pub async fn find_run(conn: &mut AsyncPgConnection, id: RunId) -> QueryResult<Option<Run>> {
     runs::table.find(id).select(Run::as_select()).first(conn).await.optional()

@@ -129,6 +129,8 @@ job_registry! {
         crate::uploads::etl::EtlTransactions,
         crate::uploads::etl::EtlClients,
         crate::summaries::jobs::RefreshClientSummary,
+        crate::summaries::jobs::RebuildSummaries,
+        crate::summaries::jobs::VerifySummaries,
         super::jobs::RetryRuns,
         super::jobs::CancelRuns,
         super::jobs::PruneRuns,

@@ -7,9 +7,10 @@ use super::{
 use crate::{
     fixed::Fixed,
     pagination::{Cursor, InvalidCursor, Page, PageRequest},
+    schema::view_refreshes,
     transactions::{TransactionKind, TransactionStatus},
 };
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use diesel::{
     pg::Pg,
     prelude::*,
@@ -143,4 +144,44 @@ fn days_to_read(query: &SummaryQuery, cursor: Option<NaiveDate>, upwards: bool) 
         Some(period) if upwards => (first, last.min(query.calendar.last_day(query.mode, period))),
         Some(period) => (first.max(period), last),
     }
+}
+
+/// The materialized view of clients' totals, and its name in `view_refreshes`.
+const CLIENT_SUMMARY: &str = "client_transaction_summary";
+
+/// Notes that a refresh is wanted, which one that runs sees before it ends; locks that note.
+pub(super) async fn want_refresh(conn: &mut AsyncPgConnection) -> QueryResult<()> {
+    note_wanted(conn, true).await
+}
+
+/// Forgets what was wanted until now: the refresh that begins serves it.
+pub(super) async fn begin_refresh(conn: &mut AsyncPgConnection) -> QueryResult<()> {
+    note_wanted(conn, false).await
+}
+
+async fn note_wanted(conn: &mut AsyncPgConnection, wanted: bool) -> QueryResult<()> {
+    diesel::update(view_refreshes::table.find(CLIENT_SUMMARY))
+        .set(view_refreshes::wanted.eq(wanted))
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+/// Refreshes the materialized view without blocking its readers, and notes when, in the caller's transaction.
+/// Whether another was wanted meanwhile; nobody can want one more before the commit.
+pub(super) async fn refresh(conn: &mut AsyncPgConnection) -> QueryResult<bool> {
+    diesel::sql_query(format!("REFRESH MATERIALIZED VIEW CONCURRENTLY {CLIENT_SUMMARY}"))
+        .execute(conn)
+        .await?;
+    diesel::update(view_refreshes::table.find(CLIENT_SUMMARY))
+        .set(view_refreshes::refreshed_at.eq(diesel::dsl::now))
+        .returning(view_refreshes::wanted)
+        .get_result(conn)
+        .await
+}
+
+/// As of when the materialized view is: what had been committed by then is in it. `None` if it never was
+/// refreshed, and then it is empty.
+pub async fn refreshed_at(conn: &mut AsyncPgConnection) -> QueryResult<Option<DateTime<Utc>>> {
+    view_refreshes::table.find(CLIENT_SUMMARY).select(view_refreshes::refreshed_at).first(conn).await
 }

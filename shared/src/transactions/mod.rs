@@ -12,6 +12,7 @@ pub mod parse;
 pub mod prepared;
 pub mod prerequisites;
 pub mod queries;
+mod recount;
 pub mod take_back;
 mod totals;
 mod versions;

@@ -1,14 +1,11 @@
 -- Takes the rows of the temporary table `leaving`, which are gone already (or have another status now), out
--- of every summary: locked in the one order, counts and sums subtracted, and where a removed value was
--- an extreme, the extremes computed again from what is left. :zone is the reporting zone.
-CREATE TEMP TABLE left_merchants ON COMMIT DROP AS
-SELECT merchant_id, (occurred_at AT TIME ZONE :zone)::date AS day, currency, kind,
-       count(*) AS count, sum(amount) AS sum, min(amount) AS min, max(amount) AS max
-FROM leaving WHERE merchant_id IS NOT NULL AND status <> 'failed' GROUP BY 1, 2, 3, 4;
+-- of every summary: held in the one order, counts and sums subtracted, and where a removed value was
+-- an extreme, the extremes computed again from what is left. :zone is the reporting zone, :merchant_days
+-- the totals of `leaving` for that table, :hold_merchant_days what holds those totals. One that is missing is
+-- made as what leaves it, and so goes again at once: it is held for the sake of a rebuild.
+CREATE TEMP TABLE left_merchants ON COMMIT DROP AS :merchant_days;
 ANALYZE left_merchants;
-SELECT count(*) FROM (
-    SELECT 1 FROM merchant_days t JOIN left_merchants l USING (merchant_id, day, currency, kind)
-    ORDER BY t.merchant_id, t.day, t.currency, t.kind FOR UPDATE OF t) AS locked;
+:hold_merchant_days;
 DELETE FROM merchant_days t USING left_merchants l
 WHERE (t.merchant_id, t.day, t.currency, t.kind) = (l.merchant_id, l.day, l.currency, l.kind) AND t.count = l.count;
 UPDATE merchant_days t SET count = t.count - l.count, sum = t.sum - l.sum FROM left_merchants l
@@ -26,17 +23,9 @@ FROM (
     GROUP BY 1, 2, 3, 4) AS c
 WHERE (t.merchant_id, t.day, t.currency, t.kind) = (c.merchant_id, c.day, c.currency, c.kind);
 
-CREATE TEMP TABLE left_clients ON COMMIT DROP AS
-SELECT client_id, currency, count(*) AS count, sum(amount) AS sum,
-       coalesce(sum(amount) FILTER (WHERE kind IN ('buy', 'payment')), 0) AS spent,
-       coalesce(sum(amount) FILTER (WHERE kind IN ('sell', 'refund')), 0) AS gained,
-       sum(amount * amount) AS sum_squares, min(amount) AS min, max(amount) AS max,
-       min(occurred_at) AS first_at, max(occurred_at) AS last_at
-FROM leaving WHERE status <> 'failed' GROUP BY 1, 2;
+CREATE TEMP TABLE left_clients ON COMMIT DROP AS :client_totals;
 ANALYZE left_clients;
-SELECT count(*) FROM (
-    SELECT 1 FROM client_totals t JOIN left_clients l USING (client_id, currency)
-    ORDER BY t.client_id, t.currency FOR UPDATE OF t) AS locked;
+:hold_client_totals;
 DELETE FROM client_totals t USING left_clients l
 WHERE (t.client_id, t.currency) = (l.client_id, l.currency) AND t.count = l.count;
 UPDATE client_totals t SET count = t.count - l.count, sum = t.sum - l.sum, spent = t.spent - l.spent,
@@ -60,12 +49,8 @@ FROM (
     GROUP BY 1, 2) AS c
 WHERE (t.client_id, t.currency) = (c.client_id, c.currency);
 
-CREATE TEMP TABLE left_failures ON COMMIT DROP AS
-SELECT client_id, count(*) AS count, min(occurred_at) AS first_at, max(occurred_at) AS last_at
-FROM leaving WHERE status = 'failed' GROUP BY 1;
-SELECT count(*) FROM (
-    SELECT 1 FROM client_failures t JOIN left_failures l USING (client_id)
-    ORDER BY t.client_id FOR UPDATE OF t) AS locked;
+CREATE TEMP TABLE left_failures ON COMMIT DROP AS :client_failures;
+:hold_client_failures;
 DELETE FROM client_failures t USING left_failures l WHERE t.client_id = l.client_id AND t.count = l.count;
 UPDATE client_failures t SET count = t.count - l.count FROM left_failures l WHERE t.client_id = l.client_id;
 UPDATE client_failures t SET first_at = c.first_at, last_at = c.last_at
@@ -78,13 +63,8 @@ FROM (
     GROUP BY 1) AS c
 WHERE t.client_id = c.client_id;
 
-CREATE TEMP TABLE left_days ON COMMIT DROP AS
-SELECT (occurred_at AT TIME ZONE :zone)::date AS day, currency, kind, status,
-       count(*) AS count, sum(amount) AS sum, min(amount) AS min, max(amount) AS max
-FROM leaving GROUP BY 1, 2, 3, 4;
-SELECT count(*) FROM (
-    SELECT 1 FROM day_totals t JOIN left_days l USING (day, currency, kind, status)
-    ORDER BY t.day, t.currency, t.kind, t.status FOR UPDATE OF t) AS locked;
+CREATE TEMP TABLE left_days ON COMMIT DROP AS :day_totals;
+:hold_day_totals;
 DELETE FROM day_totals t USING left_days l
 WHERE (t.day, t.currency, t.kind, t.status) = (l.day, l.currency, l.kind, l.status) AND t.count = l.count;
 UPDATE day_totals t SET count = t.count - l.count, sum = t.sum - l.sum FROM left_days l

@@ -2,6 +2,7 @@
 //! at each commit. Each call works in the caller's transaction; repeated after a crash it finds only
 //! what is left.
 
+use crate::summaries::kept::{self, CLIENT_FAILURES, CLIENT_TOTALS, DAY_TOTALS, MERCHANT_DAYS};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use tokio_postgres::{Client, Error, Transaction};
@@ -21,6 +22,11 @@ pub struct Piece {
     until: i64,
 }
 
+/// How many blocks are worked through in one transaction where chunks have so many records.
+pub(crate) fn blocks_at_once(chunk_records: u64) -> i64 {
+    i64::try_from(chunk_records / 50).unwrap_or(i64::MAX / BLOCKS).max(1) * BLOCKS
+}
+
 /// The pieces of the months from one day's to another's, in groups for a transaction each, sized after the
 /// chunks that load. What is written while they are worked through is nobody's who is being undone.
 pub async fn pieces(
@@ -29,7 +35,7 @@ pub async fn pieces(
     last: NaiveDate,
     chunk_records: u64,
 ) -> Result<Vec<Vec<Piece>>, Error> {
-    let most = i64::try_from(chunk_records / 50).unwrap_or(i64::MAX / BLOCKS).max(1) * BLOCKS;
+    let most = blocks_at_once(chunk_records);
     let partitions = client
         .query(
             "SELECT relation::text, pg_relation_size(relation) / current_setting('block_size')::bigint
@@ -101,7 +107,7 @@ pub async fn remove_rows(
             &[],
         )
         .await?;
-    apply(transaction, include_str!("subtract.sql"), zone).await?;
+    subtract(transaction, zone).await?;
     Ok(removed as i64)
 }
 
@@ -152,14 +158,35 @@ pub async fn restore_statuses(
                  WHERE k.transaction_id = l.transaction_id",
             )
             .await?;
-        apply(transaction, include_str!("subtract.sql"), zone).await?;
+        subtract(transaction, zone).await?;
         transaction.batch_execute("UPDATE leaving SET status = 'pending'").await?;
-        apply(transaction, include_str!("add_again.sql"), zone).await?;
+        add_again(transaction, zone).await?;
     }
     Ok(ids.len() as i64)
 }
 
-/// Runs statements that take the reporting zone; tables cannot be made by statements with parameters.
-async fn apply(transaction: &Transaction<'_>, statements: &str, zone: Tz) -> Result<(), Error> {
-    transaction.batch_execute(&statements.replace(":zone", &format!("'{}'", zone.name()))).await
+/// Takes the rows of `leaving` out of every summary.
+async fn subtract(transaction: &Transaction<'_>, zone: Tz) -> Result<(), Error> {
+    let mut statements = include_str!("subtract.sql").to_owned();
+    for (kept, left) in [
+        (&MERCHANT_DAYS, "left_merchants"),
+        (&CLIENT_TOTALS, "left_clients"),
+        (&CLIENT_FAILURES, "left_failures"),
+        (&DAY_TOTALS, "left_days"),
+    ] {
+        statements = statements
+            .replace(&format!(":hold_{};", kept.table), &format!("{};", kept.hold(left)))
+            .replace(&format!(":{};", kept.table), &format!("{};", kept.totals("leaving AS t", "true")));
+    }
+    // Tables cannot be made by statements with parameters.
+    transaction.batch_execute(&kept::in_zone(&statements, zone)).await
+}
+
+/// Adds the rows of `leaving`, which are pending again, to the summaries, in the one lock order.
+async fn add_again(transaction: &Transaction<'_>, zone: Tz) -> Result<(), Error> {
+    for kept in [&MERCHANT_DAYS, &CLIENT_TOTALS, &DAY_TOTALS] {
+        let statement = kept.add_sorted(&kept.totals("leaving AS t", "true"));
+        transaction.execute(&kept::in_zone(&statement, zone), &[]).await?;
+    }
+    Ok(())
 }

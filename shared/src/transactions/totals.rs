@@ -1,6 +1,6 @@
 //! Bringing the summaries up to date with what a load changed. New rows are added as sums of the
-//! batch, in key order. Where a row leaves a total (its status moved), that total is locked and
-//! computed again from the rows: minima and maxima cannot be subtracted.
+//! batch, in key order; what a total is says `summaries::kept`. Where a row leaves a total (its status
+//! moved), that total is counted anew (`recount`).
 
 use super::{
     copy::CopyWriter,
@@ -8,9 +8,13 @@ use super::{
     model::{TransactionKind, TransactionStatus},
     parse::{CurrencyCode, Row},
     prepared::Prepared,
+    recount::{recount_clients, recount_merchants, recount_pending_days},
     versions::text,
 };
-use crate::money::units_to_text;
+use crate::{
+    money::units_to_text,
+    summaries::kept::{CLIENT_FAILURES, CLIENT_TOTALS, DAY_TOTALS, MERCHANT_DAYS},
+};
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use ethnum::U256;
@@ -94,13 +98,13 @@ pub(super) async fn apply(
         moved.iter().copied().filter(|&row| prepared.row(row).status == TransactionStatus::Failed).collect();
     let counting: Vec<u32> = fresh.iter().copied().filter(|&row| counts(prepared.row(row))).collect();
     add_to_merchants(transaction, prepared, &counting, zone).await?;
-    recompute_merchants(transaction, prepared, &failed, zone).await?;
+    recount_merchants(transaction, prepared, &failed, zone).await?;
     add_to_clients(transaction, prepared, counting).await?;
-    recompute_clients(transaction, prepared, &failed).await?;
+    recount_clients(transaction, prepared, &failed, zone).await?;
     let failures = fresh.iter().copied().filter(|&row| !counts(prepared.row(row))).chain(failed);
     add_to_failures(transaction, &failures_of(prepared, failures)).await?;
     add_to_days(transaction, &days_of(prepared, fresh.iter().chain(&moved), zone)).await?;
-    recompute_pending_days(transaction, prepared, &moved, zone).await
+    recount_pending_days(transaction, prepared, &moved, zone).await
 }
 
 /// What failed counts only in its day.
@@ -207,7 +211,8 @@ async fn add_to_merchants(
         write_sums(&mut copy, &Sums::of(group.iter().map(|&(_, row)| prepared.row(row))));
     }
     copy.finish().await?;
-    transaction.execute(include_str!("add_merchant_days.sql"), &[]).await?;
+    // A temporary table is read in the order of writing, which is the order of the keys.
+    transaction.execute(&MERCHANT_DAYS.add("incoming_merchant_days"), &[]).await?;
     Ok(())
 }
 
@@ -244,7 +249,8 @@ async fn add_to_clients(
         write_sums(&mut copy, &sums);
     }
     copy.finish().await?;
-    transaction.execute(include_str!("add_client_totals.sql"), &[]).await?;
+    // As above.
+    transaction.execute(&CLIENT_TOTALS.add("incoming_client_totals"), &[]).await?;
     Ok(())
 }
 
@@ -259,11 +265,10 @@ async fn add_to_failures(transaction: &Transaction<'_>, additions: &[(&str, Fail
     let last: Vec<DateTime<Utc>> = additions.iter().map(|(_, failures)| instant(failures.last_us)).collect();
     transaction
         .execute(
-            "INSERT INTO client_failures AS t (client_id, count, first_at, last_at)
-             SELECT * FROM unnest($1::text[], $2::bigint[], $3::timestamptz[], $4::timestamptz[])
-             ON CONFLICT (client_id) DO UPDATE SET
-                 count = t.count + excluded.count, first_at = least(t.first_at, excluded.first_at),
-                 last_at = greatest(t.last_at, excluded.last_at)",
+            &CLIENT_FAILURES.add(
+                "unnest($1::text[], $2::bigint[], $3::timestamptz[], $4::timestamptz[])
+                     AS a (client_id, count, first_at, last_at)",
+            ),
             &[&clients, &counts, &first, &last],
         )
         .await?;
@@ -281,128 +286,13 @@ async fn add_to_days(transaction: &Transaction<'_>, additions: &[(DayKey, Sums)]
     let sums = SumColumns::of(additions.iter().map(|(_, sums)| sums));
     transaction
         .execute(
-            "INSERT INTO day_totals AS t (day, currency, kind, status, count, sum, min, max)
-             SELECT d, c, k, st, n, s::numeric, lo::numeric, hi::numeric
-             FROM unnest($1::date[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[])
-                  AS a (d, c, k, st, n, s, lo, hi)
-             ON CONFLICT (day, currency, kind, status) DO UPDATE SET
-                 count = t.count + excluded.count, sum = t.sum + excluded.sum,
-                 min = least(t.min, excluded.min), max = greatest(t.max, excluded.max)",
+            &DAY_TOTALS.add(
+                "(SELECT day, currency, kind, status, count, sum::numeric, min::numeric, max::numeric
+                  FROM unnest($1::date[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[],
+                              $8::text[]) AS a (day, currency, kind, status, count, sum, min, max)) AS a",
+            ),
             &[&days, &currencies, &kinds, &statuses, &sums.count, &sums.sum, &sums.min, &sums.max],
         )
-        .await?;
-    Ok(())
-}
-
-/// Computes the days' pending totals again that `moved` rows left. The rows of the totals are locked
-/// first, so a concurrent load adds its own after this one's commit.
-async fn recompute_pending_days(
-    transaction: &Transaction<'_>,
-    prepared: &Prepared,
-    moved: &[u32],
-    zone: Tz,
-) -> Result<(), Error> {
-    if moved.is_empty() {
-        return Ok(());
-    }
-    let keys = moved.iter().map(|&row| prepared.row(row));
-    let mut keys: Vec<(NaiveDate, &str, &str)> = keys
-        .map(|row| (date_of(day_of(row.occurred_us, zone)), text(&row.currency), row.kind.as_str()))
-        .collect();
-    keys.sort_unstable();
-    keys.dedup();
-    let days: Vec<NaiveDate> = keys.iter().map(|key| key.0).collect();
-    let currencies: Vec<&str> = keys.iter().map(|key| key.1).collect();
-    let kinds: Vec<&str> = keys.iter().map(|key| key.2).collect();
-    transaction
-        .execute(
-            "SELECT 1 FROM day_totals t JOIN unnest($1::date[], $2::text[], $3::text[]) AS k (d, c, kd)
-                 ON t.day = k.d AND t.currency = k.c AND t.kind = k.kd AND t.status = 'pending'
-             ORDER BY t.day, t.currency, t.kind FOR UPDATE OF t",
-            &[&days, &currencies, &kinds],
-        )
-        .await?;
-    transaction
-        .execute(
-            include_str!("recompute_pending_days.sql"),
-            &[&days, &currencies, &kinds, &zone.name(), &days[0], &days[days.len() - 1]],
-        )
-        .await?;
-    Ok(())
-}
-
-/// Computes the merchants' days again that `failed` rows left.
-async fn recompute_merchants(
-    transaction: &Transaction<'_>,
-    prepared: &Prepared,
-    failed: &[u32],
-    zone: Tz,
-) -> Result<(), Error> {
-    let mut keys: Vec<(&str, NaiveDate, &str, &str)> = failed
-        .iter()
-        .filter_map(|&row| {
-            let row = prepared.row(row);
-            let merchant = text(row.merchant_id?.of(&prepared.batch.text));
-            Some((merchant, date_of(day_of(row.occurred_us, zone)), text(&row.currency), row.kind.as_str()))
-        })
-        .collect();
-    keys.sort_unstable();
-    keys.dedup();
-    let Some(first) = keys.iter().map(|key| key.1).min() else { return Ok(()) };
-    let last = keys.iter().map(|key| key.1).max().unwrap_or(first);
-    let merchants: Vec<&str> = keys.iter().map(|key| key.0).collect();
-    let days: Vec<NaiveDate> = keys.iter().map(|key| key.1).collect();
-    let currencies: Vec<&str> = keys.iter().map(|key| key.2).collect();
-    let kinds: Vec<&str> = keys.iter().map(|key| key.3).collect();
-    transaction
-        .execute(
-            "SELECT 1 FROM merchant_days t
-             JOIN unnest($1::text[], $2::date[], $3::text[], $4::text[]) AS k (m, d, c, kd)
-                 ON t.merchant_id = k.m AND t.day = k.d AND t.currency = k.c AND t.kind = k.kd
-             ORDER BY t.merchant_id, t.day, t.currency, t.kind FOR UPDATE OF t",
-            &[&merchants, &days, &currencies, &kinds],
-        )
-        .await?;
-    transaction
-        .execute(
-            include_str!("recompute_merchants.sql"),
-            &[&merchants, &days, &currencies, &kinds, &zone.name(), &first, &last],
-        )
-        .await?;
-    Ok(())
-}
-
-/// Computes the clients' totals again that `failed` rows left.
-async fn recompute_clients(
-    transaction: &Transaction<'_>,
-    prepared: &Prepared,
-    failed: &[u32],
-) -> Result<(), Error> {
-    if failed.is_empty() {
-        return Ok(());
-    }
-    let mut keys: Vec<(&str, &str)> = failed
-        .iter()
-        .map(|&row| prepared.row(row))
-        .map(|row| (text(row.client_id.of(&prepared.batch.text)), text(&row.currency)))
-        .collect();
-    keys.sort_unstable();
-    keys.dedup();
-    let clients: Vec<&str> = keys.iter().map(|key| key.0).collect();
-    let currencies: Vec<&str> = keys.iter().map(|key| key.1).collect();
-    let bounds = transaction
-        .query_one(
-            "WITH held AS (
-                 SELECT t.first_at, t.last_at FROM client_totals t
-                 JOIN unnest($1::text[], $2::text[]) AS k (id, c) ON t.client_id = k.id AND t.currency = k.c
-                 ORDER BY t.client_id, t.currency FOR UPDATE OF t)
-             SELECT min(first_at), max(last_at) FROM held",
-            &[&clients, &currencies],
-        )
-        .await?;
-    let (first, last): (Option<DateTime<Utc>>, Option<DateTime<Utc>>) = (bounds.get(0), bounds.get(1));
-    transaction
-        .execute(include_str!("recompute_clients.sql"), &[&clients, &currencies, &first, &last])
         .await?;
     Ok(())
 }

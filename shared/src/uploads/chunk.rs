@@ -16,7 +16,7 @@ use crate::{
     clients::parse::ClientBatch,
     db::LoadConnection,
     ids::UploadId,
-    runs::{Finished, JobError, RunContext},
+    runs::{Finished, JobError, RunContext, try_again},
     transactions::{
         load::LoadError,
         parse::{Batch, Reading, end_of_next_year},
@@ -25,12 +25,9 @@ use crate::{
     },
 };
 use std::time::Duration;
-use tokio_postgres::{Error, error::SqlState};
 
 /// Wait for an undo that is in the way.
 const UNDO_WAIT: Duration = Duration::from_secs(2);
-/// How often a transaction that lost a deadlock or a lock is begun.
-const CONTENTION_RETRIES: u32 = 20;
 /// What is kept of a record that is too long to be read.
 const OVERSIZED_KEPT: u64 = 64 << 10;
 
@@ -110,20 +107,6 @@ pub(super) async fn unless_cancelled<T>(
         () = context.cancel.cancelled() => Err(JobError::Cancelled),
         done = work => Ok(done),
     }
-}
-
-/// Lets the caller try its transaction again at once if another was in its way: deadlocks, lock timeouts
-/// and meetings on a unique key end with the other one. `lost` counts. Anything else, or too much of it,
-/// is the attempt's error.
-pub(super) fn try_again(lost: &mut u32, error: Error) -> Result<(), JobError> {
-    let contention =
-        [SqlState::T_R_DEADLOCK_DETECTED, SqlState::LOCK_NOT_AVAILABLE, SqlState::UNIQUE_VIOLATION];
-    *lost += 1;
-    if *lost >= CONTENTION_RETRIES || !error.code().is_some_and(|code| contention.contains(code)) {
-        return Err(JobError::retry(error));
-    }
-    tracing::info!(%error, lost, "another transaction was in the way; trying again");
-    Ok(())
 }
 
 fn mapping(upload: &Upload) -> Mapping {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     ids::UploadId,
     ledger,
-    runs::{Finished, JobError, Queue, RunContext},
+    runs::{Finished, JobError, Queue, RunContext, try_again},
     summaries::jobs::refresh_soon,
 };
 use tokio_postgres::{Client, Error};
@@ -57,7 +57,7 @@ pub(super) async fn finish(upload_id: UploadId, context: RunContext) -> Result<F
                 );
                 return Ok(finished);
             }
-            Err(error) => chunk::try_again(&mut lost, error)?,
+            Err(error) => try_again(&mut lost, error)?,
         }
     }
 }

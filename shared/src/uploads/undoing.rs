@@ -5,7 +5,7 @@ use super::{chunk, queries};
 use crate::{
     ids::UploadId,
     ledger,
-    runs::{Finished, JobError, RunContext},
+    runs::{Finished, JobError, RunContext, try_again},
     summaries::jobs::refresh_soon,
     transactions::take_back::{self, Piece},
 };
@@ -49,7 +49,7 @@ pub(super) async fn undo(context: RunContext) -> Result<Finished, JobError> {
                 context.env.load_connections.put_back(client);
                 return Ok(finished);
             }
-            Err(error) => chunk::try_again(&mut lost, error)?,
+            Err(error) => try_again(&mut lost, error)?,
         }
     }
 }
@@ -98,7 +98,7 @@ async fn step(
     loop {
         match chunk::unless_cancelled(context, take(context, client, upload, step)).await? {
             Ok(taken) => return Ok(taken),
-            Err(error) => chunk::try_again(&mut lost, error)?,
+            Err(error) => try_again(&mut lost, error)?,
         }
     }
 }

@@ -302,6 +302,7 @@ impl From<RunError> for ApiError {
                 Self::conflict("superseded", text)
             }
             RunError::UploadUndone => Self::conflict("upload-undone", text),
+            RunError::FileRefused => Self::conflict("file-refused", text),
             RunError::Unclonable(_) => Self::conflict("unclonable", text),
             RunError::InvalidArguments(error) => {
                 let field =

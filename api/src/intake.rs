@@ -6,6 +6,7 @@ use crate::{
     app::AppState,
     auth::{PageSession, Principal, verify_csrf},
     error::{ApiError, ApiResult},
+    middleware::file_too_large,
     params::{FromParams, Params},
     upload_params::{FIELDS, UploadParams},
 };
@@ -171,6 +172,15 @@ pub async fn settle_corrects(state: &AppState, params: &mut UploadParams) -> Api
             Err(ApiError::invalid("corrects", detail))
         }
         Some(upload) => {
+            let mut conn = state.env.pool.get().await?;
+            let counts = queries::counts(&mut conn, &[id]).await?.remove(&id).unwrap_or_default();
+            if counts.only_checked() {
+                let detail = format!(
+                    "Nothing of the upload {id} was loaded, as it was to be loaded whole or not at all: mend its \
+                     rejects in the file itself, and hand in all of it without `corrects`."
+                );
+                return Err(ApiError::invalid("corrects", detail));
+            }
             let options = upload.read_options().map_err(ApiError::internal)?;
             params.inherit(upload.kind, options);
             Ok(())
@@ -251,10 +261,7 @@ pub(crate) async fn store_file(state: &AppState, mut field: Field<'_>) -> ApiRes
             Ok(None) => break,
             Ok(Some(chunk)) if writer.size_bytes() + chunk.len() as u64 > limit => {
                 writer.abort().await;
-                return Err(ApiError::too_large(format!(
-                    "The file is larger than the {limit} bytes that this server accepts (MILLRACE_MAX_UPLOAD_BYTES)."
-                ))
-                .at("file"));
+                return Err(ApiError::too_large(file_too_large(limit)).at("file"));
             }
             Ok(Some(chunk)) => {
                 if let Err(error) = writer.write(&chunk).await {

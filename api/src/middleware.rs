@@ -166,13 +166,20 @@ pub async fn body_limit(State(state): State<AppState>, mut request: Request, nex
     let announced =
         request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: u64| length > limit as u64) {
-        return ApiError::too_large(format!(
-            "The body has more than the {limit} bytes that are accepted here."
-        ))
+        return ApiError::too_large(if is_upload(&request) {
+            file_too_large(state.config.max_upload_bytes)
+        } else {
+            format!("The body has more than the {limit} bytes that are accepted here.")
+        })
         .into_response();
     }
     DefaultBodyLimit::max(limit).apply(&mut request);
     next.run(request).await
+}
+
+/// What is said of a file with more than `limit` bytes.
+pub fn file_too_large(limit: u64) -> String {
+    format!("The file is larger than the {limit} bytes that this server accepts (MILLRACE_MAX_UPLOAD_BYTES).")
 }
 
 fn matched(request: &Request) -> &str {

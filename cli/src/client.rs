@@ -24,6 +24,9 @@ pub struct RemoteUpload {
     pub counts: Counts,
     /// Why it failed.
     pub failure: Option<String>,
+    /// What else is worth a look.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// What became of an upload's records so far; `read` is the sum of the five that follow it.

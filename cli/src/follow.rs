@@ -66,6 +66,7 @@ fn line(name: &str, upload: &RemoteUpload, planned: Option<(Instant, i64)>) -> S
 
 fn conclude(name: &str, upload: &RemoteUpload, took: Duration) -> anyhow::Result<Counts> {
     let counts = upload.counts;
+    upload.warnings.iter().for_each(|warning| say(format!("Note: {warning}")));
     if counts.only_checked() {
         let faults = thousands(counts.rejected + counts.conflicts);
         say(format!(

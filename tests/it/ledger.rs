@@ -41,9 +41,14 @@ async fn buys_and_sells_move_positions_at_once_in_the_currency_of_the_account() 
     assert_eq!(app.db.one::<i64>("SELECT count(*) FROM journals", &[]).await, 1);
     files::expect_everything_exact(&app.db).await;
     // What was pending settles later, by another upload and its own journal.
-    app.load("settled.csv", format!("{HEADER}7,B,2025-01-07,60,USD,sell,success\n"), "").await;
-    assert_eq!(position(&app, "B").await, "49.995");
-    assert_eq!(app.get("/api/v1/clients/B").await["status"], "active");
+    let settling =
+        format!("{HEADER}7,B,2025-01-07,60,USD,sell,success\n10,C,2025-01-10,20,GBP,sell,success\n");
+    app.load("settled.csv", settling, "").await;
+    assert_eq!((position(&app, "B").await, position(&app, "C").await), ("49.995".into(), "8.8".into()));
+    // Also who came suspended with a debt: it is paid.
+    for client in ["B", "C"] {
+        assert_eq!(app.get(&format!("/api/v1/clients/{client}")).await["status"], "active", "{client}");
+    }
     files::expect_everything_exact(&app.db).await;
 }
 

@@ -67,12 +67,27 @@ async fn a_file_with_one_bad_record_is_not_loaded_at_all_if_asked_so() {
     assert_eq!([&counts["read"], &counts["rejected"], &counts["inserted"]], [1, 1, 0], "{counts}");
     assert_eq!((&counts["checked"], &counts["chunks_loaded"]), (&2_501.into(), &0.into()), "{counts}");
     assert_eq!((&refused["progress"]["done"], &refused["progress"]["total"]), (&2_501.into(), &2_501.into()));
-    let browser = Browser::log_in(&app, Role::Viewer).await;
+    let browser = Browser::log_in(&app, Role::Operator).await;
     let said = "Nothing was loaded: 1 of 2,501 records has a fault";
     let page = browser.page(&format!("/ui/uploads/{}", refused["id"].as_str().unwrap())).await;
     assert!(page.contains(&format!("<p>{said}, and the file was to be loaded whole")), "{page}");
     assert!(!page.contains("1 of 2,501 records</"), "{page}");
     assert!(browser.page("/ui/uploads").await.contains(said));
+    // What a retry would do has been done, and the rejects are not all that is missing.
+    let (id, run) = (refused["id"].as_str().unwrap(), refused["run_id"].as_str().unwrap());
+    let (status, answer) = app.post(&format!("/api/v1/runs/{run}/retry")).await;
+    assert_eq!((status.as_u16(), &answer["type"]), (409, &"urn:millrace:problem:file-refused".into()));
+    assert!(page.contains("its file has faults") && !page.contains("Upload the mended file"), "{page}");
+    let mended = "transaction_id,user_id,product_id,timestamp,transaction_amount,reject_code,reject_reason\n\
+                  y,1,1,2025-01-01,1,bad_date,never\n";
+    let (status, answer) = app.upload("mended.csv", mended, &format!("?corrects={id}")).await;
+    assert!(status.as_u16() == 422 && answer["detail"].as_str().unwrap().contains("all of it"), "{answer}");
+    let mended = app.load("mended.csv", mended, "").await;
+    assert_eq!(
+        (&mended["corrects"], &mended["state"]),
+        (&serde_json::Value::Null, &"finished".into()),
+        "{mended}"
+    );
     file.extend_from_slice(b"x,1,1,2025-01-01,1\n");
     let loaded = app.load_with("file.csv", &file, whole()).await;
     assert_eq!(loaded["counts"]["inserted"], 2_501, "{loaded}");

@@ -80,7 +80,7 @@ async fn an_upload_that_others_rely_on_cannot_be_undone_before_them() {
     let second = app.load("second.csv", files::rows(&["b,1,1,2025-01-02,1", "c,1,1,2025-01-03,1"]), "").await;
     assert_eq!(second["counts"]["duplicates"], 1, "{second}");
     let refused = refusal(&app, &first).await.unwrap();
-    assert!(refused.contains("1 of its rows") && refused.contains("second.csv"), "{refused}");
+    assert!(refused.contains("1 of them in second.csv"), "{refused}");
     app.undo(&second).await;
     assert_eq!(refusal(&app, &first).await, None);
     app.undo(&first).await;

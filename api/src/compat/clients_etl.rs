@@ -372,7 +372,7 @@ fn within_days(
 ) -> ApiResult<TransactionFilter> {
     let read = |text: String| {
         let day = NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok();
-        day.filter(|day| (1..=9998).contains(&day.year()))
+        day.filter(|day| (1..=9999).contains(&day.year()))
             .ok_or_else(|| ApiError::bad_request("Invalid date format. Use YYYY-MM-DD"))
     };
     let (start, end) = (start.map(read).transpose()?, end.map(read).transpose()?);

@@ -143,7 +143,7 @@ pub(super) async fn show(
     let plan = steps.iter().find(|step| step.kind == PlanUpload::KIND);
     let mut progress = progress(&upload, &counts, plan);
     progress.more = pace(&upload, &counts, &span, &shell);
-    let (retry, cancel) = actions(&shell, &upload, &root);
+    let (retry, cancel) = actions(&shell, &upload, &root, counts.only_checked() && counts.faults() > 0);
     let around = Around::of(&mut conn, &upload, &counts, &shell).await?;
     let shown: Vec<Run> = std::iter::once(root).chain(steps).collect();
     let mut steps = lines(&mut conn, &shown, &shell).await?;
@@ -205,7 +205,7 @@ fn example(reject: &Reject) -> Example {
     Example {
         line: reject.line,
         message: fmt::cut(&reject.message, 400),
-        raw: fmt::raw(&reject.raw, RAW_BYTES),
+        raw: fmt::raw(reject.raw.trim_ascii_end(), RAW_BYTES),
     }
 }
 
@@ -249,12 +249,15 @@ fn step_chips(upload: &Upload, states: &[StateCount]) -> Vec<Chip> {
         .collect()
 }
 
-fn actions(shell: &Shell, upload: &Upload, root: &Run) -> (Action, Action) {
+/// `refused`: its check has found faults.
+fn actions(shell: &Shell, upload: &Upload, root: &Run, refused: bool) -> (Action, Action) {
     let path = format!("/ui/uploads/{}", upload.id);
     let refusal = if is_moving(upload.state) {
         Some(format!("still {}", upload.state))
     } else if upload.undo_run_id.is_some() {
         Some("its rows were taken back, or are being".to_owned())
+    } else if refused {
+        Some("its file has faults: mend it and hand it in again".to_owned())
     } else {
         retry_refusal(root)
     };

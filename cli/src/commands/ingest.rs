@@ -141,6 +141,7 @@ async fn look(env: &Environment, id: UploadId) -> anyhow::Result<RemoteUpload> {
             checked: counts.checked,
         },
         failure,
+        warnings: upload.warnings,
     })
 }
 

@@ -132,7 +132,9 @@ fn client<'t>(value: impl Fn(usize) -> Option<&'t [u8]>) -> Result<ClientRow, Fa
         currency: value(CURRENCY).map(currency).transpose()?,
         suspended: value(STATUS).map(suspended).transpose()?,
     };
-    Ok(row)
+    // Who is in debt is suspended by that, and until it is paid.
+    let in_debt = row.opening_balance.as_deref().is_some_and(|balance| balance.starts_with('-'));
+    Ok(ClientRow { suspended: row.suspended.filter(|&suspended| !(suspended && in_debt)), ..row })
 }
 
 fn utf8(bytes: &[u8]) -> String {

@@ -30,6 +30,12 @@ pub enum RunError {
          and hand the file in again."
     )]
     UploadUndone,
+    /// It is a step of an upload whose file was checked and has faults.
+    #[error(
+        "The file has faults and was to be loaded whole or not at all. Mend it and hand it in again; the same file \
+         too, if what it lacked is there by now: it is checked anew."
+    )]
+    FileRefused,
     /// Another run holds the unique key.
     #[error("cannot be retried: an unfinished run of the same kind stands for it")]
     KeyHeld,

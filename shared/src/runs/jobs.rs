@@ -69,6 +69,7 @@ fn reason(error: &RunError) -> Option<&'static str> {
         RunError::NotFound(_) => Some("gone by then"),
         RunError::Superseded(_) => Some("the same file was uploaded again"),
         RunError::UploadUndone => Some("the upload was undone, or is being"),
+        RunError::FileRefused => Some("the file has faults and is loaded whole or not at all"),
         _ => None,
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     clock::{Clock, SystemClock},
     ids::RunId,
     schema::runs,
-    uploads::queries::find_upload_of_run,
+    uploads::queries::{faults, find_upload_of_run},
 };
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -302,14 +302,18 @@ pub async fn cancel_run(conn: &mut AsyncPgConnection, id: RunId) -> Result<Cance
 
 /// Runs an ended run again. Of a flow only what failed runs again; a step's ended ancestors wait for
 /// it again. If an unfinished run holds its unique key, that one is the answer and nothing changes. Steps of an
-/// upload that was undone, or is being, are refused. `kinds` say how many attempts follow.
+/// upload that was undone, or is being, or whose check has found faults, are refused. `kinds` say how many attempts follow.
 pub async fn retry_run(conn: &mut AsyncPgConnection, id: RunId, kinds: &[Kind]) -> Result<RunId, RunError> {
     // A savepoint: the key's refusal must not end the caller's transaction.
     let retried = conn
         .transaction(async |conn| {
-            let upload = find_upload_of_run(conn, id).await?;
-            if upload.is_some_and(|upload| upload.undo_run_id.is_some()) {
-                return Err(RunError::UploadUndone);
+            if let Some(upload) = find_upload_of_run(conn, id).await? {
+                if upload.undo_run_id.is_some() {
+                    return Err(RunError::UploadUndone);
+                }
+                if faults(conn, upload.id).await?.1 > 0 {
+                    return Err(RunError::FileRefused);
+                }
             }
             let run = lock_tree(conn, id).await?;
             run.state.next(RunEvent::Retry)?;

@@ -89,6 +89,8 @@ pub(super) async fn handle(
                 tracing::info!(
                     "rows of this chunk stand in upload {other}, which is being taken back: waiting"
                 );
+                let phase = format!("waiting: rows of it stand in upload {other}, whose undo has not ended");
+                context.progress(0, Some(work.chunk.records), "records", &phase).await;
                 return Ok(Finished::Snooze(UNDO_WAIT));
             }
             Err(LoadError::Database(error)) => try_again(&mut lost, error)?,

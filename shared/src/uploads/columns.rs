@@ -1,6 +1,9 @@
 //! Which column of a file holds which field: one alias table for transactions, one for clients.
 
-use super::model::{MappedColumn, UploadKind};
+use super::{
+    model::{MappedColumn, UploadKind},
+    service::REJECT_COLUMNS,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -263,12 +266,39 @@ impl Mapping {
     }
 }
 
+/// Amounts without a currency are in the default one: worth a word where a column may have held it.
+pub fn warn_of_no_currency(mapping: &Mapping, ignored: &[String]) -> Option<String> {
+    let currency = fields(UploadKind::Transactions).iter().position(|field| field.name == "currency")?;
+    let others: Vec<&str> =
+        ignored.iter().map(String::as_str).filter(|name| !REJECT_COLUMNS.contains(name)).collect();
+    (mapping.0[currency].is_none() && !others.is_empty()).then(|| {
+        format!(
+            "No column is read as the currency, so amounts are in the default one. Columns that are not read: {}.",
+            others.join(", ")
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn header(names: &str) -> Vec<String> {
         names.split(',').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn amounts_without_a_currency_are_worth_a_word_where_a_column_is_not_read() {
+        for (names, warned) in [
+            ("id,user,date,amount,ccy", true),
+            ("id,user,date,amount,ccy,currency", false),
+            ("id,user,date,amount", false),
+            ("id,user,date,amount,reject_code,reject_reason", false),
+        ] {
+            let mapped = map_header(UploadKind::Transactions, &header(names), &BTreeMap::new()).unwrap();
+            let warning = warn_of_no_currency(&mapped.mapping, &mapped.ignored);
+            assert_eq!(warning.is_some_and(|warning| warning.ends_with(": ccy.")), warned, "{names}");
+        }
     }
 
     #[test]

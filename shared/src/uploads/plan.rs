@@ -2,7 +2,7 @@
 //! and the months, in bounded memory whatever the file's size.
 
 use super::{
-    columns::{HeaderError, MappedHeader, Mapping, map_header},
+    columns::{HeaderError, MappedHeader, Mapping, map_header, warn_of_no_currency},
     formats::{
         FormatError,
         detect::Seen,
@@ -371,12 +371,13 @@ impl Planner {
         let header = column_names(text, &self.fields, form.header_line, *counts_rows, limits)?;
         let mapped = map_header(*kind, &header, &self.options.form.mapping)?;
         let MappedHeader { mapping, ignored, doubled, .. } = mapped;
+        let mut warnings = doubled;
         if self.options.kind == UploadKind::Transactions {
             self.time_column = mapping.0[2];
+            warnings.extend(warn_of_no_currency(&mapping, &ignored));
         }
         let (chunks, months) = (Vec::new(), BTreeSet::new());
-        self.plan =
-            Some(Plan { form, header, mapping, ignored, chunks, records: 0, months, warnings: doubled });
+        self.plan = Some(Plan { form, header, mapping, ignored, chunks, records: 0, months, warnings });
         Ok(())
     }
 

@@ -150,12 +150,30 @@ pub fn name_fault(bytes: &[u8], longest: u32) -> Option<(&'static str, String)> 
 const NO_VALUES: [&[u8]; 11] =
     [b"NULL", b"null", b"(null)", b"<null>", b"\\N", b"NaN", b"nan", b"N/A", b"n/a", b"None", b"<NA>"];
 
+/// Whether it is like `1.23457E+11`.
+fn is_shortened(bytes: &[u8]) -> bool {
+    let Some((number, power)) = std::str::from_utf8(bytes).ok().and_then(|text| text.split_once("E+")) else {
+        return false;
+    };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (whole, rest) = number.split_once('.').unwrap_or((number, "0"));
+    whole.len() == 1 && digits(whole) && digits(rest) && digits(power)
+}
+
 /// [`name_fault`] of an id, which also is no word or sign for a missing value.
 pub fn id_fault(bytes: &[u8], longest: u32) -> Option<(&'static str, String)> {
     if NO_VALUES.contains(&bytes) || is_punctuation(bytes) {
         let message =
             format!("{} is what exports write for a value that is missing; give the id", shown(bytes));
         return Some(("missing_value", message));
+    }
+    if is_shortened(bytes) {
+        let message = format!(
+            "{} is a number as a spreadsheet shortens it, other ids look the same; format the column as text and \
+             export the file again",
+            shown(bytes)
+        );
+        return Some(("error_cell", message));
     }
     name_fault(bytes, longest)
 }
@@ -218,6 +236,16 @@ mod tests {
 
     fn code(fault: Option<(&'static str, String)>) -> Option<&'static str> {
         fault.map(|(code, _)| code)
+    }
+
+    #[test]
+    fn an_id_that_a_spreadsheet_shortened_is_none() {
+        for none in ["1.23457E+11", "5E+15"] {
+            assert_eq!(code(id_fault(none.as_bytes(), 36)), Some("error_cell"), "{none:?}");
+        }
+        for id in ["12E+1", "E+1", "1E+", "1.E+1", "1E1", "1e+1", "A1E+1"] {
+            assert_eq!(id_fault(id.as_bytes(), 36), None, "{id:?}");
+        }
     }
 
     #[test]

@@ -190,6 +190,8 @@ pub async fn link_corrected(
              WHERE e.kind = u.kind AND e.id < u.id
                AND array_remove(e.header, '') IN (array_remove($2, ''), array_remove($3, ''))
                AND EXISTS (SELECT FROM upload_rejects r WHERE r.upload_id = e.id)
+               -- Of one that was only checked, the rejects are not all that is missing.
+               AND EXISTS (SELECT FROM upload_chunks c WHERE c.upload_id = e.id AND c.loaded_at IS NOT NULL)
              ORDER BY e.id DESC LIMIT 1)
          WHERE u.id = $1 AND u.corrects IS NULL RETURNING corrects",
     )

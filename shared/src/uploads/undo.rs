@@ -138,18 +138,20 @@ async fn refusal_by_later(
     if later.is_empty() {
         return Ok(None);
     }
-    let rows: i64 = later.iter().map(|later| later.rows).sum();
-    let mut names: Vec<String> =
-        later.iter().take(3).map(|later| format!("{} ({})", later.filename, later.id)).collect();
+    let mut names: Vec<String> = later
+        .iter()
+        .take(3)
+        .map(|later| format!("{} of them in {} ({})", later.rows, later.filename, later.id))
+        .collect();
     if later.len() > 3 {
         names.push(format!("{} more", later.len() - 3));
     }
     let whose = match with.is_empty() {
-        true => "of its rows".to_owned(),
-        false => format!("rows of it, or of what it can only be undone together with ({}),", list(with)),
+        true => "Rows of it".to_owned(),
+        false => format!("Rows of it, or of what it can only be undone together with ({}),", list(with)),
     };
     Ok(Some(format!(
-        "{rows} {whose} stand in later uploads too, which therefore did not bring them: {}. Undo those first.",
+        "{whose} stand in later uploads too, which therefore did not bring them: {}. Undo those first.",
         names.join(", ")
     )))
 }

@@ -4,6 +4,7 @@
 
 mod chaos;
 mod ingest;
+mod read;
 mod reference;
 mod report;
 mod runs;
@@ -34,7 +35,7 @@ async fn main() -> anyhow::Result<()> {
 async fn measure(report: &mut Report, names: &[&str], quick: bool) -> anyhow::Result<()> {
     let parts = ingest::PARTS.map(|part| format!("ingest/{part}"));
     let known: Vec<&str> =
-        ["ingest", "runs", "chaos"].into_iter().chain(parts.iter().map(String::as_str)).collect();
+        ["ingest", "read", "runs", "chaos"].into_iter().chain(parts.iter().map(String::as_str)).collect();
     if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
         anyhow::bail!("there is no benchmark {unknown}; there are: {}", known.join(", "));
     }
@@ -43,6 +44,9 @@ async fn measure(report: &mut Report, names: &[&str], quick: bool) -> anyhow::Re
         if wanted("ingest") || names.contains(&name.as_str()) {
             ingest::run(report, part, quick).await?;
         }
+    }
+    if wanted("read") {
+        read::run(report, quick).await?;
     }
     if wanted("runs") {
         runs::run(report, quick).await?;

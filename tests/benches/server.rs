@@ -17,6 +17,8 @@ pub struct Server {
     worker: Process,
     url: String,
     token: String,
+    /// What a browser that has logged in sends.
+    cookie: String,
     http: reqwest::Client,
     // Removed last: the processes write there.
     _data: tempfile::TempDir,
@@ -48,7 +50,8 @@ impl Server {
             worker: Process::millrace(&["worker"], &environment),
             url: format!("http://{listen}"),
             token: String::new(),
-            http: reqwest::Client::new(),
+            cookie: String::new(),
+            http: reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?,
             db,
             _data: data,
         };
@@ -63,12 +66,41 @@ impl Server {
             response.json::<Value>().await.ok()?["access_token"].as_str().map(str::to_owned)
         })
         .await;
+        let login = [("username", "bench"), ("password", tests::app::PASSWORD)];
+        let answer = self.http.post(format!("{}/ui/login", self.url)).form(&login).send().await?;
+        let set = answer.headers().get_all(reqwest::header::SET_COOKIE).iter();
+        let cookies = set.filter_map(|cookie| cookie.to_str().ok()?.split(';').next().map(str::to_owned));
+        self.cookie = cookies.collect::<Vec<_>>().join("; ");
         tests::eventually("the worker", || async {
             let workers: i64 = self.db.one("SELECT count(*) FROM workers WHERE state = 'alive'", &[]).await;
             (workers > 0).then_some(())
         })
         .await;
         Ok(self)
+    }
+
+    /// Where it answers.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// An access token of its administrator.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The cookies of its administrator's session.
+    pub fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
+    /// GETs a path.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let response = self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.token).send().await?;
+        let status = response.status();
+        let answer: Value = response.json().await?;
+        ensure!(status.is_success(), "{path}: {status}: {answer}");
+        Ok(answer)
     }
 
     /// POSTs a file, streaming; the upload.

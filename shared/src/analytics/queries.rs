@@ -18,6 +18,13 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use rust_decimal::Decimal;
 
+/// The statement of [`client_statistics`].
+pub const STATISTICS: &str = include_str!("statistics.sql");
+/// The statement of a risk profile.
+pub const RISK: &str = include_str!("risk.sql");
+/// The statement of a spend trend.
+pub const TREND: &str = include_str!("trend.sql");
+
 /// What a client's amounts are narrowed to.
 #[derive(Debug, Clone)]
 pub struct StatisticsQuery {
@@ -54,7 +61,7 @@ pub async fn client_statistics(
     query: &StatisticsQuery,
 ) -> QueryResult<Option<Vec<AmountStatistics>>> {
     let midnight = |day: NaiveDate| day.and_time(chrono::NaiveTime::MIN).and_utc();
-    let statement = diesel::sql_query(include_str!("statistics.sql"))
+    let statement = diesel::sql_query(STATISTICS)
         .bind::<Text, _>(client_id)
         .bind::<Timestamptz, _>(query.from.unwrap_or(midnight(FIRST_DAY)))
         .bind::<Timestamptz, _>(query.until.unwrap_or(midnight(LAST_DAY)))
@@ -105,7 +112,7 @@ pub(super) async fn risk_rows(
     spend: Spend,
     rank: bool,
 ) -> QueryResult<Vec<RiskRow>> {
-    let statement = diesel::sql_query(include_str!("risk.sql"))
+    let statement = diesel::sql_query(RISK)
         .bind::<Text, _>(client_id)
         .bind::<Bool, _>(spend == Spend::Net)
         .bind::<Bool, _>(rank);
@@ -157,7 +164,7 @@ pub(super) async fn trend_rows(
     days: &ClientDays,
     spend: Spend,
 ) -> QueryResult<Vec<TrendRow>> {
-    let statement = diesel::sql_query(include_str!("trend.sql"))
+    let statement = diesel::sql_query(TREND)
         .bind::<Text, _>(client_id)
         .bind::<Text, _>(zone.name())
         .bind::<Date, _>(days.from.unwrap_or(FIRST_DAY))

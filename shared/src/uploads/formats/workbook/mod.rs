@@ -3,6 +3,7 @@
 //! believed. Shared strings are the one thing whose memory grows with the file.
 
 mod cells;
+mod markup;
 mod package;
 mod rows;
 mod scan;

@@ -142,7 +142,6 @@ fn bounded<R: Read + Seek>(
             },
             Event::Text(text) => held += text.as_ref().len() as u64,
             Event::CData(text) => held += text.as_ref().len() as u64,
-            Event::GeneralRef(_) => held += 4,
             _ => {}
         }
         if formats > MAX_FORMATS {

@@ -1,20 +1,15 @@
 //! A first pass over the parts of a workbook, before calamine's: it bounds what one element may hold,
 //! refuses declarations of entities, and notes of a sheet what its cells alone do not say.
 
-use super::package::attribute;
+use super::{markup::Markup, package::attribute};
 use crate::uploads::formats::{FormatError, archive::refused, damaged, decode::Growth};
-use quick_xml::{
-    Reader,
-    events::{BytesStart, Event},
-};
+use quick_xml::events::{BytesStart, Event};
 use std::{
     collections::VecDeque,
-    io::{BufReader, Error, Read, Seek},
+    io::{Read, Seek},
 };
 use zip::ZipArchive;
 
-/// Bytes of one tag or text.
-const EVENT_BYTES: u64 = 16 << 20;
 /// Bytes of a cell or a shared string with everything in it; Excel allows 32,767 characters.
 const CELL_BYTES: u64 = 8 << 20;
 /// Bytes of a part that is read as a whole and is no sheet; in memory it may become four times as much.
@@ -72,23 +67,6 @@ pub struct SheetScan {
     bytes: (u64, u64),
 }
 
-/// Reads bytes, a bounded number an event.
-struct Metered<R> {
-    inner: R,
-    left: u64,
-}
-
-impl<R: Read> Read for Metered<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.left = self
-            .left
-            .checked_sub(read as u64)
-            .ok_or_else(|| Error::other(format!("one of its elements has more than {EVENT_BYTES} bytes")))?;
-        Ok(read)
-    }
-}
-
 /// Calls `each` with every event of a part and the bytes read so far, until it says that it is enough.
 /// Returns whether the part was read to its end.
 pub fn walk<R: Read + Seek>(
@@ -99,21 +77,15 @@ pub fn walk<R: Read + Seek>(
     mut each: impl FnMut(&Event<'_>, u64) -> Result<bool, FormatError>,
 ) -> Result<bool, FormatError> {
     let file = archive.by_name(member).map_err(|error| refused(&error))?;
-    let mut reader =
-        Reader::from_reader(BufReader::with_capacity(32 << 10, Metered { inner: file, left: EVENT_BYTES }));
-    reader.config_mut().expand_empty_elements = true;
-    let (mut buffer, mut seen, mut depth) = (Vec::new(), 0, 0usize);
+    let mut markup = Markup::new(file);
+    let (mut seen, mut depth) = (0, 0usize);
     // Where the cell or string that is open began, and how deep.
     let mut open: Option<(usize, u64)> = None;
     loop {
-        buffer.clear();
-        let event = reader
-            .read_event_into(&mut buffer)
-            .map_err(|error| damaged(&format!("workbook's part {member}"), seen, &error))?;
-        let position = reader.buffer_position();
+        let (event, position) =
+            markup.next().map_err(|error| damaged(&format!("workbook's part {member}"), seen, &error))?;
         growth.add(position - seen)?;
         seen = position;
-        reader.get_mut().get_mut().left = EVENT_BYTES;
         match &event {
             Event::Eof => return Ok(true),
             Event::DocType(_) => {
@@ -203,7 +175,7 @@ pub fn sheet<R: Read + Seek>(
                     }
                 }
             }
-            Event::CData(_) | Event::GeneralRef(_) => {
+            Event::CData(_) => {
                 cell.iter_mut().for_each(|cell| cell.value |= cell.in_value);
             }
             Event::End(element) => match element.local_name().as_ref() {

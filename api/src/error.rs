@@ -9,10 +9,13 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use diesel_async::pooled_connection::deadpool::PoolError;
 use serde::Serialize;
 use shared::{
-    auth::AuthError, db::DbError, fx::FxError, pagination::InvalidCursor, runs::RunError,
+    auth::AuthError,
+    db::{DbError, PoolError},
+    fx::FxError,
+    pagination::InvalidCursor,
+    runs::RunError,
     uploads::UploadError,
 };
 use std::sync::Arc;

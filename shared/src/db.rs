@@ -2,9 +2,10 @@
 //! `application_name`, so that a dead worker's backends can be found and ended.
 
 use crate::{config::DatabaseConfig, runs::RunError};
+use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use diesel_async::{
     AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection,
-    pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolableConnection, deadpool},
+    pooled_connection::PoolableConnection,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use std::{
@@ -24,16 +25,19 @@ const SESSION: &str = "SET client_connection_check_interval = '1s'";
 
 /// A pool of connections.
 #[derive(Clone)]
-pub struct DbPool(deadpool::Pool<AsyncPgConnection>);
+pub struct DbPool(managed::Pool<Connections>);
+
+/// No connection could be had from a pool.
+pub type PoolError = managed::PoolError<DbError>;
 
 impl DbPool {
     /// A connection that nobody else uses; an error if there is none within 10 s.
-    pub async fn get(&self) -> Result<DbConnection, deadpool::PoolError> {
+    pub async fn get(&self) -> Result<DbConnection, PoolError> {
         Ok(DbConnection(Some(self.0.get().await?)))
     }
 
     /// How many connections there are and how many are in use.
-    pub fn status(&self) -> ::deadpool::Status {
+    pub fn status(&self) -> deadpool::Status {
         self.0.status()
     }
 
@@ -45,29 +49,62 @@ impl DbPool {
 
 /// A connection borrowed from a pool. One that is dropped within a transaction (its future was dropped)
 /// does not go back: in the pool it would keep the transaction, and its locks, until somebody needs it.
-pub struct DbConnection(Option<deadpool::Object<AsyncPgConnection>>);
+pub struct DbConnection(Option<managed::Object<Connections>>);
 
 impl Deref for DbConnection {
     type Target = AsyncPgConnection;
 
     fn deref(&self) -> &AsyncPgConnection {
-        self.0.as_ref().expect("it is there until it is dropped")
+        &self.0.as_ref().expect("it is there until it is dropped").connection
     }
 }
 
 impl DerefMut for DbConnection {
     fn deref_mut(&mut self) -> &mut AsyncPgConnection {
-        self.0.as_mut().expect("it is there until it is dropped")
+        &mut self.0.as_mut().expect("it is there until it is dropped").connection
     }
 }
 
 impl Drop for DbConnection {
     fn drop(&mut self) {
-        if let Some(mut connection) = self.0.take()
-            && connection.is_broken()
+        if let Some(mut pooled) = self.0.take()
+            && pooled.connection.is_broken()
         {
-            drop(deadpool::Object::take(connection));
+            drop(managed::Object::take(pooled));
         }
+    }
+}
+
+/// Opens the connections of a pool.
+pub struct Connections {
+    url: String,
+}
+
+/// A connection and the task that moves its bytes, which ends with it. That the task has ended says that the
+/// connection is closed, without a question to the server each time that one is taken.
+pub struct Pooled {
+    connection: AsyncPgConnection,
+    driver: AbortOnDropHandle<()>,
+}
+
+impl managed::Manager for Connections {
+    type Type = Pooled;
+    type Error = DbError;
+
+    async fn create(&self) -> Result<Pooled, DbError> {
+        let failed = |error: &dyn std::error::Error| DbError::Connect(error.to_string());
+        let (client, driver) = open(&self.url).await.map_err(|error| failed(&error))?;
+        let driver = AbortOnDropHandle::new(driver);
+        let mut connection = AsyncPgConnection::try_from(client).await.map_err(|error| failed(&error))?;
+        connection.batch_execute(SESSION).await?;
+        Ok(Pooled { connection, driver })
+    }
+
+    async fn recycle(&self, pooled: &mut Pooled, _: &Metrics) -> RecycleResult<DbError> {
+        if pooled.driver.is_finished() || pooled.connection.is_broken() {
+            return Err(RecycleError::message("it is closed"));
+        }
+        Ok(())
     }
 }
 
@@ -85,8 +122,8 @@ pub enum DbError {
     Query(#[from] diesel::result::Error),
 }
 
-impl From<deadpool::PoolError> for DbError {
-    fn from(error: deadpool::PoolError) -> Self {
+impl From<PoolError> for DbError {
+    fn from(error: PoolError) -> Self {
         Self::Connect(error.to_string())
     }
 }
@@ -102,7 +139,7 @@ pub fn is_outage(error: &anyhow::Error) -> bool {
                 None => error.is_closed() || is_io(error),
             };
         }
-        if let Some(deadpool::PoolError::Backend(_)) = cause.downcast_ref::<deadpool::PoolError>() {
+        if let Some(PoolError::Backend(_)) = cause.downcast_ref() {
             return true;
         }
         let error = match cause.downcast_ref::<RunError>() {
@@ -142,21 +179,11 @@ pub fn named_url(url: &str, application_name: &str) -> String {
 /// ends with an error after 10 s.
 pub fn pool(config: &DatabaseConfig, application_name: &str) -> Result<DbPool, DbError> {
     let url = named_url(&config.url, application_name);
-    let mut setup = ManagerConfig::default();
-    setup.custom_setup = Box::new(|url| {
-        Box::pin(async move {
-            let mut connection = AsyncPgConnection::establish(url).await?;
-            let begun = connection.batch_execute(SESSION).await;
-            begun.map_err(|error| diesel::ConnectionError::BadConnection(error.to_string()))?;
-            Ok(connection)
-        })
-    });
-    let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url, setup);
-    let pool = deadpool::Pool::builder(manager)
+    let pool = managed::Pool::builder(Connections { url })
         .max_size(config.pool_size)
         .wait_timeout(Some(Duration::from_secs(10)))
         .create_timeout(Some(Duration::from_secs(10)))
-        .runtime(::deadpool::Runtime::Tokio1)
+        .runtime(deadpool::Runtime::Tokio1)
         .build();
     pool.map(DbPool).map_err(|error| DbError::Connect(error.to_string()))
 }

@@ -11,22 +11,29 @@ use crate::{
 use axum::{Json, extract::State, response::Response};
 use diesel_async::AsyncPgConnection;
 use shared::{
-    clients::{AccountType, Client, queries, queries::ClientFilter},
+    clients::{
+        AccountType, Client, ClientStatus,
+        queries::{self, ClientFilter},
+    },
     pagination::{Cursor, InvalidCursor},
 };
-use utoipa::IntoParams;
+use utoipa::{IntoParams};
 
 /// What a list of clients is narrowed to.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ClientParams {
-    /// Only clients whose id, name or e-mail begins so.
+    /// Only clients whose id begins so (ids are told apart by case), or of whose name's words, e-mail and phone
+    /// number something begins with each of these words, without regard to case.
     search: Option<String>,
     /// Only this kind of account.
     #[param(schema_with = words::account_type)]
     account_type: Option<AccountType>,
     /// Only this country, as it was given.
     country: Option<String>,
+    /// Only with this status.
+    #[param(schema_with = words::client_status)]
+    status: Option<ClientStatus>,
 }
 
 impl FromParams for ClientParams {
@@ -35,6 +42,7 @@ impl FromParams for ClientParams {
             search: params.text("search")?,
             account_type: params.parsed("account_type")?,
             country: params.text("country")?,
+            status: params.parsed("status")?,
         })
     }
 }
@@ -53,9 +61,10 @@ pub async fn list_clients(
     State(state): State<AppState>,
     query: ListQuery<ClientParams>,
 ) -> ApiResult<Response> {
-    let ClientParams { search, account_type, country } = query.params;
+    let ClientParams { search, account_type, country, status } = query.params;
     let mut conn = state.env.pool.get().await?;
-    let filter = ClientFilter { search, account_type, country };
+    let search = search.filter(|search| !search.trim().is_empty());
+    let filter = ClientFilter { search, account_type, country, status };
     let page = queries::list_clients(&mut conn, &filter, &query.page).await?;
     Ok(Listing::of(page, ClientView::from).respond(&query.uri))
 }

@@ -4,5 +4,7 @@ pub mod load;
 pub mod model;
 pub mod parse;
 pub mod queries;
+mod search;
 
-pub use model::{AccountType, Client, RiskTolerance};
+pub use model::{AccountType, Client, ClientStatus, RiskTolerance};
+pub(crate) use search::found_by;

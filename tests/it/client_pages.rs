@@ -79,3 +79,179 @@ async fn the_list_keeps_its_filter_in_the_address() {
     let odd = browser.page("/ui/clients?status=asleep&type=&q=%00").await;
     assert!(odd.contains("4 clients"), "what means nothing is left out: {odd}");
 }
+
+async fn change(app: &App, id: &str, body: Value) -> (StatusCode, Value) {
+    app.send(app.request(Method::PATCH, &format!("/api/v1/clients/{id}")).json(&body)).await
+}
+
+async fn edits(app: &App) -> i64 {
+    app.db.one("SELECT count(*) FROM audit_log WHERE action = 'client.edit'", &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contact_fields_are_changed_once_and_noted_with_both_sides() {
+    let app = with_people().await;
+    let ann = app.get("/api/v1/clients/c1").await;
+    let version = ann["contact_version"].clone();
+    let body = json!({ "contact_version": version, "email": " Ann@example.com ", "country": null, "address": "1 Road\r\nTown" });
+    let (status, changed) = change(&app, "c1", body.clone()).await;
+    assert_eq!(status, StatusCode::OK, "{changed}");
+    assert_eq!((&changed["email"], &changed["country"]), (&"Ann@example.com".into(), &Value::Null));
+    assert_eq!((&changed["address"], &changed["name"]), (&"1 Road\nTown".into(), &ann["name"]));
+    let noted: Value =
+        app.db.one("SELECT to_jsonb(a) FROM audit_log a WHERE action = 'client.edit'", &[]).await;
+    assert_eq!(noted["subject"], "c1", "{noted}");
+    let actor = noted["actor"].as_str().unwrap();
+    let before = json!({ "email": "ann@example.org", "country": "Chad", "address": null });
+    let after = json!({ "email": "Ann@example.com", "country": null, "address": "1 Road\nTown" });
+    assert_eq!(noted["details"], json!({ "before": before, "after": after }));
+
+    // The same again has its effect already; other values by the old version are refused.
+    assert_eq!(change(&app, "c1", body).await.0, StatusCode::OK);
+    let stale = json!({ "contact_version": version, "name": "Anna" });
+    let (status, refused) = change(&app, "c1", stale).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{refused}");
+    assert!(
+        refused["detail"].as_str().unwrap().contains(&format!("changed by {actor} since they were read")),
+        "{refused}"
+    );
+    assert_eq!(edits(&app).await, 1);
+
+    let version = app.get("/api/v1/clients/c1").await["contact_version"].clone();
+    let file = format!("{HEADER}c1,Ann Lang,,,,,\n");
+    app.load("later.csv", file, "?kind=clients").await;
+    let (status, refused) = change(&app, "c1", json!({ "contact_version": version, "name": "Anna" })).await;
+    assert_eq!(status, StatusCode::CONFLICT, "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("changed by a clients file"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_used_is_said_at_each_field() {
+    let app = with_people().await;
+    let version = app.get("/api/v1/clients/c1").await["contact_version"].clone();
+    let bad = json!({ "contact_version": version, "email": "nowhere", "phone_number": "1".repeat(51), "name": "A\tB" });
+    let (status, refused) = change(&app, "c1", bad).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{refused}");
+    let fields: Vec<&str> =
+        refused["errors"].as_array().unwrap().iter().map(|error| error["field"].as_str().unwrap()).collect();
+    assert_eq!(fields, ["name", "email", "phone_number"], "{refused}");
+    assert!(refused["errors"][1]["detail"].as_str().unwrap().contains("write it like"), "{refused}");
+
+    let taken = json!({ "contact_version": version, "email": "BOB@example.org" });
+    let (status, refused) = change(&app, "c1", taken).await;
+    assert_eq!((status, &refused["field"]), (StatusCode::CONFLICT, &"email".into()), "{refused}");
+    assert!(
+        refused["detail"].as_str().unwrap().contains("the e-mail of client c2 \"Bob O'Neil\""),
+        "{refused}"
+    );
+
+    for (id, body, status) in [
+        ("nobody", json!({ "contact_version": "x", "name": "N" }), 404),
+        ("c1", json!({ "name": "N" }), 422),
+        ("c1", json!({ "contact_version": version, "balance": "7" }), 422),
+        ("c1", json!({ "contact_version": version, "name": "N\u{0}" }), 422),
+    ] {
+        assert_eq!(change(&app, id, body.clone()).await.0.as_u16(), status, "{body}");
+    }
+    assert_eq!(edits(&app).await, 0);
+    let viewer = app.token(Role::Viewer).await;
+    let request = app.anonymous(Method::PATCH, "/api/v1/clients/c1").bearer_auth(viewer);
+    assert_eq!(app.send(request.json(&json!({}))).await.0, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_wanted_by_two_at_once_goes_to_one_and_the_other_is_told_whose_it_is() {
+    let app = with_people().await;
+    for round in 0..5 {
+        let email = format!("both{round}@example.org");
+        let ask = async |id: &str| {
+            let version = app.get(&format!("/api/v1/clients/{id}")).await["contact_version"].clone();
+            change(&app, id, json!({ "contact_version": version, "email": email })).await
+        };
+        let (one, other) = tokio::join!(ask("c1"), ask("c2"));
+        let mut both = [one, other];
+        both.sort_by_key(|(status, _)| status.as_u16());
+        assert_eq!([both[0].0, both[1].0], [StatusCode::OK, StatusCode::CONFLICT], "{both:?}");
+        let said = both[1].1["detail"].as_str().unwrap().to_owned();
+        assert!(said.contains("the e-mail of client c"), "{said}");
+    }
+}
+
+/// The fields of the form on an edit page, as a browser would send them.
+fn form(page: &str) -> Vec<(&str, String)> {
+    let value = |name: &str| {
+        let start = format!("name=\"{name}\" value=\"");
+        between(page, &start, "\"").replace("&#39;", "'")
+    };
+    let mut fields: Vec<(&str, String)> = ["contact_version", "name", "email", "phone_number", "country"]
+        .map(|name| (name, value(name)))
+        .to_vec();
+    let address = between(page, "<textarea name=\"address\"", "</textarea>");
+    fields.push(("address", address.split_once(">\n").unwrap().1.to_owned()));
+    fields
+}
+
+async fn send(browser: &Browser, path: &str, fields: &[(&str, String)]) -> reqwest::Response {
+    let token = ("csrf_token", browser.csrf.as_str());
+    let fields: Vec<(&str, &str)> =
+        fields.iter().map(|(name, value)| (*name, value.as_str())).chain([token]).collect();
+    browser.post(path, &fields).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_edit_a_client_at_once_the_second_decides_knowingly() {
+    let app = with_people().await;
+    let (ada, bea) = (Browser::log_in(&app, Role::Admin).await, Browser::log_in(&app, Role::Operator).await);
+    let path = "/ui/clients/c2/edit";
+    assert!(ada.page("/ui/clients/c2").await.contains("href=\"/ui/clients/c2/edit\""));
+    let page = bea.page(path).await;
+    assert!(page.contains("Nobody has edited it."), "{page}");
+
+    let unchanged = send(&bea, path, &form(&page)).await;
+    assert_eq!(location(&unchanged), "/ui/clients/c2?notice=client-unchanged");
+    assert_eq!(edits(&app).await, 0);
+    let forged = bea.post(path, &[("csrf_token", "guessed"), ("name", "Mallory")]).await;
+    assert_eq!(forged.status(), StatusCode::FORBIDDEN);
+
+    let with = |page: &str, name: &str, value: &str| -> Vec<(&'static str, String)> {
+        let names = ["contact_version", "name", "email", "phone_number", "country", "address"];
+        let typed = form(page);
+        let of = |one: &str| typed.iter().find(|(field, _)| *field == one).unwrap().1.clone();
+        names.map(|one| (one, if one == name { value.to_owned() } else { of(one) })).to_vec()
+    };
+    let saved = send(&ada, path, &with(&page, "country", "Chile")).await;
+    assert_eq!(location(&saved), "/ui/clients/c2?notice=client-saved");
+
+    let overtaken = send(&bea, path, &with(&page, "name", "Robert O'Neil")).await;
+    assert_eq!(overtaken.status(), StatusCode::CONFLICT);
+    let told = overtaken.text().await.unwrap();
+    assert!(told.contains("browser-admin has changed country"), "{told}");
+    assert!(told.contains("Stored now: Chile") && told.contains("Stored now: Bob O&#39;Neil"), "{told}");
+    assert!(told.contains("value=\"Robert O&#39;Neil\""), "what was typed is kept: {told}");
+    let known = with(&told, "country", "Chile");
+    assert_eq!(location(&send(&bea, path, &known).await), "/ui/clients/c2?notice=client-saved");
+    let bob = app.get("/api/v1/clients/c2").await;
+    assert_eq!((&bob["name"], &bob["country"]), (&"Robert O'Neil".into(), &"Chile".into()));
+    let page = bea.page(path).await;
+    assert!(
+        page.contains("<del>Peru</del>\n→ <ins>Chile</ins>") && page.contains("browser-operator"),
+        "{page}"
+    );
+
+    let refused = send(&bea, path, &with(&page, "email", "ann@EXAMPLE.org")).await;
+    assert_eq!(refused.status(), StatusCode::CONFLICT);
+    let told = refused.text().await.unwrap();
+    assert!(
+        told.contains("<a href=\"/ui/clients/c1\">That client</a>") && told.contains("ann@EXAMPLE.org"),
+        "{told}"
+    );
+    let refused = send(&bea, path, &with(&page, "email", "<i>")).await;
+    assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(refused.text().await.unwrap().contains("value=\"&#60;i&#62;\""));
+    assert_eq!(edits(&app).await, 2);
+
+    let viewer = Browser::log_in(&app, Role::Viewer).await;
+    assert_eq!(viewer.get(path).await.status(), StatusCode::FORBIDDEN);
+    assert!(viewer.page("/ui/clients/c2").await.contains("needs the role operator"));
+    assert_eq!(ada.get("/ui/clients/nobody/edit").await.status(), StatusCode::NOT_FOUND);
+}

@@ -183,6 +183,8 @@ fn notice(uri: &Uri) -> Option<&'static str> {
         "rate-added" => "The rate is added.",
         "etl" => "Asked for. This run loads clients, then transactions.",
         "refreshing" => "Asked for. This run refreshes the summary.",
+        "client-saved" => "Saved.",
+        "client-unchanged" => "Nothing was different, so nothing was changed.",
         "rebuilding" => "Asked for. This run rebuilds the totals; reading and loading go on.",
         "verifying" => "Asked for. This run compares the totals with the transactions.",
         "accepted" => "The file is stored and on its way.",

@@ -4,7 +4,7 @@ use super::words;
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
-use shared::clients::{AccountType, Client, ClientStatus, RiskTolerance};
+use shared::clients::{AccountType, Client, ClientStatus, Contact, RiskTolerance};
 use utoipa::ToSchema;
 
 /// One client. Amounts are in `currency`.
@@ -49,11 +49,16 @@ pub struct ClientView {
     pub stub: bool,
     /// When it was first seen.
     pub created_at: DateTime<Utc>,
+    /// Tells these values of name, email, phone_number, address and country from others: whoever changes them
+    /// sends it along.
+    #[schema(example = "9f86d081884c7d65")]
+    pub contact_version: String,
 }
 
 impl From<Client> for ClientView {
     fn from(client: Client) -> Self {
         Self {
+            contact_version: Contact::of(&client).version(),
             balance: client.balance(),
             debt: client.debt(),
             status: client.status(),

@@ -1,6 +1,7 @@
 //! Statements about clients.
 
 use super::{
+    contact::Contact,
     model::{AccountType, Client, ClientStatus},
     search::found_by,
 };
@@ -19,6 +20,46 @@ use rust_decimal::Decimal;
 /// One client.
 pub async fn find_client(conn: &mut AsyncPgConnection, id: &str) -> QueryResult<Option<Client>> {
     clients::table.find(id).select(Client::as_select()).first(conn).await.optional()
+}
+
+/// One client, locked against changes until the transaction ends.
+pub(super) async fn lock_client(conn: &mut AsyncPgConnection, id: &str) -> QueryResult<Option<Client>> {
+    clients::table.find(id).select(Client::as_select()).for_no_key_update().first(conn).await.optional()
+}
+
+/// Id and name of the client whose e-mail this is, unless it is `but`.
+pub(super) async fn find_by_email(
+    conn: &mut AsyncPgConnection,
+    email: &str,
+    but: &str,
+) -> QueryResult<Option<(String, Option<String>)>> {
+    let same = diesel::dsl::sql::<Bool>("lower(email) = lower(").bind::<Text, _>(email).sql(")");
+    clients::table
+        .filter(same)
+        .filter(clients::client_id.ne(but))
+        .select((clients::client_id, clients::name))
+        .first(conn)
+        .await
+        .optional()
+}
+
+/// Writes a client's contact fields.
+pub(super) async fn set_contact(
+    conn: &mut AsyncPgConnection,
+    id: &str,
+    contact: &Contact,
+) -> QueryResult<Client> {
+    diesel::update(clients::table.find(id))
+        .set((
+            clients::name.eq(&contact.name),
+            clients::email.eq(&contact.email),
+            clients::phone_number.eq(&contact.phone_number),
+            clients::address.eq(&contact.address),
+            clients::country.eq(&contact.country),
+        ))
+        .returning(Client::as_returning())
+        .get_result(conn)
+        .await
 }
 
 /// The first countries in use, at most `limit`, in order: found by jumping along their index.

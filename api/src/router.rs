@@ -229,6 +229,8 @@ pub const ACCESS: &[Rule] = &[
     get("/ui/clients/{id}", Who::Readers),
     get("/ui/clients/{id}/edit", Who::Operators),
     post("/ui/clients/{id}/edit", Who::Operators),
+    get("/ui/client-summaries", Who::Readers),
+    post("/ui/client-summaries/refresh", Who::Operators),
     get("/ui/transactions", Who::Readers),
     get("/ui/transactions/{id}", Who::Readers),
     get("/ui/admin", Who::Readers),

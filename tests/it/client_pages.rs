@@ -255,3 +255,136 @@ async fn of_two_who_edit_a_client_at_once_the_second_decides_knowingly() {
     assert!(viewer.page("/ui/clients/c2").await.contains("needs the role operator"));
     assert_eq!(ada.get("/ui/clients/nobody/edit").await.status(), StatusCode::NOT_FOUND);
 }
+
+/// Trades of 120 clients in two currencies; some failed.
+fn trades() -> String {
+    let mut file = "transaction_id,client_id,occurred_at,amount,currency,kind,status\n".to_owned();
+    for row in 0..900_u32 {
+        let (client, kind) = (row * 7 % 120, ["buy", "sell", "payment"][row as usize % 3]);
+        let (currency, status) =
+            (["USD", "EUR"][row as usize / 3 % 2], ["success", "failed"][usize::from(row % 11 == 0)]);
+        writeln!(
+            file,
+            "t{row},K{client:03},2026-01-{:02} 10:00:00,{}.25,{currency},{kind},{status}",
+            row % 28 + 1,
+            row % 17
+        )
+        .unwrap();
+    }
+    file
+}
+
+/// Client and currency of each row, page by page to the end and back again.
+async fn walk(browser: &Browser, path: &str) -> Vec<(String, String)> {
+    let read = |page: &str| -> Vec<(String, String)> {
+        let rows = page.split("<tr data-key=\"").skip(1).map(|row| row.split('"').next().unwrap());
+        rows.map(|key| {
+            key.split_once(' ').map(|(client, currency)| (client.into(), currency.into())).unwrap()
+        })
+        .collect()
+    };
+    let way = |page: &str, rel: &str| {
+        let (_, rest) = page.split_once(&format!("rel=\"{rel}\" href=\""))?;
+        Some(rest.split('"').next().unwrap().replace("&#38;", "&"))
+    };
+    let mut page = browser.page(path).await;
+    let mut rows = read(&page);
+    while let Some(next) = way(&page, "next") {
+        page = browser.page(&next).await;
+        rows.extend(read(&page));
+    }
+    let mut back = read(&page);
+    while let Some(previous) = way(&page, "prev") {
+        page = browser.page(&previous).await;
+        back.splice(0..0, read(&page));
+    }
+    assert_eq!(rows, back, "{path}: back is the same way");
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn summaries_are_listed_in_every_order_from_the_view_alone() {
+    let app = App::start().await;
+    let browser = Browser::log_in(&app, Role::Operator).await;
+    let empty = browser.page("/ui/client-summaries").await;
+    assert!(empty.contains("never refreshed") && empty.contains("No summary yet"), "{empty}");
+    app.load("trades.csv", trades(), "").await;
+    app.load("people.csv", format!("{HEADER}K007,Ann Bond,ann@example.org,,,,\n"), "?kind=clients").await;
+    app.db.client.batch_execute("REFRESH MATERIALIZED VIEW client_transaction_summary").await.unwrap();
+    // Nobody reads the rows from here on: they would wait for ever.
+    let lock = app.db.session().await;
+    lock.batch_execute("BEGIN; LOCK TABLE transactions IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    for (sort, order) in [
+        ("", "client_id, currency"),
+        ("sort=transactions", "currency, total_transactions DESC, client_id"),
+        ("sort=spent", "currency, total_spent DESC, client_id"),
+        ("sort=gained", "currency, total_gained DESC, client_id"),
+    ] {
+        for (filter, condition) in [
+            ("", "true"),
+            ("&currency=EUR", "currency = 'EUR'"),
+            ("&q=K00", "client_id LIKE 'K00%'"),
+            ("&q=bon", "client_id = 'K007'"),
+        ] {
+            let sql = format!(
+                "SELECT client_id, currency FROM client_transaction_summary WHERE {condition} ORDER BY {order}"
+            );
+            let expected: Vec<(String, String)> = app
+                .db
+                .client
+                .query(&sql, &[])
+                .await
+                .unwrap()
+                .iter()
+                .map(|row| (row.get(0), row.get(1)))
+                .collect();
+            assert!(!expected.is_empty());
+            assert_eq!(
+                walk(&browser, &format!("/ui/client-summaries?{sort}{filter}")).await,
+                expected,
+                "{sort}{filter}"
+            );
+        }
+    }
+    let page = browser.page("/ui/client-summaries?q=bond&currency=USD").await;
+    assert!(page.contains("href=\"/ui/clients/K007\"") && page.contains("Ann Bond"), "{page}");
+    assert!(
+        browser
+            .page("/ui/client-summaries?currency=CHF")
+            .await
+            .contains("Nothing is stored with the currency CHF")
+    );
+    assert_eq!(browser.get("/ui/client-summaries?cursor=zz").await.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_summaries_are_refreshed_from_their_page() {
+    let app = App::start_with(AppOptions { worker: false, ..AppOptions::default() }).await;
+    let browser = Browser::log_in(&app, Role::Operator).await;
+    let path = "/ui/client-summaries/refresh";
+    let token = ("csrf_token", browser.csrf.as_str());
+    let here = "/ui/client-summaries?currency=USD&sort=spent";
+    assert_eq!(
+        location(&browser.post(path, &[token, ("next", here)]).await),
+        format!("{here}&notice=summary-refreshing")
+    );
+    for foreign in ["https://example.com", "/ui/client-summariesx", "/ui/runs"] {
+        let answer = browser.post(path, &[token, ("next", foreign)]).await;
+        assert_eq!(location(&answer), "/ui/client-summaries?notice=summary-refreshing");
+    }
+    let runs = "SELECT count(*) FROM runs WHERE kind = 'refresh_client_summary'";
+    assert_eq!(app.db.one::<i64>(runs, &[]).await, 1, "one that waits serves all who ask");
+    let run = app.get("/api/v1/runs?kind=refresh_client_summary").await["items"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let page = browser.page("/ui/client-summaries").await;
+    assert!(
+        page.contains(&format!("href=\"/ui/runs/{run}\"")) && page.contains("by browser-operator"),
+        "{page}"
+    );
+    assert!(page.contains("http-equiv=\"refresh\""), "without script the page follows: {page}");
+    assert_eq!(browser.post(path, &[("csrf_token", "guessed")]).await.status(), StatusCode::FORBIDDEN);
+    let viewer = Browser::log_in(&app, Role::Viewer).await;
+    assert!(viewer.page("/ui/client-summaries").await.contains("needs the role operator"));
+}

@@ -183,6 +183,7 @@ fn notice(uri: &Uri) -> Option<&'static str> {
         "rate-added" => "The rate is added.",
         "etl" => "Asked for. This run loads clients, then transactions.",
         "refreshing" => "Asked for. This run refreshes the summary.",
+        "summary-refreshing" => "Asked for. The list follows when the run has ended.",
         "client-saved" => "Saved.",
         "client-unchanged" => "Nothing was different, so nothing was changed.",
         "rebuilding" => "Asked for. This run rebuilds the totals; reading and loading go on.",

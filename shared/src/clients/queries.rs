@@ -62,6 +62,16 @@ pub(super) async fn set_contact(
         .await
 }
 
+/// The names of clients, by id; of those who have one.
+pub async fn names(conn: &mut AsyncPgConnection, ids: &[&str]) -> QueryResult<Vec<(String, String)>> {
+    clients::table
+        .filter(clients::client_id.eq_any(ids))
+        .filter(clients::name.is_not_null())
+        .select((clients::client_id, clients::name.assume_not_null()))
+        .load(conn)
+        .await
+}
+
 /// The first countries in use, at most `limit`, in order: found by jumping along their index.
 pub async fn countries(conn: &mut AsyncPgConnection, limit: i64) -> QueryResult<Vec<String>> {
     #[derive(QueryableByName)]

@@ -118,6 +118,8 @@ pub struct UploadView {
     pub undoing: bool,
     /// Why an undo that was asked for and is not done stands still, and how it goes on.
     pub undo_standstill: Option<String>,
+    /// What its load waits for while rows of it stand in an upload that is being undone, and what helps.
+    pub waiting: Option<String>,
     /// What the undo did, so far.
     #[schema(value_type = Option<Object>)]
     pub undo_report: Option<serde_json::Value>,
@@ -135,16 +137,20 @@ pub struct UploadView {
     pub links: UploadLinks,
 }
 
+/// What an upload's row does not say by itself.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// Why it failed.
+    pub failure: Option<String>,
+    /// Why its undo stands still.
+    pub undo_standstill: Option<String>,
+    /// What its load waits for.
+    pub waiting: Option<String>,
+}
+
 impl UploadView {
-    /// The view of an upload with its counts, the reason of its failure, and why its undo stands still.
-    pub fn new(
-        upload: Upload,
-        counts: UploadCounts,
-        failure: Option<String>,
-        undo_standstill: Option<String>,
-    ) -> Self {
-        let path = format!("/api/v1/uploads/{}", upload.id);
-        let undoing = upload.is_undoing();
+    /// The view of an upload with its counts and how it stands.
+    pub fn new(upload: Upload, counts: UploadCounts, standing: Standing) -> Self {
         Self {
             id: upload.id.0,
             kind: upload.kind,
@@ -172,10 +178,11 @@ impl UploadView {
             corrects: upload.corrects.map(|id| id.0),
             undo_run_id: upload.undo_run_id.map(|id| id.0),
             undoing,
-            undo_standstill,
+            undo_standstill: standing.undo_standstill,
+            waiting: standing.waiting,
             undo_report: upload.undo_report,
             files_removed_at: upload.files_removed_at,
-            failure,
+            failure: standing.failure,
             created_by: upload.created_by,
             created_at: upload.created_at,
             finished_at: upload.finished_at,

@@ -11,6 +11,7 @@ use super::{
     queries,
     reading::{BadRecord, RecordForm},
     records::{MAX_RECORD_BYTES, Span},
+    waiting,
 };
 use crate::{
     clients::parse::ClientBatch,
@@ -89,7 +90,7 @@ pub(super) async fn handle(
                 tracing::info!(
                     "rows of this chunk stand in upload {other}, which is being taken back: waiting"
                 );
-                let phase = format!("waiting: rows of it stand in upload {other}, whose undo has not ended");
+                let phase = waiting::phase(other);
                 context.progress(0, Some(work.chunk.records), "records", &phase).await;
                 return Ok(Finished::Snooze(UNDO_WAIT));
             }

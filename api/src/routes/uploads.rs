@@ -209,9 +209,14 @@ pub async fn view_one(conn: &mut AsyncPgConnection, upload: Upload) -> ApiResult
         UploadState::Failed => queries::failure(conn, upload.run_id).await?,
         _ => None,
     };
+    let undone_with = match upload.undo_run_id {
+        Some(run) => queries::undone_together(conn, run, upload.id).await?,
+        None => Vec::new(),
+    };
     let standing = Standing {
         failure,
         undo_standstill: undo::standstill(conn, &upload).await?,
+        undone_with,
         waiting: waiting::waiting(conn, &upload).await?,
     };
     Ok(UploadView::new(upload, counts, standing))

@@ -118,6 +118,8 @@ pub struct UploadView {
     pub undoing: bool,
     /// Why an undo that was asked for and is not done stands still, and how it goes on.
     pub undo_standstill: Option<String>,
+    /// The other uploads that the same run takes back, or did; told with a single upload only.
+    pub undone_with: Vec<UndoneWith>,
     /// What its load waits for while rows of it stand in an upload that is being undone, and what helps.
     pub waiting: Option<String>,
     /// What the undo did, so far.
@@ -137,6 +139,15 @@ pub struct UploadView {
     pub links: UploadLinks,
 }
 
+/// An upload that is taken back by the same run as another.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UndoneWith {
+    /// Its id.
+    pub id: Uuid,
+    /// The name it was sent under.
+    pub filename: String,
+}
+
 /// What an upload's row does not say by itself.
 #[derive(Debug, Default)]
 pub struct Standing {
@@ -144,6 +155,8 @@ pub struct Standing {
     pub failure: Option<String>,
     /// Why its undo stands still.
     pub undo_standstill: Option<String>,
+    /// Those that are undone together with it.
+    pub undone_with: Vec<Upload>,
     /// What its load waits for.
     pub waiting: Option<String>,
 }
@@ -151,6 +164,11 @@ pub struct Standing {
 impl UploadView {
     /// The view of an upload with its counts and how it stands.
     pub fn new(upload: Upload, counts: UploadCounts, standing: Standing) -> Self {
+        let undone_with = standing.undone_with.into_iter();
+        let undone_with =
+            undone_with.map(|other| UndoneWith { id: other.id.0, filename: other.filename }).collect();
+        let path = format!("/api/v1/uploads/{}", upload.id);
+        let undoing = upload.is_undoing();
         Self {
             id: upload.id.0,
             kind: upload.kind,
@@ -179,6 +197,7 @@ impl UploadView {
             undo_run_id: upload.undo_run_id.map(|id| id.0),
             undoing,
             undo_standstill: standing.undo_standstill,
+            undone_with,
             waiting: standing.waiting,
             undo_report: upload.undo_report,
             files_removed_at: upload.files_removed_at,

@@ -3,11 +3,13 @@
 use super::model::{AccountType, RiskTolerance};
 use crate::{
     money::{parse_units, units_to_text},
-    transactions::instant::{date_of, days_since_epoch},
+    transactions::{
+        instant::{date_of, days_since_epoch},
+        parse::Reading,
+    },
     uploads::{
         UploadKind,
-        columns::Mapping,
-        reading::{BadRecord, RecordForm, RecordPlace, each_record, error_cell_fault, id_fault, name_fault, shown},
+        reading::{BadRecord, RecordPlace, each_record, error_cell_fault, id_fault, name_fault, shown},
         records::Span,
     },
 };
@@ -78,9 +80,10 @@ const DEBT: usize = 13;
 
 impl ClientBatch {
     /// Reads whole records; `text` begins at one, on line `line` of the file.
-    pub fn parse(text: Vec<u8>, line: i64, form: RecordForm, header: &[String], mapping: &Mapping) -> Self {
+    pub fn parse(text: Vec<u8>, line: i64, reading: &Reading) -> Self {
+        let Reading { form, header, mapping, today, .. } = reading;
         let mut batch = Self { text, ..Self::default() };
-        each_record(&mut batch.text, line, form, header.len(), |text, place, fields| {
+        each_record(&mut batch.text, line, *form, header.len(), |text, place, fields| {
             let fields = match fields {
                 Ok(fields) => fields,
                 Err(bad) => return batch.rejects.push(bad),
@@ -88,7 +91,7 @@ impl ClientBatch {
             let value = |field: usize| {
                 mapping.0[field].map(|at| fields[at].of(text)).filter(|value| !value.is_empty())
             };
-            match client(value) {
+            match client(value, *today) {
                 Ok(row) => batch.rows.push((place, row)),
                 Err(Fault(field, code, message)) => {
                     let name = mapping.name_in_file(UploadKind::Clients, field, header);
@@ -111,7 +114,7 @@ impl ClientBatch {
     }
 }
 
-fn client<'t>(value: impl Fn(usize) -> Option<&'t [u8]>) -> Result<ClientRow, Fault> {
+fn client<'t>(value: impl Fn(usize) -> Option<&'t [u8]>, today: NaiveDate) -> Result<ClientRow, Fault> {
     let text = |field: usize, fault: fn(&[u8]) -> ValueFault| {
         value(field).map(|bytes| text_unless(fault(bytes), field, bytes)).transpose()
     };
@@ -123,7 +126,7 @@ fn client<'t>(value: impl Fn(usize) -> Option<&'t [u8]>) -> Result<ClientRow, Fa
         },
         name: text(NAME, full_name_fault)?,
         email: text(EMAIL, email_fault)?,
-        date_of_birth: date(BORN)?,
+        date_of_birth: date(BORN)?.map(|born| not_after(born, today)).transpose()?,
         country: text(COUNTRY, country_fault)?,
         account_type: value(ACCOUNT_TYPE).map(|bytes| word(ACCOUNT_TYPE, bytes)).transpose()?,
         opening_balance: opening_balance(value(BALANCE), value(DEBT))?,
@@ -191,6 +194,13 @@ fn date(field: usize, bytes: &[u8]) -> Result<NaiveDate, Fault> {
     days_since_epoch(bytes)
         .map(date_of)
         .ok_or_else(|| value_fault(field, bytes, "bad_date", &"is not a date; write it like 2025-01-31"))
+}
+
+fn not_after(born: NaiveDate, today: NaiveDate) -> Result<NaiveDate, Fault> {
+    if born > today {
+        return Err(Fault(BORN, "future_date", format!("{born} is after today; give the day of birth")));
+    }
+    Ok(born)
 }
 
 /// A value that cannot be read, by its own fault or by a spreadsheet's.

@@ -141,13 +141,13 @@ fn edit(entry: &audit::Entry, shell: &Shell) -> Edit {
     Edit { actor: entry.actor.clone(), at: shell.ago(entry.at), changes: changed.map(change).collect() }
 }
 
-/// `ada changed e-mail and name 12 s ago.`
+/// `ada has changed e-mail, name meanwhile (12 s ago).`
 fn overtaken_words(stale: &Stale, shell: &Shell) -> String {
     let told = |entry: &audit::Entry| {
         let changed: Vec<String> =
             edit(entry, shell).changes.into_iter().map(|change| change.label).collect();
         format!(
-            "{} has changed {} {}.",
+            "{} has changed {} meanwhile ({}).",
             entry.actor,
             changed.join(", ").to_lowercase(),
             fmt::ago(entry.at, shell.now)
@@ -243,9 +243,19 @@ impl EditPage {
             ClientError::Stale(stale) => {
                 self.overtaken = Some(overtaken_words(&stale, &self.shell));
                 self.version = stale.contact.version();
-                for (field, (_, stored)) in self.fields.iter_mut().zip(stale.contact.named()) {
+                let seen = stale.seen.as_ref().map(Contact::named);
+                for (at, (field, (_, stored))) in
+                    self.fields.iter_mut().zip(stale.contact.named()).enumerate()
+                {
                     let stored = stored.clone().unwrap_or_default();
-                    field.stored = Some(stored).filter(|stored| *stored != field.typed);
+                    let untouched = seen
+                        .as_ref()
+                        .is_some_and(|seen| seen[at].1.as_deref().unwrap_or_default() == field.typed);
+                    if untouched {
+                        field.typed = stored;
+                    } else {
+                        field.stored = Some(stored).filter(|stored| *stored != field.typed);
+                    }
                 }
                 Ok(StatusCode::CONFLICT)
             }

@@ -41,7 +41,9 @@ pub struct Stale {
     pub client_id: String,
     /// Its contact fields as they are now.
     pub contact: Contact,
-    /// The edits since, newest first; none if a file brought what is new.
+    /// What the edit had seen, if edits alone have come between.
+    pub seen: Option<Contact>,
+    /// Those edits, newest first; none if a file brought what is new.
     pub edits: Vec<audit::Entry>,
 }
 

@@ -68,17 +68,19 @@ async fn edit(
         return Err(ClientError::Invalid(faults));
     }
     if before.version() != version {
-        let edits = edits_since(conn, id, &before, version).await?;
+        let (seen, edits) = edits_since(conn, id, &before, version).await?.unzip();
+        let edits = edits.unwrap_or_default();
         return Err(ClientError::Stale(Box::new(Stale {
             client_id: client.client_id,
             contact: before,
+            seen,
             edits,
         })));
     }
-    if let Some(email) = after.email.as_ref().filter(|_| after.email != before.email) {
-        if let Some((client_id, name)) = queries::find_by_email(conn, email, id).await? {
-            return Err(ClientError::EmailTaken { email: email.clone(), client_id, name });
-        }
+    if let Some(email) = after.email.as_ref().filter(|_| after.email != before.email)
+        && let Some((client_id, name)) = queries::find_by_email(conn, email, id).await?
+    {
+        return Err(ClientError::EmailTaken { email: email.clone(), client_id, name });
     }
     let client = queries::set_contact(conn, id, &after).await?;
     audit::record(conn, actor, EDIT, id, &before.difference(&after)).await?;
@@ -94,20 +96,20 @@ pub async fn last_edits(
     audit::latest(conn, EDIT, id, limit).await
 }
 
-/// The edits that led from `version` to `now`; none if it was not edits alone.
+/// The fields in `version` and the edits that led from there to `now`; `None` if it was not edits alone.
 async fn edits_since(
     conn: &mut AsyncPgConnection,
     id: &str,
     now: &Contact,
     version: &str,
-) -> QueryResult<Vec<audit::Entry>> {
+) -> QueryResult<Option<(Contact, Vec<audit::Entry>)>> {
     let (mut contact, mut since) = (now.clone(), Vec::new());
     for edit in last_edits(conn, id, LOOK_BACK).await? {
         contact = contact.before(&edit.details);
         since.push(edit);
         if contact.version() == version {
-            return Ok(since);
+            return Ok(Some((contact, since)));
         }
     }
-    Ok(Vec::new())
+    Ok(None)
 }

@@ -24,7 +24,7 @@ pub async fn follow(
         let upload = look().await?;
         if let Some(why) = upload.waiting.as_ref().filter(|why| told.as_ref() != Some(why)) {
             progress.interrupt();
-            remark(&format!("{name}: {why}"));
+            remark(format!("{name}: {why}"));
             told = Some(why.clone());
         }
         if let Some(records) = upload.records.filter(|_| planned.is_none() && !ended(upload.state)) {

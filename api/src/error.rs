@@ -12,6 +12,7 @@ use axum::{
 use serde::Serialize;
 use shared::{
     auth::AuthError,
+    clients::{ClientError, contact::FieldFault},
     db::{DbError, PoolError},
     fx::FxError,
     pagination::InvalidCursor,
@@ -99,9 +100,18 @@ impl ApiError {
 
     /// 400: fields that are missing or cannot be read, each with what is wrong with it.
     pub fn bad_fields(errors: Vec<FieldError>) -> Self {
+        Self::fields(StatusCode::BAD_REQUEST, errors)
+    }
+
+    /// 422: fields that can be read but not used, each with what is wrong with it.
+    pub fn invalid_fields(errors: Vec<FieldError>) -> Self {
+        Self::fields(StatusCode::UNPROCESSABLE_ENTITY, errors)
+    }
+
+    fn fields(status: StatusCode, errors: Vec<FieldError>) -> Self {
         let detail = errors.iter().map(|error| format!("{}: {}", error.field, error.detail));
         let detail = detail.collect::<Vec<_>>().join(" ");
-        let mut made = Self::new(StatusCode::BAD_REQUEST, "invalid-fields", "Invalid fields", detail);
+        let mut made = Self::new(status, "invalid-fields", "Invalid fields", detail);
         made.problem.field = errors.first().map(|error| error.field.clone());
         made.problem.errors = errors;
         made
@@ -328,6 +338,25 @@ impl From<UploadError> for ApiError {
             UploadError::NotUndoable(_) => Self::conflict("not-undoable", text),
             UploadError::Run(error) => error.into(),
             UploadError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<ClientError> for ApiError {
+    fn from(error: ClientError) -> Self {
+        let text = error.to_string();
+        match error {
+            ClientError::NotFound(_) => Self::not_found(text),
+            ClientError::Invalid(faults) => {
+                let error = |fault: FieldFault| FieldError {
+                    field: fault.field.to_owned(),
+                    detail: format!("{}.", fault.message),
+                };
+                Self::invalid_fields(faults.into_iter().map(error).collect())
+            }
+            ClientError::EmailTaken { .. } => Self::conflict("email-taken", text).at("email"),
+            ClientError::Stale(_) => Self::conflict("changed-meanwhile", text).at("contact_version"),
+            ClientError::Database(error) => error.into(),
         }
     }
 }

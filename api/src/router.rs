@@ -20,7 +20,7 @@ pub enum Who {
     Readers,
     /// Who may hand in files.
     Uploaders,
-    /// Who may retry, cancel, clone, pause and limit.
+    /// Who may retry, cancel, clone, pause and limit, and change what is known of clients.
     Operators,
     /// Who may manage users and keys.
     Admins,
@@ -71,6 +71,10 @@ const fn post(path: &'static str, who: Who) -> Rule {
 
 const fn put(path: &'static str, who: Who) -> Rule {
     Rule { method: &Method::PUT, path, who }
+}
+
+const fn patch(path: &'static str, who: Who) -> Rule {
+    Rule { method: &Method::PATCH, path, who }
 }
 
 const fn delete(path: &'static str, who: Who) -> Rule {
@@ -160,6 +164,7 @@ pub const ACCESS: &[Rule] = &[
     post("/api/v1/failures/{fingerprint}/retry", Who::Operators),
     get("/api/v1/clients", Who::Readers),
     get("/api/v1/clients/{id}", Who::Readers),
+    patch("/api/v1/clients/{id}", Who::Operators),
     get("/api/v1/clients/{id}/transactions", Who::Readers),
     get("/api/v1/clients/{id}/statistics", Who::Readers),
     get("/api/v1/clients/{id}/risk-profile", Who::Readers),
@@ -222,6 +227,10 @@ pub const ACCESS: &[Rule] = &[
     get("/ui/workers/{id}", Who::Readers),
     get("/ui/clients", Who::Readers),
     get("/ui/clients/{id}", Who::Readers),
+    get("/ui/clients/{id}/edit", Who::Operators),
+    post("/ui/clients/{id}/edit", Who::Operators),
+    get("/ui/client-summaries", Who::Readers),
+    post("/ui/client-summaries/refresh", Who::Operators),
     get("/ui/transactions", Who::Readers),
     get("/ui/transactions/{id}", Who::Readers),
     get("/ui/admin", Who::Readers),

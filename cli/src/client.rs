@@ -24,6 +24,9 @@ pub struct RemoteUpload {
     pub counts: Counts,
     /// Why it failed.
     pub failure: Option<String>,
+    /// What its load waits for.
+    #[serde(default)]
+    pub waiting: Option<String>,
     /// What else is worth a look.
     #[serde(default)]
     pub warnings: Vec<String>,

@@ -2,7 +2,7 @@
 
 use crate::{
     client::{Counts, RemoteUpload},
-    output::{Progress, say, thousands},
+    output::{Progress, remark, say, thousands},
 };
 use anyhow::bail;
 use shared::uploads::UploadState;
@@ -19,8 +19,14 @@ pub async fn follow(
     let started = Instant::now();
     let mut progress = Progress::new();
     let mut planned: Option<(Instant, i64)> = None;
+    let mut told: Option<String> = None;
     loop {
         let upload = look().await?;
+        if let Some(why) = upload.waiting.as_ref().filter(|why| told.as_ref() != Some(why)) {
+            progress.interrupt();
+            remark(format!("{name}: {why}"));
+            told = Some(why.clone());
+        }
         if let Some(records) = upload.records.filter(|_| planned.is_none() && !ended(upload.state)) {
             tracing::debug!(records, "planned");
             planned = Some((Instant::now(), upload.counts.read));

@@ -52,6 +52,14 @@ impl Progress {
         }
     }
 
+    /// Ends the line, for something else to be said below it.
+    pub fn interrupt(&mut self) {
+        if self.terminal && self.width > 0 {
+            remark("");
+            self.width = 0;
+        }
+    }
+
     /// Shows the last state and ends the line.
     pub fn finish(mut self, line: &str) {
         self.shown = None;

@@ -59,6 +59,7 @@ fuzz_target!(|data: &[u8]| {
                 zone: chrono_tz::UTC,
                 currency: *b"USD",
                 until_us: i64::MAX,
+                today: Default::default(),
             };
             let batch = Batch::parse(part.to_vec(), chunk.first_line, 1, &reading);
             assert_eq!((batch.rows.len() + batch.rejects.len()) as i64, chunk.records);

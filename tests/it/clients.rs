@@ -67,6 +67,41 @@ async fn stubs_are_completed_known_clients_updated_and_doubled_addresses_refused
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_known_client_said_to_be_suspended_for_a_debt_is_judged_by_what_it_has() {
+    let app = App::start().await;
+    app.load("clients.csv", "client_id,name\nrich,Ann\npoor,Bob\n", "?kind=clients").await;
+    let trades = "transaction_id,client_id,occurred_at,amount,kind\nt1,rich,2025-01-15,100,sell\n";
+    app.load("trades.csv", trades, "").await;
+    // The debt is what the account began with; what was earned since pays it.
+    let file = "client_id,balance,debt,status\nrich,0,10,suspended\npoor,0,10,suspended\n";
+    let upload = app.load("debts.csv", file, "?kind=clients").await;
+    assert_eq!(upload["counts"]["updated"], 2, "{upload}");
+    for (client, status, balance, debt) in
+        [("rich", "active", "90.0000", "0"), ("poor", "suspended", "0", "10.0000")]
+    {
+        let client = app.get(&format!("/api/v1/clients/{client}")).await;
+        assert_eq!(client["status"], status, "{client}");
+        assert_eq!((&client["balance"], &client["debt"]), (&balance.into(), &debt.into()), "{client}");
+        assert_eq!(client["suspended_at"], serde_json::Value::Null, "nobody has suspended it: {client}");
+    }
+    files::expect_everything_exact(&app.db).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn truth_values_are_no_ids_and_nobody_is_born_tomorrow() {
+    let app = App::start().await;
+    let file = "client_id,name,date_of_birth,currency\n\
+                TRUE,Ann,,\nFALSE,Bob,,\nc1,Cid,2990-01-01,\nc2,true,1990-01-01,XYZ\n";
+    let upload = app.load("clients.csv", file, "?kind=clients").await;
+    assert_eq!((&upload["counts"]["rejected"], &upload["counts"]["inserted"]), (&3.into(), &1.into()));
+    let codes: Vec<String> =
+        app.db.one("SELECT array_agg(code ORDER BY line) FROM upload_rejects", &[]).await;
+    assert_eq!(codes, ["error_cell", "error_cell", "future_date"]);
+    let said = rejects(&app, &upload).await;
+    assert!(said[0].contains("truth value") && said[2].contains("after today"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_transactions_file_is_no_clients_file() {
     let app = App::start().await;
     let upload = app.load("t.csv", files::rows(&["t1,c1,1,2025-01-15,1"]), "?kind=clients").await;

@@ -92,6 +92,22 @@ async fn a_login_that_fails_says_so_in_service_as_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_login_without_a_name_counts_against_its_address() {
+    let app = App::start_with(AppOptions { worker: false, ..AppOptions::default() }).await;
+    for attempt in 0..30 {
+        let request = app.anonymous(Method::POST, "/token/");
+        let request = match attempt % 3 {
+            0 => request,
+            1 => request.json(&json!({})),
+            _ => request.header(header::CONTENT_TYPE, "application/json").body("{"),
+        };
+        assert_eq!(app.send(request).await.0, StatusCode::BAD_REQUEST, "{attempt}");
+    }
+    let (status, body) = app.send(app.anonymous(Method::POST, "/token/")).await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_used_refresh_token_revokes_its_family() {
     let app = App::start().await;
     let blacklisted = json!({ "detail": "Token is blacklisted", "code": "token_not_valid" });

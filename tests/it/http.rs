@@ -49,8 +49,15 @@ async fn every_refusal_is_a_problem_document() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_oversized_upload_is_refused_and_leaves_nothing_behind() {
     let app = App::start_with(AppOptions { max_upload_bytes: 10_000, ..AppOptions::default() }).await;
-    let (status, problem) = app.upload("big.csv", files::transactions(1_000, 1), "").await;
-    assert_eq!(status.as_u16(), 413, "{problem}");
+    // Seen while it streams, and announced by its length.
+    for rows in [400, 40_000] {
+        let file = files::transactions(rows, 1);
+        assert!(file.len() > 10_000);
+        let (status, problem) = app.upload("big.csv", file, "").await;
+        assert_eq!(status.as_u16(), 413, "{problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("10000 bytes") && detail.contains("MILLRACE_MAX_UPLOAD_BYTES"), "{detail}");
+    }
     assert_eq!(app.db.one::<i64>("SELECT count(*) FROM uploads", &[]).await, 0);
     let stored = std::fs::read_dir(app.data_dir().join("files/uploads")).map_or(0, Iterator::count);
     assert_eq!(stored, 0, "no part of it stays");

@@ -56,6 +56,7 @@ async fn no_page_needs_inline_script_or_style() {
         "/ui/queues",
         "/ui/workers",
         "/ui/clients",
+        "/ui/client-summaries",
         "/ui/transactions",
         "/ui/admin",
         "/ui/fx-rates",

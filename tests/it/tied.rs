@@ -73,6 +73,7 @@ async fn uploads_that_found_rows_of_each_other_are_undone_together_exactly() {
     let said = admin(&seen, &["uploads", "undo", first, "--together"]).await;
     let answer = said.text();
     assert!(answer.contains("first.csv is being undone"), "{answer}");
+    assert!(answer.contains(&format!("together with second.csv ({second})")), "{answer}");
     let undone = [seen.undone(first).await, seen.undone(second).await];
     assert_eq!(undone[0]["undo_run_id"], undone[1]["undo_run_id"]);
     for app in [&seen, &never] {

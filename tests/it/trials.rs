@@ -114,6 +114,26 @@ async fn checked_before_a_conflict(app: &App) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_meets_a_contradiction_names_both_lines() {
+    let app = App::start().await;
+    // Chunks of 1,000 records: the two stand in different ones.
+    let mut file = files::transactions(1_500, 1);
+    let first = String::from_utf8(file.clone()).unwrap().lines().nth(1).unwrap().to_owned();
+    file.extend_from_slice(format!("{}\n", first.replacen(',', ",other", 1)).as_bytes());
+    let refused = app.load_with("file.csv", &file, whole()).await;
+    assert_eq!(refused["counts"]["conflicts"], 1, "{refused}");
+    let said = crate::uploads::rejects(&app, &refused).await;
+    let conflict = said.iter().find(|said| said.contains("another content")).unwrap();
+    // Whichever chunk was checked first has the id.
+    let lines = ["on line 2 of this file", "on line 1502 of this file"].map(|line| conflict.contains(line));
+    assert!(lines[0] != lines[1], "{conflict}");
+    assert!(
+        conflict.contains(if lines[0] { "here, on line 1502," } else { "here, on line 2," }),
+        "{conflict}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_conflict_met_only_while_loading_takes_the_whole_file_back() {
     let app = App::start().await;
     let upload = checked_before_a_conflict(&app).await;

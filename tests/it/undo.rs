@@ -1,8 +1,11 @@
 //! Taking uploads back: what stays is what a database would hold that never saw them.
 
 use serde_json::Value;
-use shared::uploads::{UploadOptions, undo};
-use tests::{App, AppOptions, eventually, files, record};
+use shared::{
+    auth::Role,
+    uploads::{UploadOptions, undo},
+};
+use tests::{App, AppOptions, browser::Browser, eventually, files, record};
 
 /// Buys, sells and payments that are pending, or have ended as `statuses` say, turn by turn.
 pub fn trades(rows: u32, statuses: &[&str]) -> String {
@@ -134,9 +137,30 @@ async fn a_load_that_meets_rows_being_taken_back_waits_and_brings_them_itself() 
         (waiting > 0).then_some(())
     })
     .await;
+    let phase: String = app
+        .db
+        .one("SELECT phase FROM runs WHERE kind = 'ingest_chunk' AND phase LIKE 'waiting%' LIMIT 1", &[])
+        .await;
+    assert_eq!(phase, format!("waiting: rows of it stand in upload {id}, whose undo has not ended"));
+    let path = format!("/api/v1/uploads/{second}");
+    let why = app.get(&path).await["waiting"].as_str().unwrap().to_owned();
+    assert!(why.contains(&format!("stand in first.csv ({id})")) && why.contains("by itself"), "{why}");
+    assert_eq!(app.get("/api/v1/uploads?limit=1").await["items"][0]["waiting"], why);
+    let browser = Browser::log_in(&app, Role::Viewer).await;
+    let page = format!("/ui/uploads/{second}");
+    assert!(browser.page(&page).await.contains(&why), "the page says so");
+    // Its undo is stopped: then it says that somebody has to do something.
+    let run = app.get(&format!("/api/v1/uploads/{id}")).await["undo_run_id"].as_str().unwrap().to_owned();
+    assert!(app.post(&format!("/api/v1/runs/{run}/cancel")).await.0.is_success());
+    let why = app.get(&path).await["waiting"].as_str().unwrap().to_owned();
+    assert!(why.contains("stands still") && why.contains("Undo it again"), "{why}");
+    assert!(browser.page(&page).await.contains(&why), "the page says so");
+    undo::request_undo(&mut conn, id, false, "test").await.unwrap();
+
     app.db.resume().await;
     let second = app.ended(&second.to_string()).await;
     assert_eq!(second["counts"]["inserted"], 3_001, "{second}");
+    assert_eq!(second["waiting"], Value::Null, "{second}");
     files::expect_everything_exact(&app.db).await;
 }
 

@@ -172,30 +172,40 @@ const TOKEN_NOT_VALID: &str = "token-not-valid";
 async fn obtain_tokens(
     State(state): State<AppState>,
     address: ClientAddress,
-    fields: Fields,
+    fields: ApiResult<Fields>,
 ) -> ApiResult<Json<Pair>> {
-    let [username, password] = fields.texts(["username", "password"])?;
     let mut conn = state.env.pool.get().await?;
-    let user =
-        auth::login(&mut conn, &username, &password, address.0).await.map_err(|error| match error {
-            AuthError::WrongCredentials => ApiError::new(
-                StatusCode::UNAUTHORIZED,
-                "wrong-credentials",
-                "Wrong credentials",
-                "No active account found with the given credentials",
-            )
-            .with(header::WWW_AUTHENTICATE, "Bearer realm=\"api\""),
-            AuthError::Throttled { retry_after_seconds } => ApiError::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "throttled",
-                "Too many attempts",
-                format!("Request was throttled. Expected available in {retry_after_seconds} seconds."),
-            )
-            .with(header::RETRY_AFTER, &retry_after_seconds.to_string()),
-            other => other.into(),
-        })?;
+    let [username, password] = match fields.and_then(|fields| fields.texts(["username", "password"])) {
+        Ok(texts) => texts,
+        Err(unread) => {
+            auth::service::count_attempt(&mut conn, address.0).await.map_err(login_refused)?;
+            return Err(unread);
+        }
+    };
+    let user = auth::login(&mut conn, &username, &password, address.0).await.map_err(login_refused)?;
     let pair = refresh::issue_pair(&mut conn, rules(&state), &user, state.env.clock.now()).await?;
     Ok(Json(Pair { refresh: pair.refresh, access: pair.access }))
+}
+
+/// A login's refusal in the words of service A.
+fn login_refused(error: AuthError) -> ApiError {
+    match error {
+        AuthError::WrongCredentials => ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            "wrong-credentials",
+            "Wrong credentials",
+            "No active account found with the given credentials",
+        )
+        .with(header::WWW_AUTHENTICATE, "Bearer realm=\"api\""),
+        AuthError::Throttled { retry_after_seconds } => ApiError::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "throttled",
+            "Too many attempts",
+            format!("Request was throttled. Expected available in {retry_after_seconds} seconds."),
+        )
+        .with(header::RETRY_AFTER, &retry_after_seconds.to_string()),
+        other => other.into(),
+    }
 }
 
 /// Get the next pair of tokens. The old refresh token is of no use any more; using it again ends its

@@ -3,7 +3,7 @@
 use super::{
     address::{Address, segment},
     fmt,
-    pieces::{Badge, Chip, Chips, Empty, Money, Pager, Time},
+    pieces::{Badge, Chip, Chips, Empty, Money, Pager, Time, client_shape, icon},
     shell::{Shell, page},
     transactions::{self, TransactionLine},
 };
@@ -19,20 +19,25 @@ use axum::{
 use serde::Deserialize;
 use shared::{
     clients::{
-        AccountType, Client,
+        AccountType, Client, ClientStatus,
         queries::{self, ClientFilter, ClientTotals},
     },
     pagination::{Cursor, PageRequest},
     transactions::queries::{TransactionFilter, list_transactions},
 };
 
+/// Most countries to choose from; a longer list would be no help.
+const COUNTRIES: i64 = 500;
+
 #[derive(Template)]
 #[template(path = "pages/clients/list.html")]
 struct ListPage {
     shell: Shell,
     search: String,
-    account_type: Option<AccountType>,
+    hidden: Vec<(&'static str, String)>,
+    countries: Vec<(String, bool)>,
     kinds: Chips,
+    statuses: Chips,
     clear: Option<String>,
     clients: Vec<ClientLine>,
     pager: Pager,
@@ -76,6 +81,8 @@ pub(super) struct Wanted {
     q: Option<String>,
     #[serde(rename = "type")]
     account_type: Option<String>,
+    country: Option<String>,
+    status: Option<String>,
     cursor: Option<String>,
 }
 
@@ -85,58 +92,89 @@ pub(super) async fn list(
     State(state): State<AppState>,
     Query(wanted): Query<Wanted>,
 ) -> ApiResult<Response> {
-    let search = wanted.q.unwrap_or_default().replace('\0', "").trim().chars().take(200).collect::<String>();
-    let account_type: Option<AccountType> = wanted.account_type.as_deref().and_then(|one| one.parse().ok());
+    let text = |typed: Option<String>| searched(typed).filter(|text| !text.is_empty());
     let filter = ClientFilter {
-        search: Some(search.clone()).filter(|search| !search.is_empty()),
-        account_type,
-        ..ClientFilter::default()
+        search: text(wanted.q),
+        account_type: wanted.account_type.as_deref().and_then(|one| one.parse().ok()),
+        country: text(wanted.country),
+        status: wanted.status.as_deref().and_then(|one| one.parse().ok()),
     };
     let request = PageRequest {
         cursor: wanted.cursor.as_deref().map(Cursor::decode).transpose()?,
         ..PageRequest::default()
     };
-    let here =
-        Address::new("/ui/clients").with("q", &search).maybe("type", account_type.map(AccountType::as_str));
+    let here = Address::new("/ui/clients")
+        .maybe("q", filter.search.as_deref())
+        .maybe("country", filter.country.as_deref())
+        .maybe("type", filter.account_type.map(AccountType::as_str))
+        .maybe("status", filter.status.map(ClientStatus::as_str));
     let mut conn = state.env.pool.get().await?;
     let found = queries::list_clients(&mut conn, &filter, &request).await?;
+    let countries = queries::countries(&mut conn, COUNTRIES).await?;
+    let hidden = here.fields().into_iter().filter(|(name, _)| ["type", "status"].contains(name));
     page(&ListPage {
-        kinds: Chips { label: "Account", chips: account_chips(account_type, &here) },
+        hidden: hidden.collect(),
+        countries: country_options(countries, filter.country.as_deref()),
+        kinds: Chips { label: "Account", chips: account_chips(filter.account_type, &here) },
+        statuses: Chips { label: "Status", chips: status_chips(filter.status, &here) },
         clear: here.is_filtered().then(|| here.cleared()),
         pager: Pager::by_id(&found, &here, "client"),
-        empty: found.items.is_empty().then(|| nothing(&search, account_type, &here)),
+        empty: found.items.is_empty().then(|| nothing(&filter, &here)),
         clients: found.items.iter().map(|client| ClientLine::new(client, &shell)).collect(),
-        search,
-        account_type,
+        search: filter.search.unwrap_or_default(),
         shell,
     })
 }
 
-fn account_chips(chosen: Option<AccountType>, here: &Address) -> Vec<Chip> {
-    AccountType::ALL
-        .iter()
-        .map(|kind| {
-            let on = chosen == Some(*kind);
-            Chip {
-                href: here.with("type", if on { "" } else { kind.as_str() }).to_string(),
-                word: kind.to_string(),
-                class: "",
-                icon: None,
-                count: None,
-                more: false,
-                on,
-            }
-        })
-        .collect()
+/// What was typed into a search box, of a length that can be meant.
+pub(super) fn searched(typed: Option<String>) -> Option<String> {
+    typed.map(|text| text.replace('\0', "").trim().chars().take(200).collect())
 }
 
-fn nothing(search: &str, account_type: Option<AccountType>, here: &Address) -> Empty {
+/// The countries to choose from, the chosen one always among them.
+fn country_options(countries: Vec<String>, chosen: Option<&str>) -> Vec<(String, bool)> {
+    let absent = chosen.filter(|chosen| countries.iter().all(|country| country != chosen)).map(str::to_owned);
+    let all = absent.into_iter().chain(countries);
+    all.map(|country| (country.clone(), chosen == Some(country.as_str()))).collect()
+}
+
+/// A value to filter by: a click chooses it, or lets go of it.
+fn choice(here: &Address, name: &'static str, word: &'static str, on: bool) -> Chip {
+    Chip {
+        href: here.with(name, if on { "" } else { word }).to_string(),
+        word: word.to_owned(),
+        class: "",
+        icon: None,
+        count: None,
+        more: false,
+        on,
+    }
+}
+
+fn account_chips(chosen: Option<AccountType>, here: &Address) -> Vec<Chip> {
+    let chip = |kind: &AccountType| choice(here, "type", kind.as_str(), chosen == Some(*kind));
+    AccountType::ALL.iter().map(chip).collect()
+}
+
+fn status_chips(chosen: Option<ClientStatus>, here: &Address) -> Vec<Chip> {
+    let chip = |status: &ClientStatus| Chip {
+        class: status.as_str(),
+        icon: Some(icon(client_shape(*status))),
+        ..choice(here, "status", status.as_str(), chosen == Some(*status))
+    };
+    ClientStatus::ALL.iter().map(chip).collect()
+}
+
+fn nothing(filter: &ClientFilter, here: &Address) -> Empty {
     if here.is_filtered() {
         let mut words = Vec::new();
-        if !search.is_empty() {
-            words.push(format!("an id, a name or an e-mail that begins with “{}”", fmt::cut(search, 80)));
-        }
-        words.extend(account_type.map(|kind| format!("the account type {kind}")));
+        words.extend(filter.search.as_ref().map(|search| {
+            let search = fmt::cut(search, 80);
+            format!("an id, a word of a name, an e-mail or a phone number that begins with “{search}”")
+        }));
+        words.extend(filter.country.as_ref().map(|country| format!("the country {}", fmt::cut(country, 80))));
+        words.extend(filter.account_type.map(|kind| format!("the account type {kind}")));
+        words.extend(filter.status.map(|status| format!("the status {status}")));
         return Empty::nothing_matches("clients", &words.join(" and "), &here.cleared());
     }
     Empty::nothing_yet(

@@ -9,6 +9,8 @@ mod address;
 mod admin;
 mod assets;
 mod bulk;
+mod client_edit;
+mod client_summaries;
 mod clients;
 mod clone;
 mod failures;
@@ -86,6 +88,9 @@ pub fn router() -> Router<AppState> {
         .route("/ui/workers/{id}", get(workers::show))
         .route("/ui/clients", get(clients::list))
         .route("/ui/clients/{id}", get(clients::show))
+        .route("/ui/clients/{id}/edit", get(client_edit::form).post(client_edit::submit))
+        .route("/ui/client-summaries", get(client_summaries::list))
+        .route("/ui/client-summaries/refresh", post(client_summaries::refresh))
         .route("/ui/transactions", get(transactions::list))
         .route("/ui/transactions/{id}", get(transaction::show))
         .route("/ui/admin", get(admin::show))

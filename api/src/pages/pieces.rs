@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
 use shared::{
-    pagination::Page, runs::RunState, transactions::TransactionStatus, uploads::model::UploadState,
+    clients::ClientStatus, pagination::Page, runs::RunState, transactions::TransactionStatus,
+    uploads::model::UploadState,
 };
 
 /// A picture from the sprite; it is decoration, words stand beside it.
@@ -37,8 +38,8 @@ impl Badge {
     }
 
     /// A client's status.
-    pub fn client(status: &'static str) -> Self {
-        Self::new(status, if status == "active" { "completed" } else { "failed" }, status)
+    pub fn client(status: ClientStatus) -> Self {
+        Self::new(status.as_str(), client_shape(status), status.as_str())
     }
 
     /// A worker's state; one that is alive but silent is late.
@@ -80,6 +81,14 @@ pub fn pause_badge(paused: bool) -> Badge {
     match paused {
         true => Badge::new("retryable", "paused", "paused"),
         false => Badge::new("completed", "completed", "open"),
+    }
+}
+
+/// The shape of a client's status.
+pub fn client_shape(status: ClientStatus) -> &'static str {
+    match status {
+        ClientStatus::Active => "completed",
+        ClientStatus::Suspended => "failed",
     }
 }
 

@@ -77,6 +77,8 @@ struct UploadPage {
     cancel: Action,
     undo: Option<Action>,
     undoing: Option<Undoing>,
+    /// What its load waits for.
+    waiting: Option<String>,
     dry_run: bool,
     load_href: Option<String>,
     format: Option<String>,
@@ -175,6 +177,7 @@ pub(super) async fn show(
         cancel,
         undo: around.undo,
         undoing: around.undoing,
+        waiting: around.waiting,
         dry_run: around.dry_run,
         load_href: around.load_href,
         format: upload.read_format().map(|format| format_words(&format)),

@@ -18,6 +18,7 @@ use shared::{
         previews::{self, Preview},
         queries,
         undo::{self, Extent},
+        waiting,
     },
 };
 
@@ -53,6 +54,8 @@ pub struct Around {
     pub undo: Option<Action>,
     /// The undo that was asked for.
     pub undoing: Option<Undoing>,
+    /// What its load waits for.
+    pub waiting: Option<String>,
     /// The upload whose rejects it brings, mended.
     pub corrects: Option<UploadLink>,
     /// The uploads that bring its rejects, mended.
@@ -90,6 +93,7 @@ impl Around {
             load_href: load_href.map(|preview| look_again(&preview, upload.kind, &options)),
             undo,
             undoing: undoing(upload, undo::standstill(conn, upload).await?),
+            waiting: waiting::waiting(conn, upload).await?,
             corrects: corrects.as_ref().map(link),
             corrected_by: queries::corrections(conn, upload.id).await?.iter().map(link).collect(),
         })

@@ -2,31 +2,40 @@
 
 use crate::{
     app::AppState,
+    auth::Principal,
     error::{ApiError, ApiResult},
     list::Listing,
-    params::{FromParams, ListParams, ListQuery, NoQuery, PageParams, Params, PathText},
+    params::{self, FromParams, ListParams, ListQuery, NoQuery, PageParams, Params, PathText},
     routes::transactions::{self, RangeParams},
     views::{clients::ClientView, transactions::TransactionView, words},
 };
 use axum::{Json, extract::State, response::Response};
 use diesel_async::AsyncPgConnection;
+use serde::Deserialize;
 use shared::{
-    clients::{AccountType, Client, queries, queries::ClientFilter},
+    clients::{
+        AccountType, Client, ClientError, ClientStatus, ContactPatch, queries, queries::ClientFilter,
+        service::edit_contact,
+    },
     pagination::{Cursor, InvalidCursor},
 };
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 /// What a list of clients is narrowed to.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ClientParams {
-    /// Only clients whose id, name or e-mail begins so.
+    /// Only clients whose id begins so (ids are told apart by case), or of whose name's words, e-mail and phone
+    /// number something begins with each of these words, without regard to case.
     search: Option<String>,
     /// Only this kind of account.
     #[param(schema_with = words::account_type)]
     account_type: Option<AccountType>,
     /// Only this country, as it was given.
     country: Option<String>,
+    /// Only with this status.
+    #[param(schema_with = words::client_status)]
+    status: Option<ClientStatus>,
 }
 
 impl FromParams for ClientParams {
@@ -35,6 +44,7 @@ impl FromParams for ClientParams {
             search: params.text("search")?,
             account_type: params.parsed("account_type")?,
             country: params.text("country")?,
+            status: params.parsed("status")?,
         })
     }
 }
@@ -53,9 +63,10 @@ pub async fn list_clients(
     State(state): State<AppState>,
     query: ListQuery<ClientParams>,
 ) -> ApiResult<Response> {
-    let ClientParams { search, account_type, country } = query.params;
+    let ClientParams { search, account_type, country, status } = query.params;
     let mut conn = state.env.pool.get().await?;
-    let filter = ClientFilter { search, account_type, country };
+    let search = search.filter(|search| !search.trim().is_empty());
+    let filter = ClientFilter { search, account_type, country, status };
     let page = queries::list_clients(&mut conn, &filter, &query.page).await?;
     Ok(Listing::of(page, ClientView::from).respond(&query.uri))
 }
@@ -66,7 +77,7 @@ async fn find(conn: &mut AsyncPgConnection, id: &str) -> ApiResult<Client> {
 
 /// 404: there is no such client.
 pub fn no_client(id: &str) -> ApiError {
-    ApiError::not_found(format!("There is no client {:?}.", id.chars().take(80).collect::<String>()))
+    ClientError::NotFound(id.to_owned()).into()
 }
 
 /// Show a client.
@@ -82,6 +93,66 @@ pub async fn show_client(
 ) -> ApiResult<Json<ClientView>> {
     let mut conn = state.env.pool.get().await?;
     Ok(Json(find(&mut conn, &id).await?.into()))
+}
+
+/// What is to become of a client's contact fields. A field that is left out stays; null, or a blank text, empties
+/// it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContactRequest {
+    /// The `contact_version` that was read; if the fields have changed since, nothing is saved.
+    #[schema(example = "9f86d081884c7d65")]
+    contact_version: String,
+    /// Full name; at most 255 characters.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 255)]
+    name: Option<Option<String>>,
+    /// E-mail; at most 254 characters, and of no other client.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 254, example = "ann@example.org")]
+    email: Option<Option<String>>,
+    /// Phone number; at most 50 characters.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 50)]
+    phone_number: Option<Option<String>>,
+    /// Postal address; may have several lines, at most 2000 bytes.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 2000)]
+    address: Option<Option<String>>,
+    /// Country; at most 100 characters.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 100)]
+    country: Option<Option<String>>,
+}
+
+/// Tells a field that is null from one that is left out.
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// Change a client's contact fields.
+///
+/// Of two who have read the same version and change it, the second is refused with 409 and told who was faster.
+/// What changes nothing is answered with 200 and leaves no trace, so a request may be sent again.
+#[utoipa::path(patch, path = "/api/v1/clients/{id}", tag = "clients",
+    params(("id" = String, Path, description = "The client")), request_body = ContactRequest, responses(
+    (status = 200, description = "The client as it is now", body = ClientView),
+    (status = 404, description = "There is no such client"),
+    (status = 409, description = "The fields have changed since they were read, or the e-mail is another client's"),
+    (status = 422, description = "Fields that cannot be used, each with the reason"),
+))]
+pub async fn change_client(
+    State(state): State<AppState>,
+    principal: Principal,
+    PathText(id): PathText,
+    _: NoQuery,
+    params::Json(body): params::Json<ContactRequest>,
+) -> ApiResult<Json<ClientView>> {
+    let ContactRequest { contact_version, name, email, phone_number, address, country } = body;
+    let patch = ContactPatch { name, email, phone_number, address, country };
+    let mut conn = state.env.pool.get().await?;
+    let edited = edit_contact(&mut conn, &id, &patch, &contact_version, &principal.name).await?;
+    Ok(Json(edited.client.into()))
 }
 
 /// List a client's transactions, newest first.

@@ -74,7 +74,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(failures::show_failure))
         .routes(routes!(failures::retry_failure))
         .routes(routes!(clients::list_clients))
-        .routes(routes!(clients::show_client))
+        .routes(routes!(clients::show_client, clients::change_client))
         .routes(routes!(clients::list_client_transactions))
         .routes(routes!(client_analytics::show_statistics))
         .routes(routes!(client_analytics::show_risk_profile))

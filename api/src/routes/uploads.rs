@@ -12,7 +12,7 @@ use crate::{
     },
     upload_params::UploadParams,
     views::{
-        uploads::{AcceptedUpload, UploadView},
+        uploads::{AcceptedUpload, Standing, UploadView},
         words,
     },
 };
@@ -26,7 +26,7 @@ use diesel_async::AsyncPgConnection;
 use shared::{
     ids::UploadId,
     pagination::{Cursor, InvalidCursor},
-    uploads::{Upload, UploadKind, UploadState, queries, queries::UploadFilter, undo},
+    uploads::{Upload, UploadKind, UploadState, queries, queries::UploadFilter, undo, waiting},
 };
 use std::collections::HashMap;
 use utoipa::{IntoParams, ToSchema};
@@ -165,15 +165,17 @@ pub async fn list_uploads(
     let page = queries::list_uploads(&mut conn, &filter, &query.page).await?;
     let ids: Vec<UploadId> = page.items.iter().map(|upload| upload.id).collect();
     let counts = queries::counts(&mut conn, &ids).await?;
-    // Seldom, and seldom more than one.
-    let mut standstills = HashMap::new();
-    for upload in page.items.iter().filter(|upload| upload.is_undoing()) {
-        standstills.insert(upload.id, undo::standstill(&mut conn, upload).await?);
+    // Seldom any, and seldom more than one.
+    let mut standings = HashMap::new();
+    for upload in page.items.iter().filter(|upload| upload.is_undoing() || upload.finished_at.is_none()) {
+        let undo_standstill = undo::standstill(&mut conn, upload).await?;
+        let waiting = waiting::waiting(&mut conn, upload).await?;
+        standings.insert(upload.id, Standing { undo_standstill, waiting, ..Standing::default() });
     }
     let view = |upload: Upload| {
         let counts = counts.get(&upload.id).copied().unwrap_or_default();
-        let standstill = standstills.get(&upload.id).cloned().flatten();
-        UploadView::new(upload, counts, None, standstill)
+        let standing = standings.remove(&upload.id).unwrap_or_default();
+        UploadView::new(upload, counts, standing)
     };
     Ok(Listing::of(page, view).respond(&query.uri))
 }
@@ -200,15 +202,24 @@ pub async fn find(conn: &mut AsyncPgConnection, id: UploadId) -> ApiResult<Uploa
     upload.ok_or_else(|| ApiError::not_found(format!("There is no upload {id}.")))
 }
 
-/// An upload with its counts and, if it failed or its undo stands still, why.
+/// An upload with its counts and how it stands: why it failed, waits, or its undo stands still.
 pub async fn view_one(conn: &mut AsyncPgConnection, upload: Upload) -> ApiResult<UploadView> {
     let counts = queries::counts(conn, &[upload.id]).await?.remove(&upload.id).unwrap_or_default();
     let failure = match upload.state {
         UploadState::Failed => queries::failure(conn, upload.run_id).await?,
         _ => None,
     };
-    let standstill = undo::standstill(conn, &upload).await?;
-    Ok(UploadView::new(upload, counts, failure, standstill))
+    let undone_with = match upload.undo_run_id {
+        Some(run) => queries::undone_together(conn, run, upload.id).await?,
+        None => Vec::new(),
+    };
+    let standing = Standing {
+        failure,
+        undo_standstill: undo::standstill(conn, &upload).await?,
+        undone_with,
+        waiting: waiting::waiting(conn, &upload).await?,
+    };
+    Ok(UploadView::new(upload, counts, standing))
 }
 
 /// Take an upload's rows back.

@@ -4,7 +4,7 @@ use super::words;
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
-use shared::clients::{AccountType, Client, RiskTolerance};
+use shared::clients::{AccountType, Client, ClientStatus, Contact, RiskTolerance};
 use utoipa::ToSchema;
 
 /// One client. Amounts are in `currency`.
@@ -41,19 +41,24 @@ pub struct ClientView {
     /// What the client owes; never negative.
     pub debt: Decimal,
     /// `suspended` while in debt or suspended by an operator, else `active`.
-    #[schema(value_type = String, example = "active")]
-    pub status: &'static str,
+    #[schema(schema_with = words::client_status)]
+    pub status: ClientStatus,
     /// Since when an operator suspended it.
     pub suspended_at: Option<DateTime<Utc>>,
-    /// Whether only the id is known.
+    /// Whether no file has said who it is: it is known from transactions, and from what operators have typed.
     pub stub: bool,
     /// When it was first seen.
     pub created_at: DateTime<Utc>,
+    /// Tells these values of name, email, phone_number, address and country from others: whoever changes them
+    /// sends it along.
+    #[schema(example = "9f86d081884c7d65")]
+    pub contact_version: String,
 }
 
 impl From<Client> for ClientView {
     fn from(client: Client) -> Self {
         Self {
+            contact_version: Contact::of(&client).version(),
             balance: client.balance(),
             debt: client.debt(),
             status: client.status(),

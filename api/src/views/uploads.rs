@@ -118,6 +118,10 @@ pub struct UploadView {
     pub undoing: bool,
     /// Why an undo that was asked for and is not done stands still, and how it goes on.
     pub undo_standstill: Option<String>,
+    /// The other uploads that the same run takes back, or did; told with a single upload only.
+    pub undone_with: Vec<UndoneWith>,
+    /// What its load waits for while rows of it stand in an upload that is being undone, and what helps.
+    pub waiting: Option<String>,
     /// What the undo did, so far.
     #[schema(value_type = Option<Object>)]
     pub undo_report: Option<serde_json::Value>,
@@ -135,14 +139,34 @@ pub struct UploadView {
     pub links: UploadLinks,
 }
 
+/// An upload that is taken back by the same run as another.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UndoneWith {
+    /// Its id.
+    pub id: Uuid,
+    /// The name it was sent under.
+    pub filename: String,
+}
+
+/// What an upload's row does not say by itself.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// Why it failed.
+    pub failure: Option<String>,
+    /// Why its undo stands still.
+    pub undo_standstill: Option<String>,
+    /// Those that are undone together with it.
+    pub undone_with: Vec<Upload>,
+    /// What its load waits for.
+    pub waiting: Option<String>,
+}
+
 impl UploadView {
-    /// The view of an upload with its counts, the reason of its failure, and why its undo stands still.
-    pub fn new(
-        upload: Upload,
-        counts: UploadCounts,
-        failure: Option<String>,
-        undo_standstill: Option<String>,
-    ) -> Self {
+    /// The view of an upload with its counts and how it stands.
+    pub fn new(upload: Upload, counts: UploadCounts, standing: Standing) -> Self {
+        let undone_with = standing.undone_with.into_iter();
+        let undone_with =
+            undone_with.map(|other| UndoneWith { id: other.id.0, filename: other.filename }).collect();
         let path = format!("/api/v1/uploads/{}", upload.id);
         let undoing = upload.is_undoing();
         Self {
@@ -172,10 +196,12 @@ impl UploadView {
             corrects: upload.corrects.map(|id| id.0),
             undo_run_id: upload.undo_run_id.map(|id| id.0),
             undoing,
-            undo_standstill,
+            undo_standstill: standing.undo_standstill,
+            undone_with,
+            waiting: standing.waiting,
             undo_report: upload.undo_report,
             files_removed_at: upload.files_removed_at,
-            failure,
+            failure: standing.failure,
             created_by: upload.created_by,
             created_at: upload.created_at,
             finished_at: upload.finished_at,

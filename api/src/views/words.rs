@@ -3,7 +3,7 @@
 use shared::{
     analytics::tops::TopBy,
     auth::Role,
-    clients::{AccountType, RiskTolerance},
+    clients::{AccountType, ClientStatus, RiskTolerance},
     runs::{Queue, RunState, waiting::WaitingReason},
     summaries::{Calendar, SummaryMode},
     transactions::{TransactionKind, TransactionStatus},
@@ -38,6 +38,7 @@ macro_rules! word_schemas {
 word_schemas! {
     role, roles => Role;
     account_type, account_types => AccountType;
+    client_status, client_statuses => ClientStatus;
     risk_tolerance, risk_tolerances => RiskTolerance;
     queue, queues => Queue;
     run_state, run_states => RunState;

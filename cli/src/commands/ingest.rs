@@ -19,7 +19,7 @@ use shared::{
     runs::{Environment, Queue},
     schema::workers,
     storage::StoredFile,
-    uploads::{NewUpload, Upload, accept_upload, queries, service::storage_key},
+    uploads::{NewUpload, Upload, accept_upload, queries, service::storage_key, waiting},
 };
 use std::{
     path::{Path, PathBuf},
@@ -125,6 +125,7 @@ async fn look(env: &Environment, id: UploadId) -> anyhow::Result<RemoteUpload> {
     let upload: Upload = queries::find_upload(&mut conn, id).await?.context("the upload is gone")?;
     let counts = queries::counts(&mut conn, &[id]).await?.remove(&id).unwrap_or_default();
     let failure = queries::failure(&mut conn, upload.run_id).await?;
+    let waiting = waiting::waiting(&mut conn, &upload).await?;
     Ok(RemoteUpload {
         id: id.to_string(),
         already_uploaded: false,
@@ -141,6 +142,7 @@ async fn look(env: &Environment, id: UploadId) -> anyhow::Result<RemoteUpload> {
             checked: counts.checked,
         },
         failure,
+        waiting,
         warnings: upload.warnings,
     })
 }

@@ -11,7 +11,6 @@ use shared::{
     clock::{Clock, SystemClock},
     config::FilesConfig,
     storage::Storage,
-    transactions::parse::end_of_next_year,
     uploads::{
         UploadKind, UploadOptions,
         formats::{Text, Watch, detect::Seen, table::find_form, text_of},
@@ -105,13 +104,8 @@ pub async fn inspect(args: Inspect) -> anyhow::Result<()> {
     if args.records {
         return print_records(&storage, metadata.len(), form, &files, args.kind).await;
     }
-    let means = Means {
-        storage: &storage,
-        files,
-        zone: chrono_tz::UTC,
-        currency: *b"USD",
-        until_us: end_of_next_year(SystemClock.now()),
-    };
+    let means =
+        Means { storage: &storage, files, zone: chrono_tz::UTC, currency: *b"USD", now: SystemClock.now() };
     let options = UploadOptions { form, ..UploadOptions::default() };
     let look = look_with(&means, KEY, metadata.len(), args.kind, &options).await?;
     if args.json {

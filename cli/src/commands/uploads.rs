@@ -29,6 +29,14 @@ enum Command {
 struct Undoing {
     filename: String,
     undo_run_id: Option<String>,
+    #[serde(default)]
+    undone_with: Vec<Together>,
+}
+
+#[derive(Deserialize)]
+struct Together {
+    id: String,
+    filename: String,
 }
 
 /// Carries out `millrace uploads …`.
@@ -42,6 +50,16 @@ pub async fn uploads(args: Uploads) -> anyhow::Result<()> {
         return Ok(());
     }
     let upload: Undoing = answer.read()?;
-    say(format!("{} is being undone by run {}.", upload.filename, upload.undo_run_id.unwrap_or_default()));
+    let run = upload.undo_run_id.unwrap_or_default();
+    let others: Vec<String> =
+        upload.undone_with.iter().map(|other| format!("{} ({})", other.filename, other.id)).collect();
+    match others.as_slice() {
+        [] => say(format!("{} is being undone by run {run}.", upload.filename)),
+        _ => say(format!(
+            "{} is being undone by run {run}, together with {}.",
+            upload.filename,
+            others.join(", ")
+        )),
+    }
     Ok(())
 }

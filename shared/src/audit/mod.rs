@@ -2,6 +2,7 @@
 //! action without its row, or a row without its action, cannot be committed.
 
 use crate::schema::audit_log;
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
@@ -23,4 +24,32 @@ pub async fn record(
         .execute(conn)
         .await
         .map(|_| ())
+}
+
+/// What was done to a subject.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = audit_log, check_for_backend(diesel::pg::Pg))]
+pub struct Entry {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who did it.
+    pub actor: String,
+    /// What exactly.
+    pub details: serde_json::Value,
+}
+
+/// The last times that `action` was done to `subject`, newest first.
+pub async fn latest(
+    conn: &mut AsyncPgConnection,
+    action: &str,
+    subject: &str,
+    limit: i64,
+) -> QueryResult<Vec<Entry>> {
+    audit_log::table
+        .filter(audit_log::subject.eq(subject).and(audit_log::action.eq(action)))
+        .order(audit_log::id.desc())
+        .limit(limit)
+        .select(Entry::as_select())
+        .load(conn)
+        .await
 }

@@ -110,6 +110,14 @@ pub async fn login(
     }
 }
 
+/// Counts an attempt that named nobody and so could not succeed against its address.
+pub async fn count_attempt(conn: &mut AsyncPgConnection, address: Option<IpAddr>) -> Result<(), AuthError> {
+    let subjects: Vec<String> = address.map(|ip| format!("address:{ip}")).into_iter().collect();
+    refuse_if_throttled(conn, &subjects, 0).await?;
+    queries::insert_failures(conn, &subjects).await?;
+    refuse_if_throttled(conn, &subjects, 1).await
+}
+
 /// Refuses a subject that has used up its failures, not counting `own` of this attempt.
 async fn refuse_if_throttled(
     conn: &mut AsyncPgConnection,

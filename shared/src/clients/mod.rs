@@ -1,8 +1,15 @@
 //! Clients: account holders, and the stubs of those of whom only the id is known.
 
+pub mod contact;
+pub mod error;
 pub mod load;
 pub mod model;
 pub mod parse;
 pub mod queries;
+mod search;
+pub mod service;
 
-pub use model::{AccountType, Client, RiskTolerance};
+pub use contact::{Contact, ContactPatch};
+pub use error::ClientError;
+pub use model::{AccountType, Client, ClientStatus, RiskTolerance};
+pub(crate) use search::found_by;

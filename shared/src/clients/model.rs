@@ -29,6 +29,16 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// Whether a client may act.
+    ClientStatus {
+        /// Neither in debt nor suspended by an operator.
+        Active = "active",
+        /// In debt, or suspended by an operator.
+        Suspended = "suspended",
+    }
+}
+
 /// One client. Amounts are in `currency`, with four decimals.
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = clients, check_for_backend(diesel::pg::Pg))]
@@ -59,7 +69,7 @@ pub struct Client {
     pub opening_balance: Decimal,
     /// Cash position; negative is debt.
     pub position: Decimal,
-    /// Whether only the id is known.
+    /// Whether no file has said who it is: it is known from transactions, and from what operators have typed.
     pub stub: bool,
     /// Since when an operator suspended it.
     pub suspended_at: Option<DateTime<Utc>>,
@@ -78,8 +88,12 @@ impl Client {
         (Decimal::ZERO - self.position).max(Decimal::ZERO)
     }
 
-    /// `suspended` while in debt or suspended by an operator, else `active`.
-    pub fn status(&self) -> &'static str {
-        if self.suspended_at.is_some() || self.position < Decimal::ZERO { "suspended" } else { "active" }
+    /// Suspended while in debt or suspended by an operator, else active. `list_clients` says the same in SQL.
+    pub fn status(&self) -> ClientStatus {
+        if self.suspended_at.is_some() || self.position < Decimal::ZERO {
+            ClientStatus::Suspended
+        } else {
+            ClientStatus::Active
+        }
     }
 }

@@ -3,13 +3,13 @@
 use super::model::{AccountType, RiskTolerance};
 use crate::{
     money::{parse_units, units_to_text},
-    transactions::instant::{date_of, days_since_epoch},
+    transactions::{
+        instant::{date_of, days_since_epoch},
+        parse::Reading,
+    },
     uploads::{
         UploadKind,
-        columns::Mapping,
-        reading::{
-            BadRecord, RecordForm, RecordPlace, each_record, error_cell_fault, id_fault, name_fault, shown,
-        },
+        reading::{BadRecord, RecordPlace, each_record, error_cell_fault, id_fault, name_fault, shown},
         records::Span,
     },
 };
@@ -59,6 +59,9 @@ pub struct ClientBatch {
 
 struct Fault(usize, &'static str, String);
 
+/// A code and a message, if there is something wrong.
+pub(super) type ValueFault = Option<(&'static str, String)>;
+
 // The fields' numbers in CLIENT_FIELDS.
 const ID: usize = 0;
 const NAME: usize = 1;
@@ -77,9 +80,10 @@ const DEBT: usize = 13;
 
 impl ClientBatch {
     /// Reads whole records; `text` begins at one, on line `line` of the file.
-    pub fn parse(text: Vec<u8>, line: i64, form: RecordForm, header: &[String], mapping: &Mapping) -> Self {
+    pub fn parse(text: Vec<u8>, line: i64, reading: &Reading) -> Self {
+        let Reading { form, header, mapping, today, .. } = reading;
         let mut batch = Self { text, ..Self::default() };
-        each_record(&mut batch.text, line, form, header.len(), |text, place, fields| {
+        each_record(&mut batch.text, line, *form, header.len(), |text, place, fields| {
             let fields = match fields {
                 Ok(fields) => fields,
                 Err(bad) => return batch.rejects.push(bad),
@@ -87,7 +91,7 @@ impl ClientBatch {
             let value = |field: usize| {
                 mapping.0[field].map(|at| fields[at].of(text)).filter(|value| !value.is_empty())
             };
-            match client(value) {
+            match client(value, *today) {
                 Ok(row) => batch.rows.push((place, row)),
                 Err(Fault(field, code, message)) => {
                     let name = mapping.name_in_file(UploadKind::Clients, field, header);
@@ -110,24 +114,25 @@ impl ClientBatch {
     }
 }
 
-fn client<'t>(value: impl Fn(usize) -> Option<&'t [u8]>) -> Result<ClientRow, Fault> {
-    let name =
-        |field: usize, longest: u32| value(field).map(|bytes| short_text(field, bytes, longest)).transpose();
+fn client<'t>(value: impl Fn(usize) -> Option<&'t [u8]>, today: NaiveDate) -> Result<ClientRow, Fault> {
+    let text = |field: usize, fault: fn(&[u8]) -> ValueFault| {
+        value(field).map(|bytes| text_unless(fault(bytes), field, bytes)).transpose()
+    };
     let date = |field: usize| value(field).map(|bytes| date(field, bytes)).transpose();
     let row = ClientRow {
         client_id: match value(ID) {
             None => return Err(Fault(ID, "missing_value", "is empty".to_owned())),
             Some(bytes) => text_unless(id_fault(bytes, 36), ID, bytes)?,
         },
-        name: name(NAME, 255)?,
-        email: value(EMAIL).map(email).transpose()?,
-        date_of_birth: date(BORN)?,
-        country: name(COUNTRY, 100)?,
+        name: text(NAME, full_name_fault)?,
+        email: text(EMAIL, email_fault)?,
+        date_of_birth: date(BORN)?.map(|born| not_after(born, today)).transpose()?,
+        country: text(COUNTRY, country_fault)?,
         account_type: value(ACCOUNT_TYPE).map(|bytes| word(ACCOUNT_TYPE, bytes)).transpose()?,
         opening_balance: opening_balance(value(BALANCE), value(DEBT))?,
         account_open_date: date(OPENED)?,
-        phone_number: name(PHONE, 50)?,
-        address: value(ADDRESS).map(address).transpose()?,
+        phone_number: text(PHONE, phone_fault)?,
+        address: text(ADDRESS, address_fault)?.map(|text| text.replace("\r\n", "\n")),
         risk_tolerance: value(RISK).map(|bytes| word(RISK, bytes)).transpose()?,
         currency: value(CURRENCY).map(currency).transpose()?,
         suspended: value(STATUS).map(suspended).transpose()?,
@@ -141,41 +146,61 @@ fn utf8(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn short_text(field: usize, bytes: &[u8], longest: u32) -> Result<String, Fault> {
-    text_unless(name_fault(bytes, longest), field, bytes)
-}
-
-fn text_unless(fault: Option<(&'static str, String)>, field: usize, bytes: &[u8]) -> Result<String, Fault> {
+fn text_unless(fault: ValueFault, field: usize, bytes: &[u8]) -> Result<String, Fault> {
     match fault {
         None => Ok(utf8(bytes)),
         Some((code, message)) => Err(Fault(field, code, message)),
     }
 }
 
-/// An address may have several lines.
-fn address(bytes: &[u8]) -> Result<String, Fault> {
-    if bytes.len() > 2000 {
-        return Err(Fault(ADDRESS, "too_long", format!("{} is longer than 2000 bytes", shown(bytes))));
-    }
-    Ok(utf8(bytes).replace("\r\n", "\n"))
+/// What is wrong with a name.
+pub(super) fn full_name_fault(bytes: &[u8]) -> ValueFault {
+    name_fault(bytes, 255)
 }
 
-fn email(bytes: &[u8]) -> Result<String, Fault> {
-    let text = short_text(EMAIL, bytes, 254)?;
-    let well_formed = text.split_once('@').is_some_and(|(user, host)| {
-        !user.is_empty() && !host.is_empty() && !host.contains('@') && !text.contains(char::is_whitespace)
-    });
-    if well_formed {
-        Ok(text)
-    } else {
-        Err(Fault(EMAIL, "bad_email", format!("{} is no e-mail address", shown(bytes))))
+/// What is wrong with a country.
+pub(super) fn country_fault(bytes: &[u8]) -> ValueFault {
+    name_fault(bytes, 100)
+}
+
+/// What is wrong with a phone number.
+pub(super) fn phone_fault(bytes: &[u8]) -> ValueFault {
+    name_fault(bytes, 50)
+}
+
+/// What is wrong with an address. It may have several lines.
+pub(super) fn address_fault(bytes: &[u8]) -> ValueFault {
+    if bytes.len() > 2000 {
+        return Some(("too_long", format!("{} is longer than 2000 bytes", shown(bytes))));
     }
+    bytes.contains(&0).then(|| ("control_character", format!("{} holds a NUL character", shown(bytes))))
+}
+
+/// What is wrong with an e-mail address.
+pub(super) fn email_fault(bytes: &[u8]) -> ValueFault {
+    let well_formed = |text: &str| {
+        let parts = text.split_once('@');
+        parts.is_some_and(|(user, host)| !user.is_empty() && !host.is_empty() && !host.contains('@'))
+            && !text.contains(char::is_whitespace)
+    };
+    name_fault(bytes, 254).or_else(|| {
+        let bad = !well_formed(&String::from_utf8_lossy(bytes));
+        let message = || format!("{} is no e-mail address; write it like ann@example.org", shown(bytes));
+        bad.then(|| ("bad_email", message()))
+    })
 }
 
 fn date(field: usize, bytes: &[u8]) -> Result<NaiveDate, Fault> {
     days_since_epoch(bytes)
         .map(date_of)
         .ok_or_else(|| value_fault(field, bytes, "bad_date", &"is not a date; write it like 2025-01-31"))
+}
+
+fn not_after(born: NaiveDate, today: NaiveDate) -> Result<NaiveDate, Fault> {
+    if born > today {
+        return Err(Fault(BORN, "future_date", format!("{born} is after today; give the day of birth")));
+    }
+    Ok(born)
 }
 
 /// A value that cannot be read, by its own fault or by a spreadsheet's.

@@ -1,16 +1,87 @@
 //! Statements about clients.
 
-use super::model::{AccountType, Client};
+use super::{
+    contact::Contact,
+    model::{AccountType, Client, ClientStatus},
+    search::found_by,
+};
 use crate::{
+    fixed::Fixed,
     pagination::{Page, PageRequest},
     schema::{client_totals, clients},
 };
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_types::{BigInt, Bool, Text},
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use rust_decimal::Decimal;
 
 /// One client.
 pub async fn find_client(conn: &mut AsyncPgConnection, id: &str) -> QueryResult<Option<Client>> {
     clients::table.find(id).select(Client::as_select()).first(conn).await.optional()
+}
+
+/// One client, locked against changes until the transaction ends.
+pub(super) async fn lock_client(conn: &mut AsyncPgConnection, id: &str) -> QueryResult<Option<Client>> {
+    clients::table.find(id).select(Client::as_select()).for_no_key_update().first(conn).await.optional()
+}
+
+/// Id and name of the client whose e-mail this is, unless it is `but`.
+pub(super) async fn find_by_email(
+    conn: &mut AsyncPgConnection,
+    email: &str,
+    but: &str,
+) -> QueryResult<Option<(String, Option<String>)>> {
+    let same = diesel::dsl::sql::<Bool>("lower(email) = lower(").bind::<Text, _>(email).sql(")");
+    clients::table
+        .filter(same)
+        .filter(clients::client_id.ne(but))
+        .select((clients::client_id, clients::name))
+        .first(conn)
+        .await
+        .optional()
+}
+
+/// Writes a client's contact fields.
+pub(super) async fn set_contact(
+    conn: &mut AsyncPgConnection,
+    id: &str,
+    contact: &Contact,
+) -> QueryResult<Client> {
+    diesel::update(clients::table.find(id))
+        .set((
+            clients::name.eq(&contact.name),
+            clients::email.eq(&contact.email),
+            clients::phone_number.eq(&contact.phone_number),
+            clients::address.eq(&contact.address),
+            clients::country.eq(&contact.country),
+        ))
+        .returning(Client::as_returning())
+        .get_result(conn)
+        .await
+}
+
+/// The names of clients, by id; of those who have one.
+pub async fn names(conn: &mut AsyncPgConnection, ids: &[&str]) -> QueryResult<Vec<(String, String)>> {
+    clients::table
+        .filter(clients::client_id.eq_any(ids))
+        .filter(clients::name.is_not_null())
+        .select((clients::client_id, clients::name.assume_not_null()))
+        .load(conn)
+        .await
+}
+
+/// The first countries in use, at most `limit`, in order: found by jumping along their index.
+pub async fn countries(conn: &mut AsyncPgConnection, limit: i64) -> QueryResult<Vec<String>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        country: String,
+    }
+    let rows: Vec<Row> =
+        Fixed(diesel::sql_query(include_str!("countries.sql")).bind::<BigInt, _>(limit)).load(conn).await?;
+    Ok(rows.into_iter().map(|row| row.country).collect())
 }
 
 /// How many clients there are.
@@ -27,9 +98,9 @@ pub struct ClientTotals {
     /// How many.
     pub count: i64,
     /// Buys and payments.
-    pub spent: rust_decimal::Decimal,
+    pub spent: Decimal,
     /// Sells and refunds.
-    pub gained: rust_decimal::Decimal,
+    pub gained: Decimal,
     /// The first of them.
     pub first_at: chrono::DateTime<chrono::Utc>,
     /// The last of them.
@@ -49,12 +120,15 @@ pub async fn client_totals(conn: &mut AsyncPgConnection, id: &str) -> QueryResul
 /// What a list of clients is narrowed to.
 #[derive(Debug, Clone, Default)]
 pub struct ClientFilter {
-    /// Only clients whose id, name or e-mail begins so (without regard to case, the id exactly).
+    /// Only clients whose id begins so (with regard to case), or whose words of the name, e-mail or phone number
+    /// begin with its words.
     pub search: Option<String>,
     /// Only this kind of account.
     pub account_type: Option<AccountType>,
     /// Only this country.
     pub country: Option<String>,
+    /// Only with this status.
+    pub status: Option<ClientStatus>,
 }
 
 /// Clients by id, ascending: `older` is the way towards higher ids. The cursor's key is the id.
@@ -65,13 +139,7 @@ pub async fn list_clients(
 ) -> QueryResult<Page<Client>> {
     let mut query = clients::table.select(Client::as_select()).into_boxed();
     if let Some(search) = &filter.search {
-        let prefix = format!("{}%", search.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
-        query = query.filter(
-            clients::client_id
-                .like(prefix.clone())
-                .or(clients::name.ilike(prefix.clone()))
-                .or(clients::email.ilike(prefix)),
-        );
+        query = query.filter(found_by("clients.client_id", search));
     }
     if let Some(account_type) = filter.account_type {
         query = query.filter(clients::account_type.eq(account_type));
@@ -79,6 +147,14 @@ pub async fn list_clients(
     if let Some(country) = &filter.country {
         query = query.filter(clients::country.eq(country.clone()));
     }
+    // Not indexed, so that a position can move without touching an index; few clients are suspended, and
+    // 50,000 are looked through in 15 ms.
+    let suspended = || clients::suspended_at.is_not_null().or(clients::position.lt(Decimal::ZERO));
+    query = match filter.status {
+        None => query,
+        Some(ClientStatus::Suspended) => query.filter(suspended()),
+        Some(ClientStatus::Active) => query.filter(diesel::dsl::not(suspended())),
+    };
     let from = request.cursor.as_ref().and_then(|cursor| cursor.single::<String>().ok());
     query = match (from, request.upwards()) {
         (Some(id), true) => query.filter(clients::client_id.lt(id)).order(clients::client_id.desc()),

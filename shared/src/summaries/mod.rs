@@ -2,6 +2,7 @@
 //! and what is read from them.
 
 pub mod answers;
+pub mod by_client;
 pub mod calendar;
 pub mod jobs;
 pub(crate) mod kept;

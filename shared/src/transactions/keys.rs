@@ -102,40 +102,47 @@ pub(super) async fn rehearse_new(
     upload: UploadId,
     loaded: &mut Loaded,
 ) -> Result<(), Error> {
+    let rows = || prepared.by_id.iter().map(|&index| prepared.row(index));
+    let lines: Vec<i64> = rows().map(|row| row.line).collect();
+    let ids: Vec<&str> = rows().map(|row| text(row.transaction_id.of(&prepared.batch.text))).collect();
     let met = transaction
         .query(
             "WITH unknown AS (
                  SELECT i.* FROM incoming_keys i
                  WHERE NOT EXISTS (SELECT 1 FROM transaction_keys k WHERE k.transaction_id = i.transaction_id)
              ), first AS (
-                 INSERT INTO upload_trial_keys (upload_id, content_hash, transaction_id)
-                 SELECT $1, content_hash, transaction_id FROM unknown ORDER BY transaction_id
+                 INSERT INTO upload_trial_keys (upload_id, content_hash, transaction_id, line)
+                 SELECT $1, u.content_hash, u.transaction_id, l.line FROM unknown u
+                 JOIN unnest($2::text[], $3::bigint[]) AS l (transaction_id, line) USING (transaction_id)
+                 ORDER BY u.transaction_id
                  ON CONFLICT DO NOTHING RETURNING transaction_id
              )
              SELECT u.transaction_id FROM unknown u
              WHERE NOT EXISTS (SELECT 1 FROM first f WHERE f.transaction_id = u.transaction_id)",
-            &[&upload.0],
+            &[&upload.0, &ids, &lines],
         )
         .await?;
     let ids: Vec<&str> = met.iter().map(|row| row.get(0)).collect();
     // Another chunk's row may have been committed while the statement above waited for it.
     let hashes = transaction
         .query(
-            "SELECT transaction_id, content_hash FROM upload_trial_keys
+            "SELECT transaction_id, content_hash, line FROM upload_trial_keys
              WHERE upload_id = $1 AND transaction_id = ANY ($2)",
             &[&upload.0, &ids],
         )
         .await?;
-    for (index, hash) in
-        hashes.iter().filter_map(|row| Some((prepared.find(row.get(0))?, row.get::<_, i64>(1))))
-    {
+    for known in &hashes {
+        let Some(index) = prepared.find(known.get(0)) else { continue };
         let row = prepared.row(index);
-        if row.content_hash == hash {
+        if row.content_hash == known.get::<_, i64>(1) {
             loaded.duplicates += 1;
         } else {
+            let place = known.get::<_, Option<i64>>(2).map(|line| format!("on line {line} of"));
             let message = format!(
-                "transaction {} stands elsewhere in this file with another content; here {}",
+                "transaction {} stands {} this file with another content; here, on line {}, {}",
                 text(row.transaction_id.of(&prepared.batch.text)),
+                place.as_deref().unwrap_or("elsewhere in"),
+                row.line,
                 described(&prepared.batch, row)
             );
             loaded.conflicts.push(Conflict { row: index as usize, message });

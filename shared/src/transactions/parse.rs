@@ -15,7 +15,7 @@ use crate::{
         records::Span,
     },
 };
-use chrono::{DateTime, Datelike, TimeZone, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, TimeZone, Utc};
 use chrono_tz::Tz;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -43,6 +43,8 @@ pub struct Reading {
     pub currency: CurrencyCode,
     /// Rows from here on are out of range (microseconds since 1970).
     pub until_us: i64,
+    /// Nobody is born later.
+    pub today: NaiveDate,
 }
 
 /// A typed row. Texts are spans of the batch's text; amounts are units ([`crate::money`]).

@@ -11,6 +11,7 @@ use super::{
     queries,
     reading::{BadRecord, RecordForm},
     records::{MAX_RECORD_BYTES, Span},
+    waiting,
 };
 use crate::{
     clients::parse::ClientBatch,
@@ -89,7 +90,7 @@ pub(super) async fn handle(
                 tracing::info!(
                     "rows of this chunk stand in upload {other}, which is being taken back: waiting"
                 );
-                let phase = format!("waiting: rows of it stand in upload {other}, whose undo has not ended");
+                let phase = waiting::phase(other);
                 context.progress(0, Some(work.chunk.records), "records", &phase).await;
                 return Ok(Finished::Snooze(UNDO_WAIT));
             }
@@ -135,13 +136,15 @@ async fn read(
     let mapping = mapping(upload);
     let options = upload.read_options().map_err(JobError::fail)?;
     let settings = &context.env.settings;
+    let now = context.env.clock.now();
     let reading = Reading {
         form: record_form(context, upload),
         header,
         mapping,
         zone: options.zone.unwrap_or(settings.zone),
         currency: settings.currency.as_bytes().try_into().map_err(JobError::fail)?,
-        until_us: end_of_next_year(context.env.clock.now()),
+        until_us: end_of_next_year(now),
+        today: now.with_timezone(&settings.zone).date_naive(),
     };
     let (kind, line, records) = (upload.kind, chunk.first_line, usize::try_from(chunk.records).unwrap_or(0));
     tokio::task::spawn_blocking(move || {
@@ -156,8 +159,7 @@ async fn read(
                 (Rows::Transactions(Prepared::new(batch)), rejects)
             }
             UploadKind::Clients => {
-                let mut batch =
-                    ClientBatch::parse(text, line, reading.form, &reading.header, &reading.mapping);
+                let mut batch = ClientBatch::parse(text, line, &reading);
                 let rejects = std::mem::take(&mut batch.rejects);
                 (Rows::Clients(batch), rejects)
             }

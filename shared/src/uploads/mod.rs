@@ -26,6 +26,7 @@ pub mod service;
 pub mod undo;
 mod undoing;
 mod values;
+pub mod waiting;
 
 pub use error::UploadError;
 pub use model::{Reject, Upload, UploadCounts, UploadKind, UploadOptions, UploadState};

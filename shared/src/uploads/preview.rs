@@ -23,6 +23,7 @@ use crate::{
     storage::Storage,
     transactions::parse::{Batch, CurrencyCode, Reading, end_of_next_year},
 };
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -98,8 +99,8 @@ pub struct Means<'m> {
     pub zone: chrono_tz::Tz,
     /// Currency of rows that name none.
     pub currency: CurrencyCode,
-    /// Rows from here on are out of range (microseconds since 1970).
-    pub until_us: i64,
+    /// The moment, which bounds times and birthdays.
+    pub now: DateTime<Utc>,
 }
 
 /// Looks at the beginning of a stored file. What the options leave open is found out.
@@ -115,7 +116,7 @@ pub async fn look(
         files: env.files,
         zone: env.settings.zone,
         currency: env.settings.currency.as_bytes().try_into().unwrap_or(*b"USD"),
-        until_us: end_of_next_year(env.clock.now()),
+        now: env.clock.now(),
     };
     look_with(&means, key, size_bytes, kind, options).await
 }
@@ -151,7 +152,8 @@ pub async fn look_with(
             mapping: mapping.clone(),
             zone: options.zone.unwrap_or(means.zone),
             currency: means.currency,
-            until_us: means.until_us,
+            until_us: end_of_next_year(means.now),
+            today: means.now.with_timezone(&means.zone).date_naive(),
         };
         fill_in(kind, beginning.shown, beginning.first_line, &reading, &mut rows);
     }
@@ -303,7 +305,7 @@ fn fill_in(kind: UploadKind, text: Vec<u8>, line: i64, reading: &Reading, rows: 
             (values.collect(), batch.rejects)
         }
         UploadKind::Clients => {
-            let batch = ClientBatch::parse(text, line, reading.form, &reading.header, &reading.mapping);
+            let batch = ClientBatch::parse(text, line, reading);
             let values = batch.rows.iter().map(|(place, row)| (place.line, values::of_client(row)));
             (values.collect(), batch.rejects)
         }

@@ -339,6 +339,20 @@ pub async fn corrections(conn: &mut AsyncPgConnection, id: UploadId) -> QueryRes
         .await
 }
 
+/// The uploads that this run takes back, or did, besides this one; newest first.
+pub async fn undone_together(
+    conn: &mut AsyncPgConnection,
+    run: RunId,
+    but: UploadId,
+) -> QueryResult<Vec<Upload>> {
+    uploads::table
+        .filter(uploads::undo_run_id.eq(run).and(uploads::id.ne(but)))
+        .order(uploads::id.desc())
+        .select(Upload::as_select())
+        .load(conn)
+        .await
+}
+
 /// The uploads that this run is to take back and has not yet, newest first.
 pub async fn undone_by(conn: &mut AsyncPgConnection, run: RunId) -> QueryResult<Vec<Upload>> {
     uploads::table

@@ -167,6 +167,13 @@ pub fn id_fault(bytes: &[u8], longest: u32) -> Option<(&'static str, String)> {
             format!("{} is what exports write for a value that is missing; give the id", shown(bytes));
         return Some(("missing_value", message));
     }
+    if matches!(bytes, b"TRUE" | b"FALSE") {
+        let message = format!(
+            "{} is a spreadsheet's truth value, not an id; give the id, or format the column as text",
+            shown(bytes)
+        );
+        return Some(("error_cell", message));
+    }
     if is_shortened(bytes) {
         let message = format!(
             "{} is a number as a spreadsheet shortens it, other ids look the same; format the column as text and \
@@ -239,11 +246,11 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_a_spreadsheet_shortened_is_none() {
-        for none in ["1.23457E+11", "5E+15"] {
+    fn an_id_that_a_spreadsheet_shortened_or_calculated_is_none() {
+        for none in ["1.23457E+11", "5E+15", "TRUE", "FALSE"] {
             assert_eq!(code(id_fault(none.as_bytes(), 36)), Some("error_cell"), "{none:?}");
         }
-        for id in ["12E+1", "E+1", "1E+", "1.E+1", "1E1", "1e+1", "A1E+1"] {
+        for id in ["true", "TRUE1", "12E+1", "E+1", "1E+", "1.E+1", "1E1", "1e+1", "A1E+1"] {
             assert_eq!(id_fault(id.as_bytes(), 36), None, "{id:?}");
         }
     }

@@ -1,0 +1,1 @@
+ALTER TABLE upload_trial_keys DROP COLUMN line;

@@ -3,6 +3,7 @@
 
 mod analytics;
 mod calendars;
+mod charts;
 mod clients;
 mod command_line;
 mod compat;

@@ -57,6 +57,7 @@ async fn no_page_needs_inline_script_or_style() {
         "/ui/workers",
         "/ui/clients",
         "/ui/transactions",
+        "/ui/analytics",
         "/ui/admin",
         "/ui/fx-rates",
     ];

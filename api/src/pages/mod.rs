@@ -7,8 +7,12 @@
 mod account;
 mod address;
 mod admin;
+mod analytics;
+mod analytics_parts;
 mod assets;
 mod bulk;
+pub(crate) mod chart;
+mod client;
 mod clients;
 mod clone;
 mod failures;
@@ -16,6 +20,7 @@ mod fmt;
 mod fx_rates;
 mod overview;
 mod pieces;
+mod plotly_js;
 mod preview;
 mod preview_form;
 mod preview_parts;
@@ -24,7 +29,7 @@ mod run;
 mod run_parts;
 mod runs;
 mod search;
-mod shell;
+pub(crate) mod shell;
 mod transaction;
 mod transactions;
 mod upload;
@@ -85,9 +90,11 @@ pub fn router() -> Router<AppState> {
         .route("/ui/workers", get(workers::list))
         .route("/ui/workers/{id}", get(workers::show))
         .route("/ui/clients", get(clients::list))
-        .route("/ui/clients/{id}", get(clients::show))
+        .route("/ui/clients/{id}", get(client::show))
+        .route("/ui/clients/{id}/transactions.csv", get(client::export))
         .route("/ui/transactions", get(transactions::list))
         .route("/ui/transactions/{id}", get(transaction::show))
+        .route("/ui/analytics", get(analytics::show))
         .route("/ui/admin", get(admin::show))
         .route("/ui/admin/etl", post(admin::etl))
         .route("/ui/admin/refresh", post(admin::refresh))

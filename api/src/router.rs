@@ -118,6 +118,8 @@ pub const ACCESS: &[Rule] = &[
     get("/analytics/risk-profile/{id}/", Who::Readers),
     get("/analytics/spend-trend/{id}", Who::Readers),
     get("/analytics/spend-trend/{id}/", Who::Readers),
+    get("/dashboard/{id}", Who::Readers),
+    get("/dashboard/{id}/", Who::Readers),
     post("/upload", Who::Uploaders),
     post("/upload/", Who::Uploaders),
     // JSON

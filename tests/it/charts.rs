@@ -402,6 +402,10 @@ async fn a_browser_draws_the_charts_within_the_policy_and_in_both_themes() {
     let app = loaded(chrono_tz::UTC).await;
     app.load("e.csv", files::transactions(2_000, 3), "").await;
     let _made = Browser::log_in(&app, Role::Viewer).await;
+    let user: String = app
+        .db
+        .one("SELECT client_id FROM transactions WHERE client_id ~ '^[0-9]{2,}$' GROUP BY 1 ORDER BY count(*) DESC LIMIT 1", &[])
+        .await;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/browser/charts.mjs");
     let chromium = std::env::var("MILLRACE_CHROMIUM").unwrap_or_else(|_| "chromium".to_owned());
     let output = tokio::process::Command::new("node")
@@ -414,7 +418,7 @@ async fn a_browser_draws_the_charts_within_the_policy_and_in_both_themes() {
             "browser-viewer",
             PASSWORD,
         ])
-        .args(["/ui/clients/1", "/ui/analytics?period=week"])
+        .args(["/ui/clients/1", "/ui/analytics?period=week", &format!("/dashboard/{user}")])
         .kill_on_drop(true)
         .output()
         .await

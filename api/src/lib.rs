@@ -6,6 +6,7 @@ mod app;
 pub mod auth;
 pub mod compat;
 pub mod error;
+mod export;
 pub mod intake;
 pub mod list;
 mod mending;

@@ -22,7 +22,8 @@
       if (from.data !== to.data) from.data = to.data;
       return undefined;
     }
-    if (from.isEqualNode(to) || from.nodeName === "DIALOG") return undefined;
+    // What is inside a dialog or a plot is the person's, or drawn by another script.
+    if (from.isEqualNode(to) || from.nodeName === "DIALOG" || "plot" in from.dataset) return undefined;
     for (const { name } of [...from.attributes]) {
       if (!to.hasAttribute(name) && !kept(from, name)) from.removeAttribute(name);
     }

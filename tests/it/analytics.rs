@@ -60,7 +60,7 @@ async fn expect_figures_exact(app: &App) {
 }
 
 /// `s / n` with four decimals, half to even: what is left of the division decides.
-const HALF_EVEN: &str = "(CASE WHEN abs(2 * mod(s * 10000, n)) = n AND mod(abs(div(s * 10000, n)), 2) = 0
+pub const HALF_EVEN: &str = "(CASE WHEN abs(2 * mod(s * 10000, n)) = n AND mod(abs(div(s * 10000, n)), 2) = 0
     THEN div(s * 10000, n) / 10000 ELSE round(s / n, 4) END)::numeric(28,4)";
 
 /// The risk profile from the rows, without any of the summaries.

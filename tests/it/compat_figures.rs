@@ -2,8 +2,8 @@
 
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
-use shared::config::CompatConfig;
-use tests::{App, AppOptions, files};
+use shared::{auth::Role, config::CompatConfig};
+use tests::{App, AppOptions, browser::Browser, files};
 
 /// Service E's two rows, and some of another user.
 const ROWS: &[&str] = &[
@@ -136,6 +136,64 @@ async fn a_users_spend_trend_comes_in_service_es_shape() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_users_dashboard_is_a_page_as_at_service_e() {
+    let app = app().await;
+    for path in ["/dashboard/123", "/dashboard/123/"] {
+        let answer = app.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(
+            (answer.status(), &answer.headers()[header::CONTENT_TYPE]),
+            (StatusCode::OK, &"text/html; charset=utf-8".parse().unwrap())
+        );
+        let policy = answer.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+        assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
+        let page = answer.text().await.unwrap();
+        assert!(
+            page.starts_with("<!doctype html>") && page.contains("Transaction Analysis: User 123"),
+            "{page}"
+        );
+        assert!(!page.contains("http://") && !page.contains("https://"), "it needs no other host");
+        let figure =
+            page.split_once("data-figure=\"dashboard-plot\">").unwrap().1.split_once("</script>").unwrap().0;
+        let figure: Value = serde_json::from_str(figure).unwrap();
+        let (bars, line) = (&figure["data"][0], &figure["data"][1]);
+        assert_eq!((&bars["type"], &bars["name"]), (&json!("bar"), &json!("Daily Spend")));
+        assert_eq!(
+            (&line["type"], &line["mode"], &line["name"]),
+            (&json!("scatter"), &json!("lines"), &json!("7-Day Moving Average"))
+        );
+        assert_eq!((&bars["x"], &bars["y"]), (&json!(["2025-01-15", "2025-01-16"]), &json!([100.5, 200.75])));
+        assert_eq!((&line["x"], &line["y"]), (&bars["x"], &json!([100.5, 150.625])));
+        let titles = ["xaxis", "yaxis"].map(|axis| figure["layout"][axis]["title"]["text"].clone());
+        assert_eq!(titles, ["Date", "Amount ($)"]);
+        assert!(
+            page.contains(
+                "<td>2025-01-16</td><td class=\"number\">200.75</td><td class=\"number\">150.625</td>"
+            ),
+            "{page}"
+        );
+    }
+    for user in ["9999", "-1"] {
+        let answer = app.request(Method::GET, &format!("/dashboard/{user}")).send().await.unwrap();
+        assert_eq!(
+            (answer.status(), &answer.headers()[header::CONTENT_TYPE]),
+            (StatusCode::NOT_FOUND, &"text/html; charset=utf-8".parse().unwrap())
+        );
+        assert_eq!(
+            answer.text().await.unwrap(),
+            format!("<h2>No data available to plot for User {user}</h2>")
+        );
+    }
+    let (status, wrong) = ask(&app, "/dashboard/abc").await;
+    assert_eq!(
+        (status, &wrong["detail"][0]["type"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("int_parsing"))
+    );
+    // A session's cookie opens it, as a link in a browser does.
+    let browser = Browser::log_in(&app, Role::Viewer).await;
+    assert!(browser.page("/dashboard/123").await.contains("Transaction Analysis"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn service_es_figures_are_signed_and_of_the_installations_currency() {
     let app = app().await;
     let more = "transaction_id,user_id,timestamp,transaction_amount,currency,status\n\
@@ -257,6 +315,7 @@ async fn figures_without_credentials_need_the_operators_leave() {
         "/summary/1?start_date=2025-01-01&end_date=2025-01-31",
         "/analytics/risk-profile/1",
         "/analytics/spend-trend/1/",
+        "/dashboard/1",
         "/api/transactions/summary?mode=daily&type=count",
     ];
     let closed = App::start().await;
@@ -266,8 +325,8 @@ async fn figures_without_credentials_need_the_operators_leave() {
     for path in paths {
         let (status, body) = closed.send(closed.anonymous(Method::GET, path)).await;
         assert_eq!((status, body["detail"].is_string()), (StatusCode::UNAUTHORIZED, true), "{path}: {body}");
-        let (status, body) = open.send(open.anonymous(Method::GET, path)).await;
-        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        let answer = open.anonymous(Method::GET, path).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
         let wrong = open.anonymous(Method::GET, path).bearer_auth("a.b.c");
         assert_eq!(open.send(wrong).await.0, StatusCode::UNAUTHORIZED, "{path}");
     }

@@ -3,6 +3,7 @@
 
 mod analytics;
 mod calendars;
+mod charts;
 mod client_pages;
 mod clients;
 mod command_line;

@@ -58,6 +58,7 @@ async fn no_page_needs_inline_script_or_style() {
         "/ui/clients",
         "/ui/client-summaries",
         "/ui/transactions",
+        "/ui/analytics",
         "/ui/admin",
         "/ui/fx-rates",
     ];

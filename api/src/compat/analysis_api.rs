@@ -18,7 +18,7 @@ use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::{Value, json};
-use shared::analytics::{ClientDays, Spend, queries, queries::StatisticsQuery, service};
+use shared::analytics::{ClientDays, Spend, SpendTrend, queries, queries::StatisticsQuery, service};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -45,11 +45,11 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
 
 /// What cannot be read of a request, in the form of E's framework.
 #[derive(Default)]
-struct Unreadable(Vec<Value>);
+pub(super) struct Unreadable(Vec<Value>);
 
 impl Unreadable {
     /// A user's number; `Err` holds what cannot be its id here, so that nobody has it.
-    fn user_id(&mut self, text: &str) -> i64 {
+    pub(super) fn user_id(&mut self, text: &str) -> i64 {
         let digits = text.trim();
         match digits.parse::<i64>() {
             Ok(id) => id,
@@ -90,7 +90,7 @@ impl Unreadable {
     }
 
     /// The answer, if there is something that cannot be read.
-    fn refuse(self) -> Option<Response> {
+    pub(super) fn refuse(self) -> Option<Response> {
         let body = json!({ "detail": self.0 });
         (!self.0.is_empty()).then(|| (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response())
     }
@@ -118,7 +118,7 @@ fn number(decimal: Decimal) -> f64 {
 
 /// An error: a text, or what is wrong with each parameter.
 #[derive(Debug, Serialize, ToSchema)]
-struct Detail {
+pub(super) struct Detail {
     /// What is wrong.
     detail: Value,
 }
@@ -253,6 +253,16 @@ struct Day {
     rolling_7d_avg: f64,
 }
 
+/// What a user spent by day, from the first to the last transaction; `None`: there are none.
+pub(super) async fn user_trend(state: &AppState, user_id: i64) -> ApiResult<Option<SpendTrend>> {
+    let settings = &state.env.settings;
+    let days = ClientDays { from: None, to: None, currency: Some(settings.currency.clone()) };
+    let mut conn = state.env.pool.get().await?;
+    let trends =
+        service::spend_trend(&mut conn, &user_id.to_string(), settings.zone, &days, Spend::Net).await?;
+    Ok(trends.and_then(|trends| trends.into_iter().next()))
+}
+
 /// What a user spent every day, with the mean of this and the up to six days before, as clients of service E ask
 /// for it.
 ///
@@ -269,12 +279,7 @@ async fn show_spend_trend(State(state): State<AppState>, PathText(id): PathText)
     if let Some(refusal) = unreadable.refuse() {
         return Ok(refusal);
     }
-    let settings = &state.env.settings;
-    let days = ClientDays { from: None, to: None, currency: Some(settings.currency.clone()) };
-    let mut conn = state.env.pool.get().await?;
-    let trends =
-        service::spend_trend(&mut conn, &user_id.to_string(), settings.zone, &days, Spend::Net).await?;
-    let trend = trends.and_then(|trends| trends.into_iter().next());
+    let trend = user_trend(&state, user_id).await?;
     let trend = trend.ok_or_else(|| ApiError::not_found("No transactions found for this user."))?;
     let day = |day: &shared::analytics::SpendDay| Day {
         spend_date: day.day,

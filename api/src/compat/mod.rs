@@ -9,6 +9,7 @@
 mod analysis;
 mod analysis_api;
 mod clients_etl;
+mod dashboard;
 mod fields;
 mod rate;
 mod summaries;
@@ -34,7 +35,11 @@ enum Service {
 
 /// All of them, with their document.
 pub fn router() -> OpenApiRouter<AppState> {
-    clients_etl::router().merge(summaries::router()).merge(analysis::router()).merge(analysis_api::router())
+    clients_etl::router()
+        .merge(summaries::router())
+        .merge(analysis::router())
+        .merge(analysis_api::router())
+        .merge(dashboard::router())
 }
 
 /// The service that a path belongs to, if one.
@@ -43,7 +48,7 @@ fn service(path: &str) -> Option<Service> {
     if path == "/api/transactions/summary" {
         return Some(Service::Summaries);
     }
-    let user = ["/summary/", "/analytics/risk-profile/", "/analytics/spend-trend/"]
+    let user = ["/summary/", "/analytics/risk-profile/", "/analytics/spend-trend/", "/dashboard/"]
         .iter()
         .find_map(|route| path.strip_prefix(route));
     if path == "/upload" || user.is_some_and(|user| !user.contains('/')) {
@@ -96,9 +101,14 @@ mod tests {
         for path in ["/transactions/c1", "/transactions/c1/", "/api/transactions/c1/"] {
             assert_eq!(service(path), Some(Service::Transactions), "{path}");
         }
-        for path in
-            ["/upload", "/summary/1", "/summary/1/", "/analytics/spend-trend/1", "/analytics/risk-profile/x/"]
-        {
+        for path in [
+            "/upload",
+            "/summary/1",
+            "/summary/1/",
+            "/analytics/spend-trend/1",
+            "/analytics/risk-profile/x/",
+            "/dashboard/1",
+        ] {
             assert_eq!(service(path), Some(Service::Analysis), "{path}");
         }
         for path in ["/api/transactions/summary", "/api/transactions/summary/"] {

@@ -30,6 +30,11 @@ impl Address {
         self.with(name, value.unwrap_or_default())
     }
 
+    /// The same parameters at another path.
+    pub fn at(&self, path: impl Into<String>) -> Self {
+        Self { path: path.into(), parameters: self.parameters.clone() }
+    }
+
     /// Whether anything narrows the list.
     pub fn is_filtered(&self) -> bool {
         self.parameters.iter().any(|(name, _)| *name != "cursor")

@@ -1,29 +1,24 @@
-//! The list of clients, and one client with its card and its transactions.
+//! The list of clients.
 
 use super::{
     address::{Address, segment},
     fmt,
     pieces::{Badge, Chip, Chips, Empty, Money, Pager, Time, client_shape, icon},
     shell::{Shell, page},
-    transactions::{self, TransactionLine},
 };
-use crate::{
-    app::AppState,
-    error::{ApiError, ApiResult},
-};
+use crate::{app::AppState, error::ApiResult};
 use askama::Template;
 use axum::{
-    extract::{Path, Query, State},
+    extract::{Query, State},
     response::Response,
 };
 use serde::Deserialize;
 use shared::{
     clients::{
         AccountType, Client, ClientStatus,
-        queries::{self, ClientFilter, ClientTotals},
+        queries::{self, ClientFilter},
     },
     pagination::{Cursor, PageRequest},
-    transactions::queries::{TransactionFilter, list_transactions},
 };
 
 /// Most countries to choose from; a longer list would be no help.
@@ -184,94 +179,4 @@ fn nothing(filter: &ClientFilter, here: &Address) -> Empty {
         "/ui/uploads/new",
     )
     .or_by("millrace generate clients --rows 1000 > clients.csv")
-}
-
-#[derive(Template)]
-#[template(path = "pages/clients/client.html")]
-struct ClientPage {
-    shell: Shell,
-    client: Client,
-    title: String,
-    badge: Badge,
-    status_reason: Option<String>,
-    balance: Money,
-    debt: Money,
-    opening: Money,
-    totals: Vec<TotalsLine>,
-    filter: transactions::FilterForm,
-    transactions: Vec<TransactionLine>,
-    pager: Pager,
-    empty: Option<Empty>,
-}
-
-struct TotalsLine {
-    count: i64,
-    spent: Money,
-    gained: Money,
-    first: Time,
-    last: Time,
-}
-
-impl TotalsLine {
-    fn new(totals: &ClientTotals, shell: &Shell) -> Self {
-        Self {
-            count: totals.count,
-            spent: Money::new(totals.spent, &totals.currency),
-            gained: Money::new(totals.gained, &totals.currency),
-            first: shell.date(totals.first_at),
-            last: shell.date(totals.last_at),
-        }
-    }
-}
-
-/// `GET /ui/clients/{id}`.
-pub(super) async fn show(
-    shell: Shell,
-    State(state): State<AppState>,
-    Path(id): Path<String>,
-    Query(wanted): Query<transactions::Wanted>,
-) -> ApiResult<Response> {
-    let missing = || ApiError::not_found("There is no client with this id. Ids are told apart by case.");
-    if id.contains('\0') {
-        return Err(missing());
-    }
-    let mut conn = state.env.pool.get().await?;
-    let client = queries::find_client(&mut conn, &id).await?.ok_or_else(missing)?;
-    let totals = queries::client_totals(&mut conn, &id).await?;
-    let (filter, form) =
-        transactions::read_filter(&wanted, &format!("/ui/clients/{}", segment(&id)), shell.zone);
-    let filter = TransactionFilter { client_id: Some(id), ..filter };
-    let found = list_transactions(&mut conn, &filter, &wanted.page()?).await?;
-    let status_reason = match (client.suspended_at, client.debt().is_zero()) {
-        (Some(at), _) => Some(format!("suspended by an operator {}", fmt::ago(at, shell.now))),
-        (None, false) => Some("suspended while in debt".to_owned()),
-        (None, true) => None,
-    };
-    let empty = found.items.is_empty().then(|| {
-        if form.here.is_filtered() {
-            Empty::nothing_matches("transactions", &form.words(), &form.here.cleared())
-        } else {
-            Empty::nothing_yet(
-                "No transaction yet",
-                "Nothing that was loaded names this client.",
-                "Upload a file",
-                "/ui/uploads/new",
-            )
-        }
-    });
-    page(&ClientPage {
-        title: client.name.as_deref().map_or_else(|| client.client_id.clone(), |name| fmt::cut(name, 120)),
-        badge: Badge::client(client.status()),
-        status_reason,
-        balance: Money::new(client.balance(), &client.currency),
-        debt: Money::new(client.debt(), &client.currency),
-        opening: Money::new(client.opening_balance, &client.currency),
-        totals: totals.iter().map(|one| TotalsLine::new(one, &shell)).collect(),
-        pager: Pager::by_time(&found, &form.here, "transaction"),
-        transactions: found.items.iter().map(|row| TransactionLine::new(row, &shell)).collect(),
-        filter: form,
-        empty,
-        client,
-        shell,
-    })
 }

@@ -1,6 +1,6 @@
 //! How numbers, times and foreign text are written on pages.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
 use std::borrow::Borrow;
@@ -135,6 +135,16 @@ pub fn raw(raw: &[u8], limit: usize) -> String {
         ));
     }
     text
+}
+
+/// A day that somebody typed; `None` if it is none, or one that no file holds.
+pub fn read_day(text: &str) -> Option<NaiveDate> {
+    text.parse().ok().filter(|day: &NaiveDate| (1900..=2200).contains(&day.year()))
+}
+
+/// What is said of a text that is no day.
+pub fn no_day(text: &str) -> String {
+    format!("“{}” is no day; write it as 2026-11-20.", cut(text, 40))
 }
 
 /// A kind or a code as words: `ingest_chunk` → `ingest chunk`.

@@ -7,8 +7,12 @@
 mod account;
 mod address;
 mod admin;
+mod analytics;
+mod analytics_parts;
 mod assets;
 mod bulk;
+pub(crate) mod chart;
+mod client;
 mod client_edit;
 mod client_summaries;
 mod clients;
@@ -18,6 +22,7 @@ mod fmt;
 mod fx_rates;
 mod overview;
 mod pieces;
+mod plotly_js;
 mod preview;
 mod preview_form;
 mod preview_parts;
@@ -26,7 +31,7 @@ mod run;
 mod run_parts;
 mod runs;
 mod search;
-mod shell;
+pub(crate) mod shell;
 mod transaction;
 mod transactions;
 mod upload;
@@ -87,12 +92,14 @@ pub fn router() -> Router<AppState> {
         .route("/ui/workers", get(workers::list))
         .route("/ui/workers/{id}", get(workers::show))
         .route("/ui/clients", get(clients::list))
-        .route("/ui/clients/{id}", get(clients::show))
+        .route("/ui/clients/{id}", get(client::show))
+        .route("/ui/clients/{id}/transactions.csv", get(client::export))
         .route("/ui/clients/{id}/edit", get(client_edit::form).post(client_edit::submit))
         .route("/ui/client-summaries", get(client_summaries::list))
         .route("/ui/client-summaries/refresh", post(client_summaries::refresh))
         .route("/ui/transactions", get(transactions::list))
         .route("/ui/transactions/{id}", get(transaction::show))
+        .route("/ui/analytics", get(analytics::show))
         .route("/ui/admin", get(admin::show))
         .route("/ui/admin/etl", post(admin::etl))
         .route("/ui/admin/refresh", post(admin::refresh))

@@ -242,6 +242,11 @@ pub struct Chip {
 }
 
 impl Chip {
+    /// One of a few ways to look at the same, without a state or a count.
+    pub fn way(word: impl Into<String>, href: String, on: bool) -> Self {
+        Self { href, word: word.into(), class: "", icon: None, count: None, more: false, on }
+    }
+
     /// Whether it would lead to nothing.
     fn is_vain(&self) -> bool {
         self.count == Some(0) && !self.on

@@ -155,7 +155,7 @@ impl Shell {
 }
 
 /// The theme that the visitor has chosen.
-pub(super) fn theme(headers: &HeaderMap) -> Option<&'static str> {
+pub(crate) fn theme(headers: &HeaderMap) -> Option<&'static str> {
     match CookieJar::from_headers(headers).get(THEME_COOKIE)?.value() {
         "light" => Some("light"),
         "dark" => Some("dark"),

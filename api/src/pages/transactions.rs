@@ -126,9 +126,30 @@ pub struct FilterForm {
     pub statuses: Vec<(TransactionStatus, bool)>,
     /// A day that could not be read.
     pub complaint: Option<String>,
+    /// What else the page's address holds and the form repeats.
+    pub kept: Vec<(&'static str, String)>,
 }
 
 impl FilterForm {
+    /// Keeps parameters that are not the filter's; blank ones are none.
+    pub fn keep<const N: usize>(&mut self, parameters: [(&'static str, &str); N]) {
+        for (name, value) in parameters.into_iter().filter(|(_, value)| !value.is_empty()) {
+            self.here = self.here.with(name, value);
+            self.kept.push((name, value.to_owned()));
+        }
+    }
+
+    /// Whether the filter narrows the list.
+    pub fn is_on(&self) -> bool {
+        self.here.fields().len() > self.kept.len()
+    }
+
+    /// The page without the filter.
+    pub fn cleared(&self) -> String {
+        let bare = Address::new(&self.path);
+        self.kept.iter().fold(bare, |address, (name, value)| address.with(name, value)).to_string()
+    }
+
     /// The filter in words, for the empty list.
     pub fn words(&self) -> String {
         let mut words = Vec::new();
@@ -147,10 +168,9 @@ pub(super) fn read_filter(wanted: &Wanted, path: &str, zone: Tz) -> (Transaction
     let mut complaint = None;
     let mut day = |text: &Option<String>| {
         let text = text.as_deref().map(str::trim).filter(|text| !text.is_empty())?;
-        let day =
-            text.parse::<NaiveDate>().ok().filter(|day| (1900..=2200).contains(&chrono::Datelike::year(day)));
+        let day = fmt::read_day(text);
         if day.is_none() {
-            complaint = Some(format!("“{}” is no day; write it as 2026-11-20.", fmt::cut(text, 40)));
+            complaint = Some(fmt::no_day(text));
         }
         day
     };
@@ -177,6 +197,7 @@ pub(super) fn read_filter(wanted: &Wanted, path: &str, zone: Tz) -> (Transaction
         kinds: TransactionKind::ALL.iter().map(|one| (*one, kind == Some(*one))).collect(),
         statuses: TransactionStatus::ALL.iter().map(|one| (*one, status == Some(*one))).collect(),
         complaint,
+        kept: Vec::new(),
     };
     (filter, form)
 }

@@ -189,7 +189,7 @@ pub async fn list_top_clients(
     let currency = params.currency.unwrap_or_else(|| state.env.settings.currency.clone());
     let (by, limit) = (params.by.unwrap_or(TopBy::Amount), params.limit.unwrap_or(USUAL_TOP));
     let mut conn = state.env.pool.get().await?;
-    let tops = tops::top_clients(&mut conn, &currency, by, limit).await?;
+    let tops = tops::top_clients(&mut conn, &state.kept, &currency, by, limit).await?;
     Ok(Json(TopClientsView { currency, items: tops.into_iter().map(Into::into).collect() }))
 }
 

@@ -4,12 +4,18 @@ use crate::{
     app::AppState,
     auth::Principal,
     error::{ApiError, ApiResult},
+    export,
     list::Listing,
     params::{self, FromParams, ListParams, ListQuery, NoQuery, PageParams, Params, PathText},
     routes::transactions::{self, RangeParams},
     views::{clients::ClientView, transactions::TransactionView, words},
 };
-use axum::{Json, extract::State, response::Response};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, header},
+    response::Response,
+};
 use diesel_async::AsyncPgConnection;
 use serde::Deserialize;
 use shared::{
@@ -156,19 +162,31 @@ pub async fn change_client(
 }
 
 /// List a client's transactions, newest first.
+///
+/// With `Accept: text/csv` all that match, as a file: a header of the names under which such a file can be
+/// handed in, amounts exact, times in UTC; `limit` and `cursor` do not apply then. A text that a spreadsheet
+/// would run as a formula has an apostrophe before it.
 #[utoipa::path(get, path = "/api/v1/clients/{id}/transactions", tag = "clients",
     params(("id" = String, Path, description = "The client"), RangeParams, PageParams), responses(
-    (status = 200, description = "A page of transactions", body = Listing<TransactionView>),
+    (status = 200, description = "A page of transactions, or all of them as a file", content(
+        (Listing<TransactionView> = "application/json"),
+        (String = "text/csv"))),
     (status = 404, description = "There is no such client"),
 ))]
 pub async fn list_client_transactions(
     State(state): State<AppState>,
     PathText(id): PathText,
+    headers: HeaderMap,
     query: ListQuery<RangeParams>,
 ) -> ApiResult<Response> {
     let mut conn = state.env.pool.get().await?;
     let client = find(&mut conn, &id).await?;
     let mut filter = query.params.into_filter()?;
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accept.contains("text/csv") {
+        drop(conn);
+        return Ok(export::client_transactions(state, &client.client_id, filter));
+    }
     filter.client_id = Some(client.client_id);
     transactions::respond(&mut conn, &filter, &query.page, &query.uri).await
 }

@@ -104,7 +104,7 @@ pub struct SpendTrend {
 }
 
 /// Days and currency that a client's days are narrowed to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ClientDays {
     /// The first day, in the reporting zone.
     pub from: Option<NaiveDate>,

@@ -96,26 +96,41 @@ pub(super) struct RiskRow {
     pub square_units: Option<String>,
     #[diesel(sql_type = Nullable<Numeric>)]
     pub max: Option<Decimal>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub first_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub last_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<BigInt>)]
     pub gap_us: Option<i64>,
+    /// The days with transactions in the currency whose days were asked for, and what was spent on each.
+    #[diesel(sql_type = Nullable<Array<Date>>)]
+    pub days: Option<Vec<NaiveDate>>,
+    #[diesel(sql_type = Nullable<Array<Numeric>>)]
+    pub spends: Option<Vec<Decimal>>,
     #[diesel(sql_type = BigInt)]
     pub changes: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
     pub rank: Option<i64>,
 }
 
-/// A client's figures by currency, all of one snapshot. With `rank` each is ranked there and then, which looks at
-/// every client. Empty: there is no such client.
+/// A client's figures by currency, all of one snapshot; with the spend by day if `days` names a currency. With
+/// `rank` each is ranked there and then, which looks at every client. Empty: there is no such client.
 pub(super) async fn risk_rows(
     conn: &mut AsyncPgConnection,
     client_id: &str,
+    zone: chrono_tz::Tz,
+    days: &ClientDays,
     spend: Spend,
     rank: bool,
 ) -> QueryResult<Vec<RiskRow>> {
     let statement = diesel::sql_query(RISK)
         .bind::<Text, _>(client_id)
         .bind::<Bool, _>(spend == Spend::Net)
-        .bind::<Bool, _>(rank);
+        .bind::<Bool, _>(rank)
+        .bind::<Text, _>(zone.name())
+        .bind::<Date, _>(days.from.unwrap_or(FIRST_DAY))
+        .bind::<Date, _>(days.to.unwrap_or(LAST_DAY))
+        .bind::<Nullable<Text>, _>(&days.currency);
     Fixed(statement).load(conn).await
 }
 

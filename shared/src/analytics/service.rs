@@ -5,7 +5,7 @@ use super::{
     arithmetic,
     model::{ClientDays, CurrencyRisk, RiskProfile, Spend, SpendDay, SpendTrend},
     queries::{self, RiskRow, TrendRow},
-    tops::{Breakdown, RangeQuery, TopMerchant, TopQuery},
+    tops::{Breakdown, ClientPlace, RangeQuery, TopBy, TopMerchant, TopQuery},
 };
 use crate::{
     pagination::{Page, PageRequest},
@@ -15,7 +15,7 @@ use crate::{
         queries::{cursor_key, list_period_totals},
     },
 };
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
 use ethnum::U256;
@@ -33,6 +33,7 @@ pub struct KeptAnswers {
     periods: Answers<(SummaryQuery, PageRequest), Page<PeriodTotal>>,
     rankings: Answers<(String, Spend), Ranking>,
     pub(super) merchants: Answers<TopQuery, Vec<TopMerchant>>,
+    pub(super) clients: Answers<(String, TopBy, i64), Vec<ClientPlace>>,
     pub(super) breakdowns: Answers<RangeQuery, Vec<Breakdown>>,
 }
 
@@ -100,18 +101,61 @@ pub async fn risk_profile(
     spend: Spend,
     scale: u32,
 ) -> QueryResult<Option<RiskProfile>> {
+    let rows = ranked(conn, kept, client_id, chrono_tz::UTC, &ClientDays::default(), spend).await?;
+    Ok((!rows.is_empty()).then(|| profile(rows, spend, scale)))
+}
+
+/// A client's risk profile, and its trend of days in one currency, by one statement; `None`: there is no such
+/// client. There is no trend if none of the days was asked for.
+pub async fn risk_and_trend(
+    conn: &mut AsyncPgConnection,
+    kept: &KeptAnswers,
+    client_id: &str,
+    zone: chrono_tz::Tz,
+    days: &ClientDays,
+    spend: Spend,
+    scale: u32,
+) -> QueryResult<Option<(RiskProfile, Option<SpendTrend>)>> {
+    let rows = ranked(conn, kept, client_id, zone, days, spend).await?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let of_currency = rows.iter().find(|row| row.currency.is_some() && row.currency == days.currency);
+    let trend = of_currency.and_then(|row| trend(&trend_rows(row, zone), days));
+    Ok(Some((profile(rows, spend, scale), trend)))
+}
+
+/// The days of a currency's row as those of a trend.
+fn trend_rows(row: &RiskRow, zone: chrono_tz::Tz) -> Vec<TrendRow> {
+    let day = |at: Option<DateTime<Utc>>| at.map(|at| at.with_timezone(&zone).date_naive());
+    let of = |spent: Option<(NaiveDate, Decimal)>| TrendRow {
+        currency: row.currency.clone(),
+        first_day: day(row.first_at),
+        last_day: day(row.last_at),
+        day: spent.map(|(day, _)| day),
+        spend: spent.map(|(_, spend)| spend),
+    };
+    let spent = row.days.iter().flatten().copied().zip(row.spends.iter().flatten().copied());
+    std::iter::once(of(None)).chain(spent.map(|spent| of(Some(spent)))).collect()
+}
+
+/// A client's figures, ranked. Empty: there is no such client.
+async fn ranked(
+    conn: &mut AsyncPgConnection,
+    kept: &KeptAnswers,
+    client_id: &str,
+    zone: chrono_tz::Tz,
+    days: &ClientDays,
+    spend: Spend,
+) -> QueryResult<Vec<RiskRow>> {
     for _ in 0..RANKING_TRIES {
-        let mut rows = queries::risk_rows(conn, client_id, spend, false).await?;
-        if rows.is_empty() {
-            return Ok(None);
-        }
+        let mut rows = queries::risk_rows(conn, client_id, zone, days, spend, false).await?;
         if add_ranks(conn, kept, spend, &mut rows).await? {
-            return Ok(Some(profile(rows, spend, scale)));
+            return Ok(rows);
         }
     }
     // While others load, the record may move on between two looks each time.
-    let rows = queries::risk_rows(conn, client_id, spend, true).await?;
-    Ok((!rows.is_empty()).then(|| profile(rows, spend, scale)))
+    queries::risk_rows(conn, client_id, zone, days, spend, true).await
 }
 
 /// Ranks the rows; whether every rank is of the rows' own snapshot.

@@ -3,6 +3,7 @@
 use super::{KeptAnswers, arithmetic};
 use crate::{
     fixed::Fixed,
+    schema::clients,
     summaries::{
         answers::changes,
         queries::{FIRST_DAY, LAST_DAY},
@@ -15,7 +16,7 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use rust_decimal::Decimal;
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 text_enum! {
     /// What is compared.
@@ -68,23 +69,31 @@ pub struct TopMerchant {
 }
 
 /// A client's transactions in one currency, since its first.
-#[derive(Debug, Clone, QueryableByName)]
+#[derive(Debug, Clone)]
 pub struct TopClient {
     /// The client.
-    #[diesel(sql_type = Text)]
     pub client_id: String,
     /// Its name, if known.
-    #[diesel(sql_type = Nullable<Text>)]
     pub name: Option<String>,
     /// How many.
-    #[diesel(sql_type = BigInt)]
     pub count: i64,
     /// Buys and payments.
-    #[diesel(sql_type = Numeric)]
     pub spent: Decimal,
     /// Sells and refunds.
-    #[diesel(sql_type = Numeric)]
     pub gained: Decimal,
+}
+
+/// A place in the ranking of clients. Only that is kept: a name may change without a summary.
+#[derive(Debug, QueryableByName)]
+pub(super) struct ClientPlace {
+    #[diesel(sql_type = Text)]
+    client_id: String,
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+    #[diesel(sql_type = Numeric)]
+    spent: Decimal,
+    #[diesel(sql_type = Numeric)]
+    gained: Decimal,
 }
 
 /// Transactions of one kind in one currency.
@@ -142,20 +151,36 @@ pub async fn top_merchants(
 /// The clients with the most since their first transaction, the first first.
 pub async fn top_clients(
     conn: &mut AsyncPgConnection,
+    kept: &KeptAnswers,
     currency: &str,
     by: TopBy,
     limit: i64,
 ) -> QueryResult<Vec<TopClient>> {
+    let changes = changes(conn).await?;
     let statement = diesel::sql_query(
-        "SELECT t.client_id, c.name, t.count, t.spent, t.gained
-         FROM (SELECT * FROM client_totals WHERE currency = $1
-               ORDER BY CASE WHEN $2 THEN count ELSE spent END DESC, client_id LIMIT $3) AS t
-         JOIN clients c ON c.client_id = t.client_id
-         ORDER BY CASE WHEN $2 THEN t.count ELSE t.spent END DESC, t.client_id",
+        "SELECT client_id, count, spent, gained FROM client_totals WHERE currency = $1
+         ORDER BY CASE WHEN $2 THEN count ELSE spent END DESC, client_id LIMIT $3",
     );
     let bound =
         statement.bind::<Text, _>(currency).bind::<Bool, _>(by == TopBy::Count).bind::<BigInt, _>(limit);
-    Fixed(bound).load(conn).await
+    let key = (currency.to_owned(), by, limit);
+    let places: Arc<Vec<ClientPlace>> =
+        kept.clients.answer(changes, key, Fixed(bound).load(&mut *conn)).await?;
+    let names: HashMap<String, Option<String>> = clients::table
+        .filter(clients::client_id.eq_any(places.iter().map(|place| &place.client_id)))
+        .select((clients::client_id, clients::name))
+        .load::<(String, Option<String>)>(conn)
+        .await?
+        .into_iter()
+        .collect();
+    let client = |place: &ClientPlace| TopClient {
+        client_id: place.client_id.clone(),
+        name: names.get(&place.client_id).cloned().flatten(),
+        count: place.count,
+        spent: place.spent,
+        gained: place.gained,
+    };
+    Ok(places.iter().map(client).collect())
 }
 
 /// What there is of each kind, by currency.

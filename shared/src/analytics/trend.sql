@@ -11,7 +11,8 @@ LEFT JOIN (
     FROM (SELECT min(first_at) AS first_at, max(last_at) AS last_at FROM client_totals
           WHERE client_id = $1) AS active
     JOIN transactions t ON t.client_id = $1
-                       AND t.occurred_at >= greatest(($3::date - 6)::timestamp AT TIME ZONE $2, active.first_at)
+                       AND t.occurred_at >= ($3::date - 6)::timestamp AT TIME ZONE $2
+                       AND t.occurred_at >= active.first_at
                        AND t.occurred_at < ($4::date + 1)::timestamp AT TIME ZONE $2
                        AND t.occurred_at <= active.last_at
     WHERE t.status <> 'failed' AND ($5::text IS NULL OR t.currency = $5)

@@ -1,5 +1,6 @@
 //! Clients: account holders, and the stubs of those of whom only the id is known.
 
+pub mod card;
 pub mod contact;
 pub mod error;
 pub mod load;

@@ -37,14 +37,28 @@ pub async fn list_transactions(
     filter: &TransactionFilter,
     request: &PageRequest,
 ) -> QueryResult<Page<Transaction>> {
+    let Some(client_id) = &filter.client_id else {
+        return list_within(conn, None, filter, request).await;
+    };
+    match active_between(conn, client_id).await? {
+        None => Ok(Page { items: Vec::new(), older: None, newer: None }),
+        active => list_within(conn, active, filter, request).await,
+    }
+}
+
+/// The same of a client whose first and last transaction are known.
+pub async fn list_within(
+    conn: &mut AsyncPgConnection,
+    active: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    filter: &TransactionFilter,
+    request: &PageRequest,
+) -> QueryResult<Page<Transaction>> {
     let mut query = transactions::table.select(Transaction::as_select()).into_boxed();
     if let Some(client_id) = &filter.client_id {
-        let Some((first, last)) = active_between(conn, client_id).await? else {
-            return Ok(Page { items: Vec::new(), older: None, newer: None });
-        };
-        query = query
-            .filter(transactions::client_id.eq(client_id.clone()))
-            .filter(transactions::occurred_at.between(first, last));
+        query = query.filter(transactions::client_id.eq(client_id.clone()));
+    }
+    if let Some((first, last)) = active {
+        query = query.filter(transactions::occurred_at.between(first, last));
     }
     if let Some(from) = filter.from {
         query = query.filter(transactions::occurred_at.ge(from));

@@ -33,7 +33,8 @@ pub async fn client_card(conn: &mut AsyncPgConnection, id: &str) -> QueryResult<
         ))
         .load(conn)
         .await?;
-    let Some((client, _, failures)) = rows.iter().next().cloned() else { return Ok(None) };
+    let [(client, _, failures), ..] = rows.as_slice() else { return Ok(None) };
+    let (client, failures) = (client.clone(), *failures);
     let totals: Vec<ClientTotals> = rows.into_iter().filter_map(|(_, totals, _)| totals).collect();
     let spans = totals.iter().map(|one| (one.first_at, one.last_at)).chain(failures);
     let active = spans.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));

@@ -163,7 +163,7 @@ async fn plans(server: &Server, ids: &Path) -> anyhow::Result<()> {
     let instant = |day: chrono::NaiveDate| day.and_time(chrono::NaiveTime::MIN).and_utc();
     let statistics: [&(dyn ToSql + Sync); 6] =
         [&id, &instant(from), &instant(until), &None::<&str>, &None::<&str>, &false];
-    let risk: [&(dyn ToSql + Sync); 7] = [&id, &false, &false, &"UTC", &from, &until, &"USD"];
+    let risk: [&(dyn ToSql + Sync); 6] = [&id, &false, &"UTC", &from, &until, &"USD"];
     let trend: [&(dyn ToSql + Sync); 6] = [&id, &"UTC", &from, &until, &None::<&str>, &false];
     for (name, sql, params) in [
         ("range_stats", STATISTICS, &statistics[..]),

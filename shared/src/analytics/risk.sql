@@ -1,5 +1,5 @@
--- $1 client, $2 whether spend is net of what was gained, $3 whether to rank here; for spend by day as well
--- $4 zone, $5 first and $6 last day, $7 currency (NULL: no days), from six days before the first.
+-- $1 client, $2 whether spend is net of what was gained; for spend by day as well $3 zone, $4 first and $5 last
+-- day, $6 currency (NULL: no days), from six days before the first.
 -- No row: there is no such client. A row without a currency: it has no transactions. All of it, the count of
 -- changes too, is of one snapshot, and reads the client's transactions once, however many currencies there
 -- are. The shortest gap is over those in all currencies.
@@ -15,20 +15,16 @@ WITH own AS MATERIALIZED (
 ), by_day AS MATERIALIZED (
     SELECT array_agg(day ORDER BY day) AS days, array_agg(spend ORDER BY day) AS spends
     FROM (
-        SELECT (occurred_at AT TIME ZONE $4)::date AS day,
+        SELECT (occurred_at AT TIME ZONE $3)::date AS day,
                sum(CASE WHEN kind IN ('buy', 'payment') THEN amount WHEN $2 THEN -amount ELSE 0 END)::numeric(28,4) AS spend
         FROM own
-        WHERE currency = $7 AND occurred_at >= ($5::date - 6)::timestamp AT TIME ZONE $4
-          AND occurred_at < ($6::date + 1)::timestamp AT TIME ZONE $4
+        WHERE currency = $6 AND occurred_at >= ($4::date - 6)::timestamp AT TIME ZONE $3
+          AND occurred_at < ($5::date + 1)::timestamp AT TIME ZONE $3
         GROUP BY 1
     ) AS spent
 )
 SELECT k.*, gaps.gap_us, by_day.days, by_day.spends,
-       (SELECT coalesce(sum(changes), 0)::bigint FROM summary_changes) AS changes,
-       CASE WHEN $3 THEN 1 + (
-           SELECT count(DISTINCT CASE WHEN $2 THEN o.spent - o.gained ELSE o.spent END) FROM client_totals o
-           WHERE o.currency = k.currency AND CASE WHEN $2 THEN o.spent - o.gained ELSE o.spent END > k.spend
-       ) END AS rank
+       (SELECT coalesce(sum(changes), 0)::bigint FROM summary_changes) AS changes
 FROM clients c
 CROSS JOIN gaps
 CROSS JOIN by_day
@@ -38,4 +34,3 @@ LEFT JOIN (
     FROM client_totals
 ) AS k ON k.client_id = c.client_id
 WHERE c.client_id = $1
-ORDER BY k.currency

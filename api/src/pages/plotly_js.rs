@@ -65,8 +65,8 @@ mod tests {
     fn the_script_is_whole_and_nothing_else() {
         let script = plain();
         assert!(script.starts_with("/**\n* plotly.js v"), "{}", &script[..80]);
-        assert!(script.contains("Licensed under the MIT license") && !script.contains("MathJax.startup"));
-        assert!(script.trim_end().ends_with("})"), "{}", &script[script.len() - 80..]);
+        assert!(script.contains("Licensed under the MIT license") && !script.contains("<script type"));
+        assert!(script.trim_end().ends_with("}));"), "{}", &script[script.len() - 80..]);
         assert!(PACKED.len() < script.len() / 3);
     }
 

@@ -9,6 +9,7 @@ mod clients;
 mod command_line;
 mod compat;
 mod compat_figures;
+mod connections;
 mod embedded;
 mod engine;
 mod etl;

@@ -99,6 +99,9 @@ async fn admit(state: &AppState, mut request: Request) -> Result<Request, Box<Re
             check_role(rule, &principal).map_err(boxed)?;
             parts.extensions.insert(principal);
         }
+        Proof::Nothing if compat::is_dashboard(parts.uri.path()) && wants_html(&parts.headers) => {
+            return Err(Box::new(to_login(&parts).into_response()));
+        }
         Proof::Nothing => {
             return Err(boxed(ApiError::unauthorized(
                 "Send an access token (POST /api/v1/token) as `Authorization: Bearer`, or an API key as `X-API-Key`.",
@@ -240,6 +243,12 @@ fn refuse_cross_site(headers: &HeaderMap) -> ApiResult<()> {
     Ok(())
 }
 
+/// Whether a browser asks.
+fn wants_html(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accepted.is_some_and(|accepted| accepted.contains("text/html"))
+}
+
 fn to_login(parts: &Parts) -> Redirect {
     let target = parts.uri.path_and_query().map_or("/ui", |target| target.as_str());
     // A form cannot be sent again after the login; its page can.
@@ -250,8 +259,9 @@ fn to_login(parts: &Parts) -> Redirect {
 
 /// Where to go after the login: a path of ours, whatever `next` says.
 pub fn safe_next(next: Option<&str>) -> &str {
+    let path = next.and_then(|next| next.split(['?', '#']).next()).unwrap_or_default();
     match next {
-        Some(path) if is_page(path.split(['?', '#']).next().unwrap_or_default()) => path,
+        Some(next) if is_page(path) || compat::is_dashboard(path) => next,
         _ => "/ui",
     }
 }
@@ -316,6 +326,7 @@ mod tests {
     #[test]
     fn after_the_login_one_stays_on_our_pages() {
         assert_eq!(safe_next(Some("/ui/runs?state=failed")), "/ui/runs?state=failed");
+        assert_eq!(safe_next(Some("/dashboard/7")), "/dashboard/7");
         for foreign in ["https://example.com", "//example.com", "/uix", "/docs", "ui", ""] {
             assert_eq!(safe_next(Some(foreign)), "/ui");
         }

@@ -226,7 +226,9 @@ impl Params {
         // An unescaped plus arrives as a space.
         let read = || {
             if let Ok(day) = NaiveDate::from_str(value) {
-                return start_of_day(self.zone, day.checked_add_signed(TimeDelta::days(days))?);
+                let start = start_of_day(self.zone, day.checked_add_signed(TimeDelta::days(days))?)?;
+                // The last day of all is what people write for "no end".
+                return Some(if in_range(day.year()) { start.min(end_of_time()) } else { start });
             }
             let zoned = DateTime::parse_from_rfc3339(value)
                 .or_else(|_| DateTime::parse_from_rfc3339(&value.replace(' ', "+")));
@@ -270,6 +272,13 @@ pub fn read_instant(zone: Tz, name: &str, typed: &str) -> ApiResult<Option<DateT
         if typed.len() == "2026-01-31T10:00".len() { format!("{typed}:00") } else { typed.to_owned() };
     let params = Params::of(vec![(name.to_owned(), whole)], zone);
     params.from(name).map_err(|error| ApiError::invalid(name, error.problem().detail.clone()))
+}
+
+/// The last instant that is [`in_range`].
+fn end_of_time() -> DateTime<Utc> {
+    let midnight =
+        NaiveDate::from_ymd_opt(10_000, 1, 1).unwrap_or_default().and_time(NaiveTime::MIN).and_utc();
+    midnight - TimeDelta::microseconds(1)
 }
 
 /// Years that both chrono and PostgreSQL can write.
@@ -337,7 +346,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathText {
     }
 }
 
-/// A JSON body.
+/// A JSON body: an object. serde would also take an array of its fields' values, in their order.
 pub struct Json<T>(pub T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
@@ -359,6 +368,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         })?;
         let value: serde_json::Value = serde_json::from_slice(&bytes)
             .map_err(|error| ApiError::bad_request(format!("The body is not JSON: {error}.")).at("body"))?;
+        if !value.is_object() {
+            return Err(ApiError::invalid("body", "The body is a JSON object: {\"field\": value, …}."));
+        }
         if holds_nul(&value) {
             return Err(ApiError::invalid("body", "The body holds a text with a NUL character."));
         }

@@ -261,6 +261,8 @@ async fn an_export_holds_no_formula_and_ids_and_amounts_as_they_are() {
         answer.headers()[header::CONTENT_DISPOSITION],
         "attachment; filename=\"transactions-a_b__.csv\"; filename*=UTF-8''transactions-a%2Fb%20%C3%BC.csv"
     );
+    let mistyped = browser.get("/ui/clients/a%2Fb%20%C3%BC/transactions.csv?kind=bogus").await;
+    assert_eq!(mistyped.status(), StatusCode::BAD_REQUEST, "not all of them instead");
     let rows = records(&answer.text().await.unwrap());
     let cells = |row: usize| {
         (rows[row][0].as_str(), rows[row][4].as_str(), rows[row][7].as_str(), rows[row][13].as_str())
@@ -273,8 +275,8 @@ async fn an_export_holds_no_formula_and_ids_and_amounts_as_they_are() {
 async fn the_analytics_page_equals_sql_over_the_rows() {
     let app = loaded(chrono_tz::America::New_York).await;
     let browser = Browser::log_in(&app, Role::Viewer).await;
-    for (query, currency, kinds, key, first, range) in [
-        ("", "USD", "true", "YYYY-MM-DD", "day", "day > (SELECT max(day) FROM rows) - 90"),
+    for (query, currency, kinds, key, first, range, periods) in [
+        ("", "USD", "true", "YYYY-MM-DD", "day", "day > (SELECT max(day) FROM rows) - 90", 90),
         (
             "?period=week&currency=EUR",
             "EUR",
@@ -282,6 +284,7 @@ async fn the_analytics_page_equals_sql_over_the_rows() {
             "IYYY-\"W\"IW",
             "date_trunc('week', day::timestamp)",
             "true",
+            18,
         ),
         (
             "?period=month&kind=payment&from=2025-01-15&until=2025-03-03",
@@ -290,6 +293,7 @@ async fn the_analytics_page_equals_sql_over_the_rows() {
             "YYYY-MM",
             "date_trunc('month', day::timestamp)",
             "day BETWEEN '2025-01-15' AND '2025-03-03'",
+            3,
         ),
     ] {
         let page = browser.page(&format!("/ui/analytics{query}")).await;
@@ -307,9 +311,13 @@ async fn the_analytics_page_equals_sql_over_the_rows() {
             ),
         )
         .await;
+        // A day on which nothing happened is a row too, of zeros.
         for chart in ["amount", "volume"] {
-            assert_eq!(json!(table(&page, chart)), expected[chart], "{query}: {chart}");
+            let mut rows = table(&page, chart);
+            rows.retain(|row| !["0", "0.00"].contains(&row[1].as_str()));
+            assert_eq!(json!(rows), expected[chart], "{query}: {chart}");
         }
+        assert_eq!(table(&page, "amount").len(), periods, "{query}");
         let merchant = sql(
             &app,
             &format!(
@@ -346,8 +354,12 @@ async fn the_analytics_page_equals_sql_over_the_rows() {
             .contains(&format!(">{}</a>", client["client_id"].as_str().unwrap())),
         "{tops}"
     );
-    // A range of too many days is cut, and one that is no range says so.
-    let page = browser.page("/ui/analytics?from=2020-01-01&until=2025-04-30").await;
+    // A range is that of the record at most, one of too many days is cut, and one that is no range says so.
+    let page = browser.page("/ui/analytics?from=1900-01-01&until=2100-01-01").await;
+    assert!(!page.contains("too many days") && table(&page, "volume").len() <= 121, "{page}");
+    let old = format!("{HEADER}old,1,2019-12-31T12:00:00Z,5.00,USD,payment,success,M1,web\n");
+    app.load("old.csv", old, "").await;
+    let page = browser.page("/ui/analytics?from=1900-01-01&until=2025-04-30").await;
     assert!(page.contains("there are too many days in this range"), "{page}");
     assert!(
         browser

@@ -122,7 +122,7 @@ async fn contact_fields_are_changed_once_and_noted_with_both_sides() {
     app.load("later.csv", file, "?kind=clients").await;
     let (status, refused) = change(&app, "c1", json!({ "contact_version": version, "name": "Anna" })).await;
     assert_eq!(status, StatusCode::CONFLICT, "{refused}");
-    assert!(refused["detail"].as_str().unwrap().contains("changed by a clients file"), "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("a clients file has changed them"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,6 +136,12 @@ async fn what_cannot_be_used_is_said_at_each_field() {
         refused["errors"].as_array().unwrap().iter().map(|error| error["field"].as_str().unwrap()).collect();
     assert_eq!(fields, ["name", "email", "phone_number"], "{refused}");
     assert!(refused["errors"][1]["detail"].as_str().unwrap().contains("write it like"), "{refused}");
+
+    // An array of the fields' values would empty those that it does not name.
+    let (status, refused) = change(&app, "c1", json!([version, "Array", null, null, null, null])).await;
+    assert_eq!((status, &refused["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &"body".into()), "{refused}");
+    let unseen = json!({ "contact_version": version, "name": "\u{200b} " });
+    assert_eq!(change(&app, "c1", unseen).await.0, StatusCode::UNPROCESSABLE_ENTITY);
 
     let taken = json!({ "contact_version": version, "email": "BOB@example.org" });
     let (status, refused) = change(&app, "c1", taken).await;

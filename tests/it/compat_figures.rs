@@ -188,6 +188,15 @@ async fn a_users_dashboard_is_a_page_as_at_service_e() {
         (status, &wrong["detail"][0]["type"]),
         (StatusCode::UNPROCESSABLE_ENTITY, &json!("int_parsing"))
     );
+    // A browser without a session logs in first and comes back.
+    let plain = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let stranger = plain
+        .get(format!("{}/dashboard/123", app.url))
+        .header(header::ACCEPT, "text/html")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(stranger.headers()[header::LOCATION], "/ui/login?next=%2Fdashboard%2F123");
     // A session's cookie opens it, as a link in a browser does.
     let browser = Browser::log_in(&app, Role::Viewer).await;
     assert!(browser.page("/dashboard/123").await.contains("Transaction Analysis"));

@@ -69,6 +69,11 @@ pub fn was_open(path: &str) -> bool {
     matches!(service(path), Some(Service::Analysis | Service::Summaries))
 }
 
+/// Whether a path is of the one page that people open in a browser.
+pub fn is_dashboard(path: &str) -> bool {
+    path.starts_with("/dashboard/")
+}
+
 /// Whoever calls without credentials, where the operator allows it. No user's name holds a colon.
 pub fn anonymous() -> Principal {
     Principal { name: "compat:anonymous".to_owned(), role: Role::Integration, user_id: None }

@@ -16,6 +16,7 @@ use axum::{
     response::Response,
 };
 use chrono::{Days, NaiveDate};
+use rust_decimal::Decimal;
 use serde::Deserialize;
 use shared::{
     analytics::{
@@ -121,9 +122,13 @@ impl View {
         let word = wanted.period.as_deref().unwrap_or_default();
         let period = PERIODS.iter().find(|period| period.word == word).unwrap_or(&PERIODS[0]);
         let (first, last) = covered.unwrap_or((today, today));
-        let until = asked_until.unwrap_or(last);
+        // A range that is wider than the record is shown as far as there is something in it.
+        let meets =
+            asked_from.is_none_or(|from| from <= last) && asked_until.is_none_or(|until| until >= first);
+        let until = asked_until.map_or(last, |until| if meets { until.min(last) } else { until });
         let back = |days: u64| until.checked_sub_days(Days::new(days - 1)).unwrap_or(until);
-        let from = asked_from.unwrap_or_else(|| back(period.usual).max(first.min(until)));
+        let from = asked_from.unwrap_or_else(|| back(period.usual));
+        let from = if meets { from.max(first.min(until)) } else { from };
         if from > until {
             note = Some("The range ends before it begins.".to_owned());
         } else if from < back(period.most) {
@@ -188,6 +193,7 @@ pub(super) async fn show(
     let merchants = tops::top_merchants(&mut conn, &state.kept, &top).await?;
     let clients = tops::top_clients(&mut conn, &state.kept, &currency, view.by, TOP).await?;
     drop(conn);
+    let bars = bars(&view, calendar, &periods.items);
     let here = &view.here;
     page(&AnalyticsPage {
         from: view.from.to_string(),
@@ -198,8 +204,8 @@ pub(super) async fn show(
         currencies: currency_chips(here, &parts, &currency, &usual),
         kinds: kind_chips(here, view.kind),
         totals: Amounts::of(&periods.items, &currency),
-        amount: amount_chart(&view, calendar, &currency, &periods.items),
-        volume: volume_chart(&view, calendar, &currency, &periods.items),
+        amount: amount_chart(&view, calendar, &currency, &bars),
+        volume: volume_chart(&view, calendar, &currency, &bars),
         breakdown: analytics_parts::kind_rows(&parts),
         ranks: rank_chips(here, view.by),
         merchants: merchants.iter().map(|row| MerchantRow::new(row, &currency)).collect(),
@@ -225,16 +231,41 @@ fn usual_currency(parts: &[Breakdown], own: &str) -> String {
     }
 }
 
-fn amount_chart(view: &View, calendar: Calendar, currency: &str, periods: &[PeriodTotal]) -> Option<Chart> {
+fn amount_chart(view: &View, calendar: Calendar, currency: &str, periods: &[Bar]) -> Option<Chart> {
     let values = Series::amounts("Amount", periods.iter().map(|one| one.sum).collect());
     let title = format!("Amount in {currency} of {}", view.words());
     chart("amount", title, currency, view, calendar, periods, values)
 }
 
-fn volume_chart(view: &View, calendar: Calendar, currency: &str, periods: &[PeriodTotal]) -> Option<Chart> {
+fn volume_chart(view: &View, calendar: Calendar, currency: &str, periods: &[Bar]) -> Option<Chart> {
     let counts: Vec<i64> = periods.iter().map(|one| one.count).collect();
     let title = format!("Number of {} in {currency}", view.words());
     chart("volume", title, "transactions", view, calendar, periods, Series::counts("Number", &counts))
+}
+
+/// One period of the charts.
+struct Bar {
+    first: NaiveDate,
+    sum: Decimal,
+    count: i64,
+}
+
+/// Every period of the range, also those in which nothing happened; none if nothing happened at all.
+fn bars(view: &View, calendar: Calendar, periods: &[PeriodTotal]) -> Vec<Bar> {
+    let mode = view.period.mode;
+    let mut there = periods.iter().peekable();
+    let next = |first: &NaiveDate| calendar.last_day(mode, *first).succ_opt();
+    std::iter::successors(Some(calendar.first_day(mode, view.from)), next)
+        .take_while(|first| *first <= view.until && !periods.is_empty())
+        .map(|first| {
+            let found = there.next_if(|one| one.period == first);
+            Bar {
+                first,
+                sum: found.map_or(Decimal::ZERO, |one| one.sum),
+                count: found.map_or(0, |one| one.count),
+            }
+        })
+        .collect()
 }
 
 fn chart(
@@ -243,7 +274,7 @@ fn chart(
     unit: &str,
     view: &View,
     calendar: Calendar,
-    periods: &[PeriodTotal],
+    periods: &[Bar],
     bars: Series,
 ) -> Option<Chart> {
     let legend = match view.period.mode {
@@ -260,8 +291,8 @@ fn chart(
             period: view.period.name,
             unit,
             axis: None,
-            days: periods.iter().map(|one| one.period.to_string()).collect(),
-            names: periods.iter().map(|one| calendar.key(view.period.mode, one.period)).collect(),
+            days: periods.iter().map(|one| one.first.to_string()).collect(),
+            names: periods.iter().map(|one| calendar.key(view.period.mode, one.first)).collect(),
             bars,
             line: None,
         })

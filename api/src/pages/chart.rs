@@ -4,6 +4,7 @@
 
 use super::fmt;
 use askama::{Template, filters::HtmlSafe};
+use chrono::NaiveDate;
 use plotly::{
     Bar, Configuration, Layout, Plot, Scatter,
     common::{Font, Label, Line, Marker, Mode, Orientation, Title},
@@ -12,6 +13,9 @@ use plotly::{
 };
 use rust_decimal::{Decimal, prelude::ToPrimitive};
 use shared::analytics::SpendTrend;
+
+/// A day on an axis of dates.
+const DAY_MS: f64 = 86_400_000.0;
 
 /// A chart over time.
 #[derive(Debug, Template)]
@@ -153,14 +157,13 @@ fn figure(content: &Content<'_>) -> String {
     };
     let bars = &content.bars;
     let mut plot = Plot::new();
-    plot.add_trace(
-        Bar::new(content.days.clone(), bars.drawn())
-            .name(&bars.name)
-            .hover_text_array(hover(bars))
-            .hover_template(HOVER)
-            .opacity(if content.line.is_some() { 0.5 } else { 0.8 })
-            .marker(Marker::new().color("var(--accent)")),
-    );
+    let drawn = Bar::new(content.days.clone(), bars.drawn())
+        .name(&bars.name)
+        .hover_text_array(hover(bars))
+        .hover_template(HOVER)
+        .opacity(if content.line.is_some() { 0.5 } else { 0.8 })
+        .marker(Marker::new().color("var(--accent)"));
+    plot.add_trace(if content.days.len() == 1 { drawn.width(DAY_MS / 2.0) } else { drawn });
     if let Some(line) = &content.line {
         plot.add_trace(
             Scatter::new(content.days.clone(), line.drawn())
@@ -213,13 +216,23 @@ fn layout(content: &Content<'_>) -> Layout {
                 .border_color("var(--line)")
                 .font(Font::new().size(12).color("var(--text)")),
         )
-        .x_axis(axis(content.period).type_(AxisType::Date).hover_format("%Y-%m-%d").show_grid(false))
+        .x_axis(days_axis(axis(content.period), &content.days))
         .y_axis(
             axis(content.axis.unwrap_or(content.unit))
                 .range_mode(RangeMode::ToZero)
                 .fixed_range(true)
                 .separate_thousands(true),
         )
+}
+
+/// The axis of the periods. Around a single one there is a day to either side: Plotly would show the
+/// milliseconds around its beginning.
+fn days_axis(axis: Axis, days: &[String]) -> Axis {
+    let axis = axis.type_(AxisType::Date).hover_format("%Y-%m-%d").show_grid(false);
+    let [day] = days else { return axis };
+    let Ok(day) = day.parse::<NaiveDate>() else { return axis };
+    let beside = [day.pred_opt(), day.succ_opt()].map(|other| other.unwrap_or(day).to_string());
+    axis.range(beside.to_vec()).dtick(DAY_MS).tick_format("%Y-%m-%d")
 }
 
 #[cfg(test)]
@@ -251,6 +264,15 @@ mod tests {
         assert_eq!(figure["data"][0]["hovertext"][0], "1,234,567.8901 USD");
         assert_eq!(figure["layout"]["yaxis"]["title"]["text"], "USD");
         assert!(!chart.figure.contains("http"), "{}", chart.figure);
+    }
+
+    #[test]
+    fn a_single_day_stands_between_its_neighbours() {
+        let day = NaiveDate::from_ymd_opt(2026, 3, 1).unwrap();
+        let axis = serde_json::to_value(days_axis(Axis::new(), &[day.to_string()])).unwrap();
+        assert_eq!(axis["range"], serde_json::json!(["2026-02-28", "2026-03-02"]));
+        let two = serde_json::to_value(days_axis(Axis::new(), &["2026-03-01".into(), "2026-03-02".into()]));
+        assert!(two.unwrap().get("range").is_none());
     }
 
     #[test]

@@ -154,7 +154,9 @@ fn overtaken_words(stale: &Stale, shell: &Shell) -> String {
         )
     };
     match stale.edits.as_slice() {
-        [] => "A clients file has changed this client since you opened the form.".to_owned(),
+        [] => "This client is not as the form shows it: a clients file has changed it since you opened the form, \
+               or what the form had read was lost."
+            .to_owned(),
         edits => edits.iter().map(told).collect::<Vec<_>>().join(" "),
     }
 }

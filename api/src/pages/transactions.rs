@@ -22,6 +22,7 @@ use shared::{
         queries::{self, TransactionFilter},
     },
 };
+use std::str::FromStr;
 
 /// A transaction in a list.
 pub struct TransactionLine {
@@ -175,8 +176,11 @@ pub(super) fn read_filter(wanted: &Wanted, path: &str, zone: Tz) -> (Transaction
         day
     };
     let (from, until) = (day(&wanted.from), day(&wanted.until));
-    let kind: Option<TransactionKind> = wanted.kind.as_deref().and_then(|kind| kind.parse().ok());
-    let status: Option<TransactionStatus> = wanted.status.as_deref().and_then(|status| status.parse().ok());
+    if from.zip(until).is_some_and(|(from, until)| from > until) {
+        complaint = Some("The range ends before it begins.".to_owned());
+    }
+    let kind = word::<TransactionKind>("kind", &wanted.kind, &mut complaint);
+    let status = word::<TransactionStatus>("status", &wanted.status, &mut complaint);
     let filter = TransactionFilter {
         from: from.map(|day| start_of(day, zone)),
         until: until.and_then(|day| day.checked_add_days(Days::new(1))).map(|day| start_of(day, zone)),
@@ -200,6 +204,16 @@ pub(super) fn read_filter(wanted: &Wanted, path: &str, zone: Tz) -> (Transaction
         kept: Vec::new(),
     };
     (filter, form)
+}
+
+/// One of a few words; one that is none of them is complained of.
+fn word<T: FromStr>(name: &str, typed: &Option<String>, complaint: &mut Option<String>) -> Option<T> {
+    let typed = typed.as_deref().filter(|typed| !typed.is_empty())?;
+    let read = typed.parse().ok();
+    if read.is_none() {
+        *complaint = Some(format!("“{}” is no {name}.", fmt::cut(typed, 40)));
+    }
+    read
 }
 
 /// The first instant of a day; where clocks skip midnight, the first one after it.

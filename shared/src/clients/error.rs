@@ -50,10 +50,16 @@ pub struct Stale {
 fn stale_words(stale: &Stale) -> String {
     let mut actors: Vec<&str> = stale.edits.iter().map(|edit| edit.actor.as_str()).collect();
     actors.dedup();
-    let who = if actors.is_empty() { "a clients file".to_owned() } else { actors.join(", ") };
+    let why = if actors.is_empty() {
+        "are not those of this contact_version: a clients file has changed them since they were read, or it never \
+         was theirs"
+            .to_owned()
+    } else {
+        format!("have been changed by {} since they were read", actors.join(", "))
+    };
     format!(
-        "The contact fields of client {} have been changed by {who} since they were read, so nothing of this was \
-         saved. Read them again, and send their contact_version.",
+        "The contact fields of client {} {why}. Nothing of this was saved. Read them again, and send their \
+         contact_version.",
         stale.client_id
     )
 }

@@ -155,7 +155,14 @@ fn text_unless(fault: ValueFault, field: usize, bytes: &[u8]) -> Result<String, 
 
 /// What is wrong with a name.
 pub(super) fn full_name_fault(bytes: &[u8]) -> ValueFault {
+    let unseen = |letter: char| {
+        letter.is_whitespace()
+            || matches!(letter, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+    };
+    let seen = str::from_utf8(bytes)
+        .map_or(true, |name| name.is_empty() || name.chars().any(|letter| !unseen(letter)));
     name_fault(bytes, 255)
+        .or_else(|| (!seen).then(|| ("bad_text", "there is nothing in it that can be seen".to_owned())))
 }
 
 /// What is wrong with a country.

@@ -13,11 +13,10 @@ await drive(chromium, async ({ call, evaluate, until, logIn, photograph, scheme,
     field.dispatchEvent(new Event("change", { bubbles: true }));
   })()`);
   await logIn(url, username, password, "/ui/uploads/new");
-  await until("the form", `!!document.querySelector("form[data-upload]")`);
+  await until("the form", `document.readyState === "complete" && !!document.querySelector("form[data-upload]")`);
   await photograph("new");
-  const { root } = await call("DOM.getDocument");
-  const { nodeId } = await call("DOM.querySelector", { nodeId: root.nodeId, selector: "input[type=file]" });
-  await call("DOM.setFileInputFiles", { nodeId, files: [file] });
+  const { result } = await call("Runtime.evaluate", { expression: `document.querySelector("input[type=file]")` });
+  await call("DOM.setFileInputFiles", { objectId: result.objectId, files: [file] });
   await evaluate(`document.querySelector("form[data-upload] button.primary").click()`);
   await until("the preview", `!!document.querySelector("form[data-relook]")`);
   await evaluate("window.stayed = true");

@@ -162,7 +162,7 @@ pub(super) fn full_name_fault(bytes: &[u8]) -> ValueFault {
     let seen = str::from_utf8(bytes)
         .map_or(true, |name| name.is_empty() || name.chars().any(|letter| !unseen(letter)));
     name_fault(bytes, 255)
-        .or_else(|| (!seen).then(|| ("bad_text", "there is nothing in it that can be seen".to_owned())))
+        .or_else(|| (!seen).then(|| ("control_character", "nothing in it can be seen".to_owned())))
 }
 
 /// What is wrong with a country.

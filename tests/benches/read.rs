@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 use shared::{
-    analytics::queries::{RISK, STATISTICS, TREND},
+    analytics::queries::{self, STATISTICS, TREND},
     synthetic::{TransactionForm, write_transactions},
 };
 use std::{fs::File, path::Path};
@@ -167,7 +167,7 @@ async fn plans(server: &Server, ids: &Path) -> anyhow::Result<()> {
     let trend: [&(dyn ToSql + Sync); 6] = [&id, &"UTC", &from, &until, &None::<&str>, &false];
     for (name, sql, params) in [
         ("range_stats", STATISTICS, &statistics[..]),
-        ("risk_profile", RISK, &risk[..]),
+        ("risk_profile", &queries::risk(false), &risk[..]),
         ("spend_trend", TREND, &trend[..]),
     ] {
         println!("Plan of {name}:");

@@ -1,7 +1,9 @@
 //! How PostgreSQL carries statements out on tables whose statistics are old or missing, as they are just after
 //! a large load: by what each step touches, not by time.
 
+use chrono::NaiveDate;
 use serde_json::Value;
+use shared::analytics::queries::risk;
 use tests::{App, AppOptions, files};
 use tokio_postgres::types::ToSql;
 
@@ -120,4 +122,24 @@ async fn expect_short_plans(app: &App) {
         assert!(touched <= 4.0 * ROWS as f64, "{touched} rows are touched for {ROWS}: {plan:#}");
     }
     client.batch_execute("ROLLBACK").await.unwrap();
+}
+
+/// Made anew for each client, over all months, the plan takes longer than the rest of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plan_of_a_risk_profile_is_kept() {
+    let app = App::start().await;
+    let rows: Vec<String> = (1..=20_000).map(|n| format!("t{n},{n},1,2025-{:02}-01,5", n % 12 + 1)).collect();
+    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    app.load("year.csv", files::rows(&rows), "").await;
+    app.db.client.batch_execute("ANALYZE").await.unwrap();
+    let statement = app.db.client.prepare(&risk(false)).await.unwrap();
+    let (from, to) =
+        (NaiveDate::from_ymd_opt(2025, 1, 1).unwrap(), NaiveDate::from_ymd_opt(2025, 12, 31).unwrap());
+    for client in 1..=20 {
+        let currency = None::<&str>;
+        let params: [&(dyn ToSql + Sync); 6] = [&client.to_string(), &false, &"UTC", &from, &to, &currency];
+        app.db.client.query(&statement, &params).await.unwrap();
+    }
+    let kept = "SELECT generic_plans FROM pg_prepared_statements WHERE starts_with(statement, 'SELECT r.')";
+    assert!(app.db.one::<i64>(kept, &[]).await > 0, "each client had a plan of its own");
 }

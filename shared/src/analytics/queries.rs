@@ -20,13 +20,20 @@ use rust_decimal::Decimal;
 
 /// The statement of [`client_statistics`].
 pub const STATISTICS: &str = include_str!("statistics.sql");
-/// The statement of a risk profile.
-pub const RISK: &str = include_str!("risk.sql");
+/// The rows of a risk profile, without the rank.
+const RISK: &str = include_str!("risk.sql");
 /// The rank of one of its rows.
 const RANK: &str = "CASE WHEN r.currency IS NOT NULL THEN 1 + (
     SELECT count(DISTINCT CASE WHEN $2 THEN o.spent - o.gained ELSE o.spent END) FROM client_totals o
     WHERE o.currency = r.currency AND CASE WHEN $2 THEN o.spent - o.gained ELSE o.spent END > r.spend
 ) END";
+/// The statement of a risk profile. Two texts: beside a rank that it may leave out PostgreSQL would not keep a plan
+/// but make one each time, over all months, which takes longer than the rest.
+pub fn risk(ranked: bool) -> String {
+    let rank = if ranked { RANK } else { "NULL::bigint" };
+    format!("SELECT r.*, {rank} AS rank FROM ({RISK}) AS r ORDER BY r.currency")
+}
+
 /// The statement of a spend trend.
 pub const TREND: &str = include_str!("trend.sql");
 
@@ -128,11 +135,7 @@ pub(super) async fn risk_rows(
     spend: Spend,
     rank: bool,
 ) -> QueryResult<Vec<RiskRow>> {
-    // Two texts: beside a rank that it may leave out PostgreSQL would not keep a plan but make one each time,
-    // over all months, which takes longer than the rest.
-    let rank = if rank { RANK } else { "NULL::bigint" };
-    let sql = format!("SELECT r.*, {rank} AS rank FROM ({RISK}) AS r ORDER BY r.currency");
-    let statement = diesel::sql_query(sql)
+    let statement = diesel::sql_query(risk(rank))
         .bind::<Text, _>(client_id)
         .bind::<Bool, _>(spend == Spend::Net)
         .bind::<Text, _>(zone.name())

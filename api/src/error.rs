@@ -17,6 +17,7 @@ use shared::{
     fx::FxError,
     pagination::InvalidCursor,
     runs::RunError,
+    synthetic::Fault,
     uploads::UploadError,
 };
 use std::sync::Arc;
@@ -369,6 +370,12 @@ impl From<FxError> for ApiError {
             FxError::Duplicate(_) => Self::conflict("rate-exists", text).at("valid_from"),
             FxError::Database(error) => error.into(),
         }
+    }
+}
+
+impl From<Fault> for ApiError {
+    fn from(fault: Fault) -> Self {
+        Self::invalid(fault.field, fault.message)
     }
 }
 

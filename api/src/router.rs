@@ -129,6 +129,9 @@ pub const ACCESS: &[Rule] = &[
     // JSON
     post("/api/v1/token", Who::Public),
     post("/api/v1/etl", Who::Operators),
+    get("/api/v1/synthetic/{what}", Who::Operators),
+    post("/api/v1/synthetic", Who::Operators),
+    post("/api/v1/nightly", Who::Operators),
     get("/api/v1/uploads", Who::Readers),
     post("/api/v1/uploads", Who::Uploaders),
     get("/api/v1/uploads/{id}", Who::Readers),
@@ -242,6 +245,8 @@ pub const ACCESS: &[Rule] = &[
     post("/ui/admin/refresh", Who::Operators),
     post("/ui/admin/rebuild", Who::Operators),
     post("/ui/admin/verify", Who::Operators),
+    get("/ui/generate", Who::Operators),
+    post("/ui/generate", Who::Operators),
     get("/ui/fx-rates", Who::Readers),
     post("/ui/fx-rates", Who::Operators),
 ];

@@ -58,6 +58,8 @@ enum Command {
     Inspect(commands::inspect::Inspect),
     /// Load the files of clients and transactions that MILLRACE_ETL_CLIENTS and _TRANSACTIONS name.
     RunEtl(commands::run_etl::RunEtl),
+    /// Generate the transactions of a day and load them; a day has them once.
+    Nightly(commands::nightly::Nightly),
     /// Count the transactions anew and mend every total that is wrong, while reading and loading go on.
     RebuildSummaries(commands::summaries::RebuildSummaries),
     /// Prove that what is kept is what it should be.
@@ -150,6 +152,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Uploads(args) => commands::uploads::uploads(args).await?,
         Command::Inspect(args) => commands::inspect::inspect(args).await?,
         Command::RunEtl(args) => commands::run_etl::run_etl(args).await?,
+        Command::Nightly(args) => commands::nightly::nightly(args).await?,
         Command::RebuildSummaries(args) => commands::summaries::rebuild(args).await?,
         Command::Verify(args) => commands::summaries::verify(args).await?,
         Command::RefreshMaterializedView(args) => commands::summaries::refresh(args).await?,

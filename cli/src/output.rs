@@ -20,8 +20,8 @@ pub fn remark(line: impl Display) {
 }
 
 /// Where ready-made bytes (generated files) go.
-pub fn bytes() -> impl Write {
-    std::io::stdout().lock()
+pub fn bytes() -> impl Write + Send {
+    std::io::stdout()
 }
 
 /// A line on standard error that is overwritten; without a terminal, a new line every few seconds.

@@ -3,7 +3,10 @@
 use futures::SinkExt;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use shared::{auth::Role, synthetic};
+use shared::{
+    auth::Role,
+    synthetic::{DataFormat, DataKind, DataRequest, TRADING_CLIENTS, TransactionForm},
+};
 use tests::{App, AppOptions, eventually, files};
 
 const CLIENTS: &str = "client_id,name,email\nC1,One,one@example.org\nC2,Two,two@example.org\n";
@@ -146,12 +149,16 @@ const UNLIKE_THE_FILE: &str = "
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workbook_in_service_as_form_moves_every_account_as_its_rows_say() {
     let app = App::start().await;
-    let (mut clients, mut trades) = (Vec::new(), Vec::new());
-    synthetic::write_clients(&mut clients, u64::from(synthetic::TRADING_CLIENTS), 1).unwrap();
-    synthetic::write_trades(&mut trades, 2_000, 1).unwrap();
-    std::fs::write(&app.env.etl.clients, clients).unwrap();
-    let workbook = std::fs::File::create(&app.env.etl.transactions).unwrap();
-    synthetic::write_trades_workbook(workbook, 2_000, 1).unwrap();
+    let clients = DataRequest {
+        what: Some(DataKind::Clients),
+        num_rows: TRADING_CLIENTS.into(),
+        ..DataRequest::default()
+    };
+    let trades = DataRequest { form: Some(TransactionForm::A), num_rows: 2_000, ..DataRequest::default() };
+    let workbook = DataRequest { format: Some(DataFormat::Xlsx), ..trades.clone() };
+    std::fs::write(&app.env.etl.clients, files::generated(&clients).0).unwrap();
+    std::fs::write(&app.env.etl.transactions, files::generated(&workbook).0).unwrap();
+    let trades = files::generated(&trades).0;
     let run = ended(&app, &start(&app).await).await;
     assert_eq!(run["state"], "completed", "{run}");
     assert_eq!(run["result"]["clients"]["counts"]["inserted"], 500, "{run}");

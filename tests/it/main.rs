@@ -31,6 +31,7 @@ mod statuses;
 mod stopped;
 mod storage;
 mod summaries;
+mod synthetic;
 mod tied;
 mod trials;
 mod twice;

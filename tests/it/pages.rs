@@ -61,6 +61,7 @@ async fn no_page_needs_inline_script_or_style() {
         "/ui/analytics",
         "/ui/admin",
         "/ui/fx-rates",
+        "/ui/generate",
     ];
     let upload = location(&browser.upload(&browser.csrf, "one.csv", FILE).await);
     let run = app.get("/api/v1/runs?limit=1").await["items"][0]["id"].as_str().unwrap().to_owned();

@@ -1,6 +1,14 @@
 //! Sample files.
 
-use shared::synthetic;
+use shared::synthetic::{self, DataRequest, Dataset, Tally};
+
+/// What is asked for, as the command line, the api and the worker generate it.
+pub fn generated(request: &DataRequest) -> (Vec<u8>, Tally) {
+    let mut file = Vec::new();
+    let data = Dataset::try_from(request).expect("it can be generated");
+    let tally = synthetic::write(&data, &mut file).expect("memory takes it");
+    (file, tally)
+}
 
 /// Service E's form, seeded.
 pub fn transactions(rows: u64, seed: u64) -> Vec<u8> {

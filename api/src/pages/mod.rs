@@ -20,6 +20,7 @@ mod clone;
 mod failures;
 mod fmt;
 mod fx_rates;
+mod generate;
 mod overview;
 mod pieces;
 mod plotly_js;
@@ -105,6 +106,7 @@ pub fn router() -> Router<AppState> {
         .route("/ui/admin/refresh", post(admin::refresh))
         .route("/ui/admin/rebuild", post(admin::rebuild))
         .route("/ui/admin/verify", post(admin::verify))
+        .route("/ui/generate", get(generate::form).post(generate::submit))
         .route("/ui/fx-rates", get(fx_rates::list).post(fx_rates::submit))
         .route("/ui/live", get(sse::live))
         .layer(Extension(LiveHub::default()))

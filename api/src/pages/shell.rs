@@ -181,6 +181,7 @@ fn notice(uri: &Uri) -> Option<&'static str> {
         "unlimited" => "The limit is lifted.",
         "undoing" => "Asked for. A run takes its rows back.",
         "rate-added" => "The rate is added.",
+        "generating" => "Asked for. This run generates the rows and loads them.",
         "etl" => "Asked for. This run loads clients, then transactions.",
         "refreshing" => "Asked for. This run refreshes the summary.",
         "summary-refreshing" => "Asked for. The list follows when the run has ended.",

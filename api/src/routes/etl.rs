@@ -1,5 +1,6 @@
 //! The ETL recipe.
 
+use super::summaries::answer;
 use crate::{
     actions,
     app::AppState,
@@ -8,12 +9,7 @@ use crate::{
     params::{IdempotencyKey, NoQuery},
     views::runs::RunView,
 };
-use axum::{
-    Json,
-    extract::State,
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, response::Response};
 
 /// Run the ETL recipe.
 ///
@@ -34,7 +30,5 @@ pub async fn run_etl(
     _: NoQuery,
 ) -> ApiResult<Response> {
     let (run, created) = actions::etl::run_etl(&state, &principal, key.as_deref()).await?;
-    let view = RunView::load(&mut *state.env.pool.get().await?, run).await?;
-    let status = if created { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok((status, [(header::LOCATION, view.links.itself.clone())], Json(view)).into_response())
+    answer(&state, run, created).await
 }

@@ -14,12 +14,14 @@ pub mod fx_rates;
 mod health;
 mod kinds;
 mod metrics;
+mod nightly;
 mod previews;
 mod queues;
 pub mod rejects;
 mod root;
 mod runs;
 pub mod summaries;
+pub mod synthetic;
 mod tokens;
 mod transactions;
 mod uploads;
@@ -44,6 +46,9 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(uploads::undo_upload))
         .routes(routes!(rejects::list_rejects))
         .routes(routes!(etl::run_etl))
+        .routes(routes!(synthetic::download))
+        .routes(routes!(synthetic::generate))
+        .routes(routes!(nightly::run_nightly))
         .routes(routes!(previews::create_preview))
         .routes(routes!(previews::show_preview))
         .routes(routes!(previews::load_preview))

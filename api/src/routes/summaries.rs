@@ -249,7 +249,8 @@ pub async fn verify_summaries(
     answer(&state, run, created).await
 }
 
-async fn answer(state: &AppState, run: Run, created: bool) -> ApiResult<Response> {
+/// The run that stands for a request: 202 if it was made, 200 if it was there.
+pub(super) async fn answer(state: &AppState, run: Run, created: bool) -> ApiResult<Response> {
     let view = RunView::load(&mut *state.env.pool.get().await?, run).await?;
     let status = if created { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, [(header::LOCATION, view.links.itself.clone())], Json(view)).into_response())

@@ -6,6 +6,7 @@ use shared::{
     clients::{AccountType, ClientStatus, RiskTolerance},
     runs::{Queue, RunState, waiting::WaitingReason},
     summaries::{Calendar, SummaryMode},
+    synthetic::{DataFormat, DataKind, Profile, TransactionForm},
     transactions::{TransactionKind, TransactionStatus},
     uploads::{
         UploadKind, UploadState,
@@ -53,4 +54,8 @@ word_schemas! {
     unknown_clients, unknown_clients_list => UnknownClients;
     existing_clients, existing_clients_list => ExistingClients;
     on_error, on_errors => OnError;
+    data_kind, data_kinds => DataKind;
+    data_format, data_formats => DataFormat;
+    transaction_form, transaction_forms => TransactionForm;
+    profile, profiles => Profile;
 }

@@ -15,7 +15,7 @@ use shared::{
         service::{NewApiKey, create_api_key},
     },
     clock::{Clock, SystemClock},
-    synthetic::{TRADING_CLIENTS, TransactionForm, write_clients, write_trades_workbook, write_transactions},
+    synthetic::{self, DataFormat, DataKind, DataRequest, Dataset, TRADING_CLIENTS, TransactionForm},
 };
 use std::{
     fs::File,
@@ -24,7 +24,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 /// Trades of the recipe's sample.
-const ETL_ROWS: u32 = 5_000;
+const ETL_ROWS: u64 = 5_000;
 
 /// A look at the system with data in it.
 #[derive(Debug, Args)]
@@ -80,22 +80,37 @@ async fn load_sample(args: &Demo, running: &Running) -> anyhow::Result<()> {
 /// Writes the files of the recipe `run-etl` to where it looks for them by default, if they are not there.
 fn fill_etl(data_dir: &Path) -> anyhow::Result<()> {
     let directory = data_dir.join("etl");
-    let file = |name: &str, write: fn(&mut File) -> std::io::Result<()>| {
+    let file = |name: &str, request: DataRequest| {
         let path = directory.join(name);
         if path.exists() {
             return Ok(false);
         }
         // Under another name first: half a file is never taken for a whole one.
         let part = directory.join(format!("{name}.part"));
-        let written = || {
+        let written = || -> anyhow::Result<()> {
             std::fs::create_dir_all(&directory)?;
-            write(&mut File::create(&part)?)?;
-            std::fs::rename(&part, &path)
+            synthetic::write(&Dataset::try_from(&request)?, File::create(&part)?)?;
+            Ok(std::fs::rename(&part, &path)?)
         };
         written().map(|()| true).with_context(|| format!("cannot write {}", path.display()))
     };
-    let clients = file("clients.csv", |file| write_clients(file, TRADING_CLIENTS.into(), 1))?;
-    let trades = file("transactions.xlsx", |file| write_trades_workbook(file, ETL_ROWS, 1))?;
+    let clients = file(
+        "clients.csv",
+        DataRequest {
+            what: Some(DataKind::Clients),
+            num_rows: TRADING_CLIENTS.into(),
+            ..DataRequest::default()
+        },
+    )?;
+    let trades = file(
+        "transactions.xlsx",
+        DataRequest {
+            form: Some(TransactionForm::A),
+            num_rows: ETL_ROWS,
+            format: Some(DataFormat::Xlsx),
+            ..DataRequest::default()
+        },
+    )?;
     if clients || trades {
         say(format!("Sample files for `millrace run-etl` are in {}.", directory.display()));
     }
@@ -123,8 +138,10 @@ async fn client(running: &Running) -> anyhow::Result<ApiClient> {
 
 fn write_sample(args: &Demo, data_dir: &Path) -> anyhow::Result<PathBuf> {
     let path = data_dir.join(format!("sample-{}-{}.csv", args.rows, args.seed));
-    let written = || -> std::io::Result<()> {
-        write_transactions(&mut File::create(&path)?, args.rows, args.seed, TransactionForm::E)
+    let request = DataRequest { num_rows: args.rows, seed: Some(args.seed), ..DataRequest::default() };
+    let written = || -> anyhow::Result<()> {
+        synthetic::write(&Dataset::try_from(&request)?, File::create(&path)?)?;
+        Ok(())
     };
     written().with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)

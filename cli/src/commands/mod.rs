@@ -3,11 +3,13 @@
 pub mod config;
 pub mod demo;
 pub mod failures;
+mod flows;
 pub mod generate;
 pub mod ingest;
 mod ingest_options;
 pub mod inspect;
 pub mod migrate;
+pub mod nightly;
 pub mod queues;
 pub mod roles;
 pub mod run_etl;

@@ -5,6 +5,7 @@ use crate::runs::{
     EnqueueOptions, Enqueued, Finished, Job, JobError, Queue, Retry, RunContext, RunError, Unique, enqueue,
 };
 use chrono::{DateTime, TimeDelta, Utc};
+use diesel::QueryResult;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,14 @@ pub async fn refresh_soon(
 ) -> Result<(), RunError> {
     let options = EnqueueOptions { run_at: Some(now + AFTER_LOADS), ..EnqueueOptions::by(by) };
     conn.transaction(async |conn| ask_for_refresh(conn, &options).await).await.map(drop)
+}
+
+/// Refreshes `client_transaction_summary` in the caller's transaction, for a step that must not end before it shows
+/// what was committed when the transaction began; as of when it is now. Who has asked for a refresh meanwhile is
+/// served by another.
+pub(crate) async fn refresh_within(conn: &mut AsyncPgConnection) -> QueryResult<Option<DateTime<Utc>>> {
+    queries::refresh(conn).await?;
+    queries::refreshed_at(conn).await
 }
 
 /// Refreshes `client_transaction_summary` without blocking its readers. One at a time; what it has begun to

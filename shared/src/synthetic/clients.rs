@@ -1,11 +1,13 @@
-//! Clients as CSV, in the form of the service that this system replaces: addresses hold newlines.
+//! Clients, in the form of service A: addresses hold newlines. Most balances are moderate, a few large;
+//! whales are rich and seldom private.
 
 use super::{
-    Rows,
-    draws::{Draws, cents, number, padded},
-    transactions::client_id,
+    blocks::RowSource,
+    draws::Draws,
+    shapes::LogNormal,
+    text::{cents, client_id, number, padded, text},
+    transactions::is_whale,
 };
-use std::io::{self, Write};
 
 const HEADER: &str = "client_id,name,email,date_of_birth,country,account_type,account_balance,account_open_date,\
     phone_number,address,risk_tolerance,account_currency";
@@ -46,54 +48,77 @@ const TOWNS: [&str; 8] =
     ["Ashford", "Bridgeton", "Clearwater", "Dunmore", "Eastport", "Fairview", "Glenwood", "Harborside"];
 const STATES: [&str; 8] = ["CA", "FL", "IL", "MA", "NY", "OR", "TX", "WA"];
 
-/// Writes `rows` clients, `c0000001` first: the clients of the form `wide` are the first 50,000.
-pub fn write_clients(out: &mut impl Write, rows: u64, seed: u64) -> io::Result<()> {
-    let mut draws = Draws::new(seed, STREAM);
-    let mut out = Rows::new(out, HEADER);
-    for client in 1..=rows {
-        row(&mut out.buffer, &mut draws, client);
-        out.end_row()?;
-    }
-    out.finish()
+/// Of a hundred, from the first country to the last.
+const COUNTRY_WEIGHTS: [u32; 10] = [6, 12, 9, 4, 5, 16, 3, 18, 9, 18];
+const ACCOUNT_TYPES: [[(&str, u32); 3]; 2] = [
+    [("standard", 74), ("premium", 19), ("corporate", 7)],
+    [("standard", 0), ("premium", 30), ("corporate", 70)],
+];
+const RISKS: [(&str, u32); 3] = [("low", 35), ("medium", 45), ("high", 20)];
+const CURRENCIES: [(&str, u32); 3] = [("USD", 60), ("EUR", 25), ("GBP", 15)];
+/// Balance in cents: 4,000.00 in the middle.
+const BALANCE: LogNormal = LogNormal::new(18_610, 1_800);
+
+/// The clients of a seed, `c0000001` first.
+pub(super) struct Clients {
+    draws: Draws,
+    countries: Vec<(&'static str, u32)>,
 }
 
-fn row(row: &mut Vec<u8>, draws: &mut Draws, client: u64) {
-    let (first, last) = (draws.one_of(&FIRST_NAMES), draws.one_of(&LAST_NAMES));
-    client_id(row, client);
-    text(row, &[",", first, " ", last, ","]);
-    text(row, &[&first.to_ascii_lowercase(), ".", &last.to_ascii_lowercase()]);
-    // The number makes it unique.
-    number(row, client);
-    text(row, &["@example.org,"]);
-    date(row, draws, 1945, 2006);
-    text(row, &[",", draws.one_of(&COUNTRIES), ","]);
-    text(row, &[draws.weighted(&[("standard", 70), ("premium", 20), ("corporate", 10)]), ","]);
-    cents(row, u64::from(draws.between(100_000, 50_000_000)));
-    row.push(b',');
-    date(row, draws, 2007, 2024);
-    text(row, &[",+1-"]);
-    for (digits, end) in [(3, "-"), (3, "-"), (4, ",")] {
-        padded(row, u64::from(draws.below(10u32.pow(digits))), digits);
-        text(row, &[end]);
-    }
-    row.push(b'"');
-    number(row, u64::from(draws.between(1, 9999)));
-    text(row, &[" ", draws.one_of(&STREETS), "\n", draws.one_of(&TOWNS), ", ", draws.one_of(&STATES), " "]);
-    padded(row, u64::from(draws.below(100_000)), 5);
-    text(row, &["\",", draws.one_of(&["low", "medium", "high"]), ",", draws.one_of(&["USD", "EUR", "GBP"])]);
-}
-
-fn text(row: &mut Vec<u8>, parts: &[&str]) {
-    for part in parts {
-        row.extend_from_slice(part.as_bytes());
+impl Clients {
+    pub(super) fn new(seed: u64) -> Self {
+        let countries = COUNTRIES.into_iter().zip(COUNTRY_WEIGHTS).collect();
+        Self { draws: Draws::new(seed, STREAM), countries }
     }
 }
 
-/// A day of the years `from..=to`; the 29th to the 31st are left out.
-fn date(row: &mut Vec<u8>, draws: &mut Draws, from: u32, to: u32) {
-    number(row, u64::from(draws.between(from, to)));
-    row.push(b'-');
-    padded(row, u64::from(draws.between(1, 12)), 2);
-    row.push(b'-');
-    padded(row, u64::from(draws.between(1, 28)), 2);
+impl RowSource for Clients {
+    fn header(&self) -> &'static str {
+        HEADER
+    }
+
+    fn write_row(&mut self, out: &mut Vec<u8>, client: u64) {
+        let draws = &mut self.draws;
+        let whale = is_whale(client as u32);
+        let (first, last) = (draws.one_of(&FIRST_NAMES), draws.one_of(&LAST_NAMES));
+        client_id(out, client);
+        text(out, &[",", first, " ", last, ","]);
+        text(out, &[&first.to_ascii_lowercase(), ".", &last.to_ascii_lowercase()]);
+        // The number makes it unique.
+        number(out, client);
+        text(out, &["@example.org,"]);
+        // Most are of middle age.
+        let born = 1940 + draws.below(35) + draws.below(34);
+        date(out, draws, born);
+        text(out, &[",", draws.weighted(&self.countries), ","]);
+        text(out, &[draws.weighted(&ACCOUNT_TYPES[usize::from(whale)]), ","]);
+        let balance = BALANCE.draw(draws.bits(), draws.below(1 << 16) as u16);
+        cents(out, if whale { balance * 64 } else { balance });
+        out.push(b',');
+        // More of late than long ago.
+        let opened = 2007 + draws.below(18).max(draws.below(18));
+        date(out, draws, opened);
+        text(out, &[",+1-"]);
+        for (digits, end) in [(3, "-"), (3, "-"), (4, ",")] {
+            padded(out, u64::from(draws.below(10u32.pow(digits))), digits);
+            text(out, &[end]);
+        }
+        out.push(b'"');
+        number(out, u64::from(draws.between(1, 9999)));
+        text(
+            out,
+            &[" ", draws.one_of(&STREETS), "\n", draws.one_of(&TOWNS), ", ", draws.one_of(&STATES), " "],
+        );
+        padded(out, u64::from(draws.below(100_000)), 5);
+        text(out, &["\",", draws.weighted(&RISKS), ",", draws.weighted(&CURRENCIES)]);
+    }
+}
+
+/// A day of a year; the 29th to the 31st are left out.
+fn date(out: &mut Vec<u8>, draws: &mut Draws, year: u32) {
+    number(out, u64::from(year));
+    out.push(b'-');
+    padded(out, u64::from(draws.between(1, 12)), 2);
+    out.push(b'-');
+    padded(out, u64::from(draws.between(1, 28)), 2);
 }

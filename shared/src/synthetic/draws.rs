@@ -1,5 +1,5 @@
-//! Drawing values and writing them as text, both in a way that stays the same: ChaCha8 by name, and
-//! the mapping to ranges done here, because a library may change its own.
+//! Drawing values, in a way that stays the same: ChaCha8 by name, and the mapping to ranges done here,
+//! because a library may change its own.
 
 use rand::{Rng, SeedableRng, rngs::ChaCha8Rng};
 
@@ -13,6 +13,11 @@ impl Draws {
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         bytes[8..16].copy_from_slice(&stream.to_le_bytes());
         Self(ChaCha8Rng::from_seed(bytes))
+    }
+
+    /// 64 random bits, for several small draws.
+    pub fn bits(&mut self) -> u64 {
+        self.0.next_u64()
     }
 
     /// A number in `0..bound`.
@@ -37,14 +42,7 @@ impl Draws {
 
     /// The words by their weights, which sum to 100.
     pub fn weighted(&mut self, choices: &[(&'static str, u32)]) -> &'static str {
-        let mut drawn = self.below(100);
-        for (word, weight) in choices {
-            if drawn < *weight {
-                return word;
-            }
-            drawn -= weight;
-        }
-        choices[0].0
+        by_weight(choices, self.below(100))
     }
 
     /// A UUID (version 4) in its usual form.
@@ -57,34 +55,18 @@ impl Draws {
     }
 }
 
-/// Writes a number.
-pub fn number(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
+/// The word that `drawn`, in `0..100`, falls to by the weights, which sum to 100.
+fn by_weight(choices: &[(&'static str, u32)], mut drawn: u32) -> &'static str {
+    for (word, weight) in choices {
+        if drawn < *weight {
+            return word;
         }
+        drawn -= weight;
     }
-    out.extend_from_slice(&digits[at..]);
+    choices[0].0
 }
 
-/// Writes a number with at least `width` digits.
-pub fn padded(out: &mut Vec<u8>, value: u64, width: u32) {
-    let mut power = 10u64.pow(width - 1);
-    while power > value.max(1) {
-        out.push(b'0');
-        power /= 10;
-    }
-    number(out, value);
-}
-
-/// Writes an amount given in cents.
-pub fn cents(out: &mut Vec<u8>, cents: u64) {
-    number(out, cents / 100);
-    out.push(b'.');
-    padded(out, cents % 100, 2);
+/// The word that 16 random bits fall to by the weights, which sum to 100.
+pub fn pick(choices: &[(&'static str, u32)], bits: u16) -> &'static str {
+    by_weight(choices, (u32::from(bits) * 100) >> 16)
 }

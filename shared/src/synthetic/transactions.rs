@@ -1,23 +1,48 @@
-//! Transactions as CSV.
+//! Transactions as in life: a few clients and merchants are busy, most amounts are small and a few
+//! large, one client in five hundred is a whale, and time has its weekdays and hours.
+//!
+//! Times carry their zone (`Z`): a file means the same wherever it is loaded, whatever the clocks do there.
 
 use super::{
-    DEFAULT_END, Rows, TransactionForm,
-    draws::{Draws, cents, number, padded},
+    TransactionForm,
+    blocks::RowSource,
+    draws::{Draws, pick},
+    shapes::{LogNormal, Weighted, skewed},
+    text::{self, cents, client_id, number, padded},
+    when::{Calendar, Drawn},
 };
-use chrono::{Days, NaiveDate};
-use std::io::{self, Write};
 
+pub(super) const E_HEADER: &str = "transaction_id,user_id,product_id,timestamp,transaction_amount";
+pub(super) const WIDE_HEADER: &str = "transaction_id,client_id,kind,occurred_at,ticker,stock_name,shares,price,amount,\
+    currency,status,channel,merchant_id";
+const A_HEADER: &str = "transaction_id,client_id,transaction_type,transaction_date,stock_ticker,stock_name,shares,price,\
+    amount,currency,transaction_channel";
+
+/// Clients that the transactions of service A's form are of, and those of a night: the first of the
+/// generated clients.
+pub const TRADING_CLIENTS: u32 = 500;
 const USERS: u32 = 1_000;
-const PRODUCTS: u32 = 500;
 const CLIENTS: u32 = 50_000;
-const MERCHANTS: u32 = 200;
-const DAYS: u64 = 365;
-const MICROS_PER_DAY: u64 = 86_400_000_000;
+const PRODUCTS: u64 = 500;
+const MERCHANTS: u64 = 200;
 
-const KINDS: [(&str, u32); 3] = [("payment", 60), ("buy", 22), ("sell", 18)];
-pub(super) const CURRENCIES: [(&str, u32); 3] = [("USD", 70), ("EUR", 20), ("GBP", 10)];
+/// One client in so many is a whale …
+const WHALE_EVERY: u32 = 500;
+/// … this one of them …
+const WHALE: u32 = 7;
+/// … and does as others do, times this.
+const WHALE_FACTOR: u64 = 64;
+
+/// Of a working day, and of a day of the weekend.
+const KINDS: [[(&str, u32); 4]; 2] = [
+    [("payment", 58), ("buy", 22), ("sell", 18), ("refund", 2)],
+    [("payment", 94), ("buy", 2), ("sell", 1), ("refund", 3)],
+];
+const SIDES: [(&str, u32); 2] = [("buy", 55), ("sell", 45)];
+const CURRENCIES: [(&str, u32); 3] = [("USD", 70), ("EUR", 20), ("GBP", 10)];
 const STATUSES: [(&str, u32); 3] = [("success", 95), ("pending", 3), ("failed", 2)];
-pub(super) const CHANNELS: [&str; 3] = ["online", "branch", "ATM"];
+const CHANNELS: [(&str, u32); 3] = [("online", 70), ("branch", 20), ("ATM", 10)];
+
 /// Ticker, name, and the price in cents around which it trades.
 pub(super) const STOCKS: [(&str, &str, u32); 6] = [
     ("AAPL", "Apple Inc.", 19_000),
@@ -28,115 +53,219 @@ pub(super) const STOCKS: [(&str, &str, u32); 6] = [
     ("NVDA", "NVIDIA Corp.", 12_000),
 ];
 
-/// Writes `rows` transactions of the year before [`DEFAULT_END`].
-pub fn write_transactions(
-    out: &mut impl Write,
-    rows: u64,
-    seed: u64,
+/// Payments in cents: 35.00 in the middle, two thirds between 12 and 99, one in a million above 4,000.
+const PAYMENT: LogNormal = LogNormal::new(11_773, 1_500);
+/// Shares of a trade: 12 in the middle.
+const SHARES: LogNormal = LogNormal::new(3_585, 1_600);
+
+/// Keeps the streams apart from those of other profiles and files.
+const STREAM: u64 = 10;
+/// Odd, so that the numbers of rows stay apart from each other.
+const SCATTER: u32 = 2_654_435_769;
+
+/// Whether a client does all at a large scale.
+pub fn is_whale(client: u32) -> bool {
+    client % WHALE_EVERY == WHALE
+}
+
+/// What a row is called.
+enum Ids {
+    /// At random, as the form has them.
+    Random,
+    /// Of service A's form: eight digits, from here on.
+    Scattered(u32),
+    /// By its number: `syn-20261126-000001`.
+    Numbered(String),
+}
+
+/// The transactions of a form.
+pub(super) struct Transactions {
+    draws: Draws,
     form: TransactionForm,
-) -> io::Result<()> {
-    write_transactions_until(out, rows, seed, form, DEFAULT_END)
+    ids: Ids,
+    clients: u32,
+    calendar: Calendar,
+    /// Merchants, or products.
+    partners: Weighted,
 }
 
-/// Writes `rows` transactions of the 365 days before `end`.
-pub fn write_transactions_until(
-    out: &mut impl Write,
-    rows: u64,
-    seed: u64,
-    form: TransactionForm,
-    end: NaiveDate,
-) -> io::Result<()> {
-    let header = match form {
-        TransactionForm::E => "transaction_id,user_id,product_id,timestamp,transaction_amount",
-        TransactionForm::Wide => {
-            "transaction_id,client_id,kind,occurred_at,ticker,stock_name,shares,price,amount,currency,status,\
-             channel,merchant_id"
+impl Transactions {
+    pub(super) fn new(seed: u64, form: TransactionForm, calendar: Calendar) -> Self {
+        let mut draws = Draws::new(seed, STREAM + form as u64);
+        let (ids, clients, partners) = match form {
+            TransactionForm::E => (Ids::Random, USERS, PRODUCTS),
+            TransactionForm::Wide => (Ids::Random, CLIENTS, MERCHANTS),
+            TransactionForm::A => (Ids::Scattered(draws.bits() as u32), TRADING_CLIENTS, 1),
+        };
+        Self { draws, form, ids, clients, calendar, partners: Weighted::by_rank(partners) }
+    }
+
+    /// The transactions of one day, of fewer clients, whose ids are `prefix` and their number.
+    pub(super) fn numbered(seed: u64, form: TransactionForm, calendar: Calendar, prefix: String) -> Self {
+        let all = Self::new(seed, form, calendar);
+        let clients = if form == TransactionForm::E { USERS } else { TRADING_CLIENTS };
+        Self { ids: Ids::Numbered(prefix), clients, ..all }
+    }
+
+    fn write_id(&mut self, out: &mut Vec<u8>, row: u64) {
+        match &self.ids {
+            Ids::Random => self.draws.uuid(out),
+            Ids::Scattered(first) => {
+                let id = first.wrapping_add((row as u32).wrapping_mul(SCATTER));
+                let digit = |at: u32| b"0123456789abcdef"[(id >> (28 - 4 * at)) as usize & 15];
+                out.extend_from_slice(&[0, 1, 2, 3, 4, 5, 6, 7].map(digit));
+            }
+            Ids::Numbered(prefix) => {
+                out.extend_from_slice(prefix.as_bytes());
+                padded(out, row, 6);
+            }
         }
-    };
-    let days = days_before(end);
-    let mut draws = Draws::new(seed, form as u64);
-    let mut out = Rows::new(out, header);
-    for _ in 0..rows {
-        match form {
-            TransactionForm::E => narrow_row(&mut out.buffer, &mut draws, &days),
-            TransactionForm::Wide => wide_row(&mut out.buffer, &mut draws, &days),
+    }
+}
+
+/// What every row draws.
+struct Row {
+    client: u32,
+    day: Drawn,
+    /// For the time of the day.
+    hour: u32,
+    within: u32,
+    /// For the amount.
+    size: u64,
+    between: u16,
+    /// For words, 16 bits each.
+    words: [u16; 4],
+    /// For whom or what it is with.
+    with: u64,
+}
+
+fn halves(bits: u64) -> (u32, u32) {
+    ((bits >> 32) as u32, bits as u32)
+}
+
+fn quarters(bits: u64) -> [u16; 4] {
+    [(bits >> 48) as u16, (bits >> 32) as u16, (bits >> 16) as u16, bits as u16]
+}
+
+impl Row {
+    fn draw(from: &mut Transactions) -> Self {
+        let draws = &mut from.draws;
+        let (client, day) = halves(draws.bits());
+        let (hour, within) = halves(draws.bits());
+        let (size, words, with) = (draws.bits(), quarters(draws.bits()), draws.bits());
+        Self {
+            client: skewed(client, from.clients) + 1,
+            day: from.calendar.day(day),
+            hour,
+            within,
+            size,
+            between: with as u16,
+            words,
+            with,
         }
-        out.end_row()?;
     }
-    out.finish()
+
+    /// What others would do once, a whale does so often.
+    fn scale(&self) -> u64 {
+        if is_whale(self.client) { WHALE_FACTOR } else { 1 }
+    }
+
+    fn payment_cents(&self) -> u64 {
+        PAYMENT.draw(self.size, self.between) * self.scale()
+    }
+
+    /// Stock, shares, and the price in cents: within a sixth of what it trades around, mostly near.
+    fn trade(&self) -> (&'static str, &'static str, u64, u64) {
+        let [stock, one, two, _] = quarters(self.with);
+        let (ticker, name, around) = STOCKS[(usize::from(stock) * STOCKS.len()) >> 16];
+        let off = (u64::from(one) + u64::from(two)) * u64::from(around / 6) >> 16;
+        let price = u64::from(around - around / 6) + off;
+        (ticker, name, SHARES.draw(self.size, self.between) * self.scale(), price)
+    }
+
+    fn write_time(&self, out: &mut Vec<u8>, calendar: &Calendar, trade: bool) {
+        let (day, micros) = calendar.time(self.day, trade, self.hour, self.within);
+        text::instant(out, day, micros);
+    }
+
+    fn write_trade(&self, out: &mut Vec<u8>, sign: &str) {
+        let (ticker, name, shares, price) = self.trade();
+        text::text(out, &[ticker, ",", name, ","]);
+        number(out, shares);
+        out.push(b',');
+        cents(out, price);
+        text::text(out, &[",", sign]);
+        cents(out, shares * price);
+    }
 }
 
-/// The days as text: formatting a date costs more than drawing the rest of the row.
-fn days_before(end: NaiveDate) -> Vec<String> {
-    (1..=DAYS).rev().map(|back| (end - Days::new(back)).to_string()).collect()
-}
-
-fn narrow_row(row: &mut Vec<u8>, draws: &mut Draws, days: &[String]) {
-    draws.uuid(row);
-    row.push(b',');
-    number(row, u64::from(draws.between(1, USERS)));
-    row.push(b',');
-    number(row, u64::from(draws.between(1, PRODUCTS)));
-    row.push(b',');
-    instant(row, draws, days);
-    row.push(b',');
-    cents(row, u64::from(draws.between(500, 50_000)));
-}
-
-fn wide_row(row: &mut Vec<u8>, draws: &mut Draws, days: &[String]) {
-    let kind = draws.weighted(&KINDS);
-    draws.uuid(row);
-    row.push(b',');
-    client_id(row, u64::from(draws.between(1, CLIENTS)));
-    row.push(b',');
-    row.extend_from_slice(kind.as_bytes());
-    row.push(b',');
-    instant(row, draws, days);
-    row.push(b',');
-    if kind == "payment" {
-        row.extend_from_slice(b",,,,");
-        cents(row, u64::from(draws.between(500, 50_000)));
-    } else {
-        let (ticker, name, around) = draws.one_of(&STOCKS);
-        let shares = u64::from(draws.between(1, 500));
-        let price = u64::from(around - around / 5 + draws.below(around / 5 * 2));
-        for text in [ticker, name] {
-            row.extend_from_slice(text.as_bytes());
-            row.push(b',');
+impl RowSource for Transactions {
+    fn header(&self) -> &'static str {
+        match self.form {
+            TransactionForm::E => E_HEADER,
+            TransactionForm::Wide => WIDE_HEADER,
+            TransactionForm::A => A_HEADER,
         }
-        number(row, shares);
-        row.push(b',');
-        cents(row, price);
-        row.push(b',');
-        cents(row, shares * price);
     }
-    for text in [draws.weighted(&CURRENCIES), draws.weighted(&STATUSES), draws.one_of(&CHANNELS)] {
-        row.push(b',');
-        row.extend_from_slice(text.as_bytes());
-    }
-    row.push(b',');
-    if kind == "payment" {
-        row.push(b'M');
-        padded(row, u64::from(draws.between(1, MERCHANTS)), 3);
+
+    fn write_row(&mut self, out: &mut Vec<u8>, row: u64) {
+        self.write_id(out, row);
+        let drawn = Row::draw(self);
+        out.push(b',');
+        match self.form {
+            TransactionForm::E => self.narrow(out, &drawn),
+            TransactionForm::Wide => self.wide(out, &drawn),
+            TransactionForm::A => self.trade(out, &drawn),
+        }
     }
 }
 
-/// Eight characters, `c0000001` for the first: the ids of [`super::write_clients`].
-pub(super) fn client_id(out: &mut Vec<u8>, client: u64) {
-    out.push(b'c');
-    padded(out, client, 7);
-}
-
-/// `2025-01-15 10:00:00.000000`, naive as in the files of the service.
-fn instant(out: &mut Vec<u8>, draws: &mut Draws, days: &[String]) {
-    let at = draws.below_u64(DAYS * MICROS_PER_DAY);
-    let (day, micros) = (at / MICROS_PER_DAY, at % MICROS_PER_DAY);
-    let seconds = micros / 1_000_000;
-    out.extend_from_slice(days[day as usize].as_bytes());
-    for (separator, part) in [(b' ', seconds / 3600), (b':', seconds / 60 % 60), (b':', seconds % 60)] {
-        out.push(separator);
-        padded(out, part, 2);
+impl Transactions {
+    /// A merchant or product, from 1.
+    fn partner(&self, row: &Row) -> u64 {
+        self.partners.draw(halves(row.with).0) as u64 + 1
     }
-    out.push(b'.');
-    padded(out, micros % 1_000_000, 6);
+
+    fn narrow(&self, out: &mut Vec<u8>, row: &Row) {
+        number(out, row.client.into());
+        out.push(b',');
+        number(out, self.partner(row));
+        out.push(b',');
+        row.write_time(out, &self.calendar, false);
+        out.push(b',');
+        cents(out, row.payment_cents());
+    }
+
+    fn wide(&self, out: &mut Vec<u8>, row: &Row) {
+        let [kind, currency, status, channel] = row.words;
+        let kind = pick(&KINDS[usize::from(row.day.weekend)], kind);
+        let trade = matches!(kind, "buy" | "sell");
+        client_id(out, row.client.into());
+        text::text(out, &[",", kind, ","]);
+        row.write_time(out, &self.calendar, trade);
+        out.push(b',');
+        if trade {
+            row.write_trade(out, "");
+        } else {
+            out.extend_from_slice(b",,,,");
+            cents(out, row.payment_cents());
+        }
+        let (currency, status) = (pick(&CURRENCIES, currency), pick(&STATUSES, status));
+        text::text(out, &[",", currency, ",", status, ",", pick(&CHANNELS, channel), ","]);
+        if !trade {
+            out.push(b'M');
+            padded(out, self.partner(row), 3);
+        }
+    }
+
+    fn trade(&self, out: &mut Vec<u8>, row: &Row) {
+        let [side, currency, channel, _] = row.words;
+        let side = pick(&SIDES, side);
+        client_id(out, row.client.into());
+        text::text(out, &[",", side, ","]);
+        self.calendar.write_day(out, row.day);
+        out.push(b',');
+        row.write_trade(out, if side == "sell" { "-" } else { "" });
+        text::text(out, &[",", pick(&CURRENCIES, currency), ",", pick(&CHANNELS, channel)]);
+    }
 }

@@ -11,21 +11,18 @@
 //! are loaded, and the recipe ends when both are. Bytes that were loaded before are not loaded again.
 
 use super::{
-    Accepted, NewUpload, UploadKind, UploadOptions, UploadState,
-    queries::{self, find_upload},
-    service::{accept_step, storage_key},
+    NewUpload, UploadKind, UploadOptions,
+    service::storage_key,
+    steps::{creator, report, take_in},
 };
 use crate::{
-    ids::{RunId, UploadId},
     runs::{
         EnqueueOptions, Enqueued, Finished, Job, JobError, Queue, Retry, RunContext, RunError, Unique,
         enqueue_chain,
     },
-    schema::runs,
     storage::{FileWriter, Source, SourceError, StoredFile},
 };
-use diesel::prelude::*;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::AsyncPgConnection;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -56,15 +53,6 @@ pub async fn start(conn: &mut AsyncPgConnection, options: &EnqueueOptions) -> Re
     enqueue_chain(conn, &RunEtl {}, &EtlTransactions {}, &EtlClients {}, options).await
 }
 
-/// What a step took in; its result.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct TakenIn {
-    upload_id: UploadId,
-    /// The same file had been loaded before.
-    already_uploaded: bool,
-    location: String,
-}
-
 impl Job for RunEtl {
     const KIND: &'static str = "run_etl";
     const QUEUE: Queue = Queue::Default;
@@ -85,36 +73,6 @@ impl Job for RunEtl {
     }
 }
 
-/// The upload of a step, with what became of its records.
-async fn report(
-    conn: &mut AsyncPgConnection,
-    flow: RunId,
-    step: &str,
-) -> Result<serde_json::Value, JobError> {
-    let result: Option<Option<serde_json::Value>> = runs::table
-        .filter(runs::flow_id.eq(flow).and(runs::flow_id.ne(runs::id)).and(runs::kind.eq(step)))
-        .filter(runs::result.is_not_null())
-        .order(runs::id)
-        .select(runs::result)
-        .first(conn)
-        .await
-        .optional()
-        .map_err(JobError::retry)?;
-    let missing = || JobError::fail(anyhow::anyhow!("the step {step} has left no result"));
-    let taken: TakenIn =
-        serde_json::from_value(result.flatten().ok_or_else(missing)?).map_err(JobError::fail)?;
-    let id = taken.upload_id;
-    let upload = find_upload(conn, id).await.map_err(JobError::retry)?;
-    let counts = queries::counts(conn, &[id]).await.map_err(JobError::retry)?.remove(&id);
-    Ok(serde_json::json!({
-        "upload_id": id,
-        "filename": upload.map(|upload| upload.filename),
-        "location": taken.location,
-        "already_uploaded": taken.already_uploaded,
-        "counts": counts.unwrap_or_default(),
-    }))
-}
-
 impl Job for EtlClients {
     const KIND: &'static str = "etl_clients";
     const QUEUE: Queue = Queue::Default;
@@ -124,8 +82,7 @@ impl Job for EtlClients {
 
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {
         let location = context.env.etl.clients.clone();
-        take_in(&context, &Place { kind: UploadKind::Clients, variable: "MILLRACE_ETL_CLIENTS", location })
-            .await
+        load(&context, &Place { kind: UploadKind::Clients, variable: "MILLRACE_ETL_CLIENTS", location }).await
     }
 }
 
@@ -139,7 +96,7 @@ impl Job for EtlTransactions {
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {
         let location = context.env.etl.transactions.clone();
         let place = Place { kind: UploadKind::Transactions, variable: "MILLRACE_ETL_TRANSACTIONS", location };
-        take_in(&context, &place).await
+        load(&context, &place).await
     }
 }
 
@@ -165,12 +122,9 @@ impl Place {
 }
 
 /// Copies the file to storage and takes it in.
-async fn take_in(context: &RunContext, place: &Place) -> Result<Finished, JobError> {
-    // A copy of a step stands in no flow; all it can do is find its file loaded.
-    let waiting = context.parent_id;
+async fn load(context: &RunContext, place: &Place) -> Result<Finished, JobError> {
     let mut source = Source::open(&place.location).await.map_err(|error| place.refused(&error))?;
     let file = copy(context, place, &mut source).await?;
-    let key = file.key.clone();
     let new = NewUpload {
         kind: place.kind,
         filename: source.filename.clone(),
@@ -181,19 +135,8 @@ async fn take_in(context: &RunContext, place: &Place) -> Result<Finished, JobErr
         corrects: None,
         idempotency_key: None,
     };
-    // If the process dies before this commit, the copy is an orphan that `prune_files` removes; after it,
-    // the step is done and the upload waits for a worker.
-    let ended = accept(context, place, &new, waiting).await;
-    if !matches!(ended, Ok((_, true))) {
-        // Nobody will read the copy. One that stays is an orphan, too.
-        let _ = context.env.storage.delete(&key).await;
-    }
-    let (finished, created) = ended?;
-    if created {
-        context.env.doorbells.ring(Queue::Ingest, 1);
-    }
-    context.env.doorbells.ring(Queue::Default, 1);
-    Ok(finished)
+    let details = [("location".to_owned(), place.location.clone().into())].into_iter().collect();
+    take_in(context, &new, details, LOOK_AGAIN).await
 }
 
 async fn copy(context: &RunContext, place: &Place, source: &mut Source) -> Result<StoredFile, JobError> {
@@ -213,36 +156,4 @@ async fn copy(context: &RunContext, place: &Place, source: &mut Source) -> Resul
         }
     }
     writer.finish().await.map_err(JobError::retry)
-}
-
-/// Who started the recipe.
-async fn creator(context: &RunContext) -> Result<String, JobError> {
-    let conn = &mut *context.connection().await?;
-    let run = runs::table.find(context.run_id).select(runs::created_by).first(conn).await;
-    run.map_err(JobError::retry)
-}
-
-/// Takes the stored file in and closes the step, in one transaction; whether an upload was made.
-async fn accept(
-    context: &RunContext,
-    place: &Place,
-    new: &NewUpload,
-    waiting: Option<RunId>,
-) -> Result<(Finished, bool), JobError> {
-    let conn = &mut *context.connection().await?;
-    conn.transaction(async |conn| {
-        // Children are locked before parents.
-        context.hold(conn).await.map_err(JobError::from)?;
-        let Accepted { upload, created } = accept_step(conn, new, waiting).await.map_err(JobError::retry)?;
-        if !created && upload.state != UploadState::Finished {
-            tracing::info!(upload.id = %upload.id, "another upload of the same file goes on; waiting for it");
-            return Ok((Finished::Snooze(LOOK_AGAIN), false));
-        }
-        let taken =
-            TakenIn { upload_id: upload.id, already_uploaded: !created, location: place.location.clone() };
-        let result = serde_json::to_value(taken).map_err(JobError::fail)?;
-        let closed = context.complete(conn, &result).await.map_err(JobError::from)?;
-        Ok((Finished::from(closed), created))
-    })
-    .await
 }

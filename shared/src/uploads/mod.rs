@@ -23,6 +23,7 @@ pub mod queries;
 pub mod reading;
 pub mod records;
 pub mod service;
+pub(crate) mod steps;
 pub mod undo;
 mod undoing;
 mod values;

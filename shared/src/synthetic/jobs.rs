@@ -1,0 +1,118 @@
+//! Bulk generation: a data set is generated straight into storage and taken in as an upload, as one flow.
+//!
+//! ```text
+//! generate_data ◄─ generate_file
+//!               ◄─ finish_upload ◄─ plan_upload, ingest_chunk …
+//! ```
+
+use super::{DataRequest, Dataset, Fault, Outgoing, storing::Order};
+use crate::{
+    ids::RunId,
+    runs::{
+        EnqueueOptions, Enqueued, Finished, Job, JobError, Queue, Retry, RunContext, RunError, enqueue_flow,
+    },
+    uploads::{UploadOptions, steps::report},
+};
+use diesel_async::AsyncPgConnection;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+pub(super) const RETRY: Retry =
+    Retry::Exponential { max_attempts: 5, first: Duration::from_secs(2), cap: Duration::from_secs(60) };
+/// Of an attempt to generate a file: the largest, on a slow machine to a slow store.
+pub(super) const LONGEST: Duration = Duration::from_secs(6 * 3600);
+
+/// Reports what was generated and loaded; the root of its flow. The arguments are checked where they are read.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "DataRequest", into = "DataRequest")]
+pub struct GenerateData(DataRequest);
+
+/// Generates the file and takes it in.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "DataRequest", into = "DataRequest")]
+pub struct GenerateFile(DataRequest);
+
+impl TryFrom<DataRequest> for GenerateData {
+    type Error = Fault;
+
+    /// Refuses what cannot be generated, and what cannot be loaded.
+    fn try_from(asked: DataRequest) -> Result<Self, Fault> {
+        Dataset::try_from(&asked)?.upload_kind()?;
+        Ok(Self(asked))
+    }
+}
+
+impl TryFrom<DataRequest> for GenerateFile {
+    type Error = Fault;
+
+    fn try_from(asked: DataRequest) -> Result<Self, Fault> {
+        GenerateData::try_from(asked).map(|GenerateData(asked)| Self(asked))
+    }
+}
+
+impl From<GenerateData> for DataRequest {
+    fn from(GenerateData(asked): GenerateData) -> Self {
+        asked
+    }
+}
+
+impl From<GenerateFile> for DataRequest {
+    fn from(GenerateFile(asked): GenerateFile) -> Self {
+        asked
+    }
+}
+
+/// Starts the flow in the caller's transaction. Ring the `default` doorbell afterwards.
+pub async fn start(
+    conn: &mut AsyncPgConnection,
+    data: &GenerateData,
+    options: &EnqueueOptions,
+) -> Result<Enqueued, RunError> {
+    let id = RunId::generate();
+    enqueue_flow(conn, id, data, &GenerateFile(data.0.clone()), options).await?;
+    Ok(Enqueued { id, created: true })
+}
+
+impl Job for GenerateData {
+    const KIND: &'static str = "generate_data";
+    const QUEUE: Queue = Queue::Default;
+    const RETRY: Retry = RETRY;
+    const UNCLONABLE: Option<&'static str> =
+        Some("bulk generation is started with its steps: at /ui/generate, or by POST /api/v1/synthetic");
+    const TIMEOUT: Duration = Duration::from_secs(60);
+
+    async fn run(self, context: RunContext) -> Result<Finished, JobError> {
+        let conn = &mut *context.connection().await?;
+        Ok(Finished::Result(located(report(conn, context.flow_id, GenerateFile::KIND).await?)))
+    }
+}
+
+/// A report with where its upload is.
+pub(super) fn located(mut report: serde_json::Value) -> serde_json::Value {
+    if let Some(id) = report["upload_id"].as_str() {
+        report["location"] = format!("/api/v1/uploads/{id}").into();
+    }
+    report
+}
+
+impl Job for GenerateFile {
+    const KIND: &'static str = "generate_file";
+    const QUEUE: Queue = Queue::Default;
+    const RETRY: Retry = RETRY;
+    const UNCLONABLE: Option<&'static str> = Some(
+        "it is a step of bulk generation; start that anew at /ui/generate, or by POST /api/v1/synthetic",
+    );
+    const TIMEOUT: Duration = LONGEST;
+
+    async fn run(self, context: RunContext) -> Result<Finished, JobError> {
+        let data = Dataset::try_from(&self.0).map_err(JobError::fail)?;
+        let order = Order {
+            kind: data.upload_kind().map_err(JobError::fail)?,
+            filename: data.filename(),
+            options: UploadOptions { allow_many_months: data.has_many_months(), ..UploadOptions::default() },
+            rows: data.rows(),
+        };
+        order.load(&context, Outgoing::of(&data)).await
+    }
+}

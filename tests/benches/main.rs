@@ -8,6 +8,7 @@ mod read;
 mod reference;
 mod report;
 mod runs;
+mod schedules;
 mod server;
 mod undo;
 mod workbook;
@@ -34,8 +35,10 @@ async fn main() -> anyhow::Result<()> {
 
 async fn measure(report: &mut Report, names: &[&str], quick: bool) -> anyhow::Result<()> {
     let parts = ingest::PARTS.map(|part| format!("ingest/{part}"));
-    let known: Vec<&str> =
-        ["ingest", "read", "runs", "chaos"].into_iter().chain(parts.iter().map(String::as_str)).collect();
+    let known: Vec<&str> = ["ingest", "read", "runs", "schedules", "chaos"]
+        .into_iter()
+        .chain(parts.iter().map(String::as_str))
+        .collect();
     if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
         anyhow::bail!("there is no benchmark {unknown}; there are: {}", known.join(", "));
     }
@@ -50,6 +53,9 @@ async fn measure(report: &mut Report, names: &[&str], quick: bool) -> anyhow::Re
     }
     if wanted("runs") {
         runs::run(report, quick).await?;
+    }
+    if wanted("schedules") {
+        schedules::run(report, quick).await?;
     }
     if wanted("chaos") {
         chaos::run(report, quick).await?;

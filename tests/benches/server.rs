@@ -167,7 +167,8 @@ impl Server {
     }
 }
 
-fn peak_mib(pid: u32) -> anyhow::Result<f64> {
+/// Peak resident memory of a process, in MiB.
+pub fn peak_mib(pid: u32) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).context("VmHWM")?;
     let kib: f64 = line.split_whitespace().nth(1).context("a number")?.parse()?;

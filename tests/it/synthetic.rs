@@ -55,8 +55,8 @@ async fn result(app: &App, path: &str, body: &Value) -> Value {
     run["result"].clone()
 }
 
-fn night(app: &App, body: Value) -> impl Future<Output = Value> {
-    async move { result(app, "/api/v1/nightly", &body).await }
+async fn night(app: &App, body: Value) -> Value {
+    result(app, "/api/v1/nightly", &body).await
 }
 
 async fn sha256(app: &App, upload: &Value) -> String {

@@ -94,9 +94,9 @@ async fn fixture(app: &App) {
     std::fs::write(&app.env.etl.clients, "client_id,name\nE1,One\n").unwrap();
     std::fs::write(&app.env.etl.transactions, files::rows(&["e1,E1,1,2025-01-15,7"])).unwrap();
     etl::start(&mut conn, &by).await.unwrap();
-    let data = DataRequest { num_rows: 1_200, seed: Some(7), ..DataRequest::default() };
+    let data = DataRequest { num_rows: 300, seed: Some(7), ..DataRequest::default() };
     bulk::start(&mut conn, &data.try_into().unwrap(), &by).await.unwrap();
-    let night = serde_json::json!({ "day": "2026-02-28", "num_rows": 1_200 });
+    let night = serde_json::json!({ "day": "2026-02-28", "num_rows": 300 });
     nightly::start(&mut conn, &serde_json::from_value(night).unwrap(), &by).await.unwrap();
     Queue::ALL.iter().for_each(|&queue| app.env.doorbells.ring(queue, 3));
     idle(app).await;

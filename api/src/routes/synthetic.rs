@@ -12,7 +12,7 @@ use crate::{
 use axum::{
     body::{Body, Bytes},
     extract::State,
-    http::header,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use chrono::NaiveDate;
@@ -20,7 +20,11 @@ use futures::Stream;
 use serde::Deserialize;
 use shared::synthetic::{DataFormat, DataKind, DataRequest, Dataset, Outgoing, Profile, TransactionForm};
 use std::io;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa::{IntoParams, ToSchema};
+
+/// Workbooks that are generated at once: each holds a thread until its reader has it.
+static WORKBOOKS: Semaphore = Semaphore::const_new(4);
 
 /// What the file is made of.
 #[derive(IntoParams)]
@@ -76,6 +80,7 @@ impl FromParams for SyntheticParams {
     (status = 200, description = "The file", content_type = "text/csv", body = String),
     (status = 404, description = "Nothing of this name is generated"),
     (status = 422, description = "A parameter can be read but not used: too many rows, for one"),
+    (status = 503, description = "Too many workbooks are being generated"),
 ))]
 pub async fn download(
     PathText(what): PathText,
@@ -99,11 +104,24 @@ pub fn file(asked: &DataRequest) -> ApiResult<Response> {
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", data.filename())),
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];
-    Ok((about, Body::from_stream(parts(Outgoing::of(&data)))).into_response())
+    let thread = match data.format() {
+        DataFormat::Csv => None,
+        DataFormat::Xlsx => Some(WORKBOOKS.try_acquire().map_err(|_| {
+            let detail = "As many workbooks are being generated as may be at once. Try again in a few seconds, or take \
+                          the format csv.";
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            ApiError::new(status, "busy", "Temporarily unavailable", detail).with(header::RETRY_AFTER, "5")
+        })?),
+    };
+    Ok((about, Body::from_stream(parts(Outgoing::of(&data), thread))).into_response())
 }
 
-fn parts(mut out: Outgoing) -> impl Stream<Item = io::Result<Bytes>> {
+fn parts(
+    mut out: Outgoing,
+    thread: Option<SemaphorePermit<'static>>,
+) -> impl Stream<Item = io::Result<Bytes>> {
     async_stream::try_stream! {
+        let _until_the_end = thread;
         while let Some(part) = out.next().await? {
             yield part;
         }

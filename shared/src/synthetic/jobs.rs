@@ -116,3 +116,31 @@ impl Job for GenerateFile {
         order.load(&context, Outgoing::of(&data)).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runs::registry::Kind;
+    use serde_json::json;
+
+    #[test]
+    fn arguments_are_checked_where_they_are_read() {
+        let read = |args| (Kind::of::<GenerateData>().read)(args).map(drop).map_err(|e| e.to_string());
+        assert_eq!(read(json!({ "num_rows": 5 })), Ok(()));
+        assert_eq!(read(json!({ "what": "clients", "num_rows": 5, "seed": 3, "dirty": 1 })), Ok(()));
+        for (args, said) in [
+            (json!({}), "missing field `num_rows`"),
+            (json!({ "num_rows": 0 }), "num_rows: A file has 1 to 100,000,000 rows"),
+            (json!({ "num_rows": 5, "what": "stocks" }), "what: Stocks cannot be loaded"),
+            (json!({ "num_rows": 5, "colour": "red" }), "colour: generate_data has no such argument"),
+        ] {
+            let refused = read(args).unwrap_err();
+            assert!(refused.contains(said), "{refused}");
+        }
+        let schema = (Kind::of::<GenerateData>().schema)();
+        assert_eq!(
+            (&schema["required"], &schema["properties"]["num_rows"]["type"]),
+            (&json!(["num_rows"]), &json!("integer"))
+        );
+    }
+}

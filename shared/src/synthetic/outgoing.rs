@@ -23,7 +23,7 @@ const PARTS_WAITING: usize = 4;
 pub struct Outgoing(Way);
 
 enum Way {
-    Text(CsvBlocks),
+    Text(Box<CsvBlocks>),
     /// A thread makes it, as the writer of workbooks cannot wait otherwise. It ends when nobody listens.
     Workbook {
         parts: mpsc::Receiver<Bytes>,
@@ -45,7 +45,7 @@ impl Outgoing {
 
     /// Rows as text.
     pub(super) fn text(blocks: CsvBlocks) -> Self {
-        Self(Way::Text(blocks))
+        Self(Way::Text(Box::new(blocks)))
     }
 
     fn workbook(blocks: CsvBlocks, sheet: &'static str) -> Self {

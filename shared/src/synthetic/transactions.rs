@@ -178,7 +178,7 @@ impl Row {
     fn trade(&self) -> (&'static str, &'static str, u64, u64) {
         let [stock, one, two, _] = quarters(self.with);
         let (ticker, name, around) = STOCKS[(usize::from(stock) * STOCKS.len()) >> 16];
-        let off = (u64::from(one) + u64::from(two)) * u64::from(around / 6) >> 16;
+        let off = ((u64::from(one) + u64::from(two)) * u64::from(around / 6)) >> 16;
         let price = u64::from(around - around / 6) + off;
         (ticker, name, SHARES.draw(self.size, self.between) * self.scale(), price)
     }

@@ -1,0 +1,12 @@
+//! `schedules`: what a night is made of. A file a figure.
+
+mod generated;
+
+use crate::report::Report;
+
+const BENCH: &str = "schedules";
+
+/// Runs it all; `quick` proves in under a minute that it works.
+pub async fn run(report: &mut Report, quick: bool) -> anyhow::Result<()> {
+    generated::run(report, quick).await
+}

@@ -60,19 +60,20 @@ impl RowSource for Stocks {
         let draws = &mut self.0;
         let names = [draws.one_of(&FIRST), " ", draws.one_of(&SECOND), " ", draws.one_of(&LAST)];
         let drawn = PRICE.draw(draws.bits(), draws.below(1 << 16) as u16).max(10);
+        let currency = draws.weighted(&CURRENCIES);
         let open = match STOCKS.get(row as usize - 1) {
             Some((ticker, name, around)) => {
-                text(out, &[ticker, ",", name]);
+                text(out, &[ticker, ",", name, ",USD,"]);
                 u64::from(*around)
             }
             None => {
                 ticker(out, row - 1 - STOCKS.len() as u64);
                 out.push(b',');
                 text(out, &names);
+                text(out, &[",", currency, ","]);
                 drawn
             }
         };
-        text(out, &[",", draws.weighted(&CURRENCIES), ","]);
         // Within a twentieth of the price that the day began with, up or down.
         let some = |draws: &mut Draws| draws.below_u64(open / 20 + 1);
         let close = open - open / 40 + some(draws);

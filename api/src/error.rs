@@ -17,6 +17,7 @@ use shared::{
     fx::FxError,
     pagination::InvalidCursor,
     runs::RunError,
+    schedules::ScheduleError,
     synthetic::Fault,
     uploads::UploadError,
 };
@@ -302,6 +303,30 @@ impl From<AuthError> for ApiError {
             }
             AuthError::Crypto(cause) => Self::internal(cause),
             AuthError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<ScheduleError> for ApiError {
+    fn from(error: ScheduleError) -> Self {
+        let text = error.to_string();
+        match error {
+            ScheduleError::NotFound(name) => Self::not_found(format!("There is no schedule {name:?}.")),
+            ScheduleError::Invalid(faults) => Self::invalid_fields(
+                faults
+                    .into_iter()
+                    .map(|fault| FieldError { field: fault.field, detail: fault.message })
+                    .collect(),
+            ),
+            ScheduleError::NameTaken(_) => Self::conflict("name-taken", text).at("name"),
+            ScheduleError::Stale(_) => Self::conflict("stale", text).at("version"),
+            ScheduleError::BuiltIn(_) => Self::conflict("built-in", text),
+            ScheduleError::BeingFilled(..) => Self::conflict("being-filled", text),
+            ScheduleError::NoBackfill(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no-backfill", "Nothing to fill in", text)
+            }
+            ScheduleError::Run(error) => error.into(),
+            ScheduleError::Database(error) => error.into(),
         }
     }
 }

@@ -6,6 +6,7 @@ use shared::{
     db::{DbError, DbPool},
     metrics::{self, exposition::Exposition, names, queries},
     runs::{queues, queues::PauseTarget},
+    schedules,
 };
 use std::{future::IntoFuture, time::Duration};
 use tokio::net::TcpListener;
@@ -57,6 +58,8 @@ async fn add_record(text: &mut Exposition, pool: &DbPool) -> Result<(), DbError>
     let paused = queues::paused(&mut conn).await?;
     let runs = queries::count_runs(&mut conn).await?;
     let workers = queries::count_workers(&mut conn).await?;
+    let schedules = queries::count_schedules(&mut conn).await?;
+    let leads = schedules::queries::leader(&mut conn).await?.is_some();
     drop(conn);
 
     let is_paused =
@@ -79,6 +82,9 @@ async fn add_record(text: &mut Exposition, pool: &DbPool) -> Result<(), DbError>
     text.gauge(&names::RUNS, runs);
     let workers = [("alive", workers.alive), ("silent", workers.silent), ("dead", workers.dead)];
     text.gauge(&names::WORKERS, workers.map(|(state, count)| ([state.to_owned()], count as f64)));
+    text.gauge(&names::SCHEDULER_LEADS, [([], f64::from(u8::from(leads)))]);
+    text.gauge(&names::SCHEDULES_OVERDUE, [([], schedules.overdue as f64)]);
+    text.gauge(&names::ALERTS_OPEN, [([], schedules.alerts as f64)]);
     Ok(())
 }
 

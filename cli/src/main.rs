@@ -68,6 +68,8 @@ enum Command {
     RefreshMaterializedView(commands::summaries::RefreshMaterializedView),
     /// List, show, retry and cancel runs.
     Runs(commands::runs::Runs),
+    /// List, make, change, pause and run jobs on a clock, and fill in times that have passed.
+    Schedules(commands::schedules::Schedules),
     /// Show, pause, resume and limit queues.
     Queues(commands::queues::Queues),
     /// Show, pause and resume kinds of job.
@@ -157,6 +159,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Verify(args) => commands::summaries::verify(args).await?,
         Command::RefreshMaterializedView(args) => commands::summaries::refresh(args).await?,
         Command::Runs(args) => commands::runs::runs(args).await?,
+        Command::Schedules(args) => commands::schedules::schedules(args).await?,
         Command::Queues(args) => commands::queues::queues(args).await?,
         Command::Kinds(args) => commands::queues::kinds(args).await?,
         Command::Workers(args) => commands::workers::workers(args).await?,

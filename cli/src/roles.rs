@@ -4,7 +4,9 @@
 use crate::services::Services;
 use anyhow::{Context, anyhow};
 use shared::{
-    config::{ApiConfig, EtlConfig, FilesConfig, MetricsConfig, RetentionConfig, WorkerConfig},
+    config::{
+        ApiConfig, EtlConfig, FilesConfig, MetricsConfig, RetentionConfig, SchedulesConfig, WorkerConfig,
+    },
     db::DbPool,
 };
 use std::{
@@ -92,12 +94,16 @@ impl Roles {
         Ok(())
     }
 
-    /// Makes runs of what is due.
-    pub fn start_scheduler(&mut self, services: &Services) {
-        let (database, redis) = (services.database.clone(), services.redis.clone());
-        self.start("scheduler", SHORT_PATIENCE, |shutdown| {
-            scheduler::run(database, shared::runs::Doorbells::new(redis), shutdown)
-        });
+    /// Makes runs of what is due; `embedded` says whether the database is a private one.
+    pub fn start_scheduler(&mut self, services: &Services, embedded: bool) -> anyhow::Result<()> {
+        let setup = scheduler::SchedulerSetup {
+            database: services.database.clone(),
+            doorbells: shared::runs::Doorbells::new(services.redis.clone()),
+            kinds: shared::runs::registry::KINDS,
+            nightly: SchedulesConfig::from_env()?.nightly.unwrap_or(embedded),
+        };
+        self.start("scheduler", SHORT_PATIENCE, |shutdown| scheduler::run(setup, shutdown));
+        Ok(())
     }
 
     /// Returns when a role has ended although nobody asked it to.

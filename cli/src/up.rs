@@ -159,7 +159,7 @@ async fn start(servers: &mut Option<Embedded>, roles: &mut Roles) -> anyhow::Res
 
     let pool = roles.start_api(&services, api_config, listener).await?;
     roles.start_worker(&services).await?;
-    roles.start_scheduler(&services);
+    roles.start_scheduler(&services, embedded)?;
     roles.start_metrics(Some(pool)).await?;
     let running = Running { address, services, new_admin, embedded };
     if let Some(servers) = servers {

@@ -4,11 +4,13 @@
 
 use diesel::sql_types::Bool;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
-use shared::{config::DatabaseConfig, db};
+use shared::{
+    config::DatabaseConfig,
+    db,
+    schedules::queries::{self, LEADER_LOCK},
+};
 use std::time::Duration;
 
-/// The lock's key; the migrations' is 7241001.
-const LOCK: i64 = 7_241_003;
 const BETWEEN_CHECKS: Duration = Duration::from_secs(1);
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -28,16 +30,28 @@ struct Answer {
 /// Tries once; `None` if another process leads.
 pub async fn try_lead(config: &DatabaseConfig) -> anyhow::Result<Option<Leadership>> {
     tokio::time::timeout(PATIENCE, async {
-        let url = db::named_url(&config.url, "millrace-leader");
+        let url = db::named_url(&config.url, &name("leader"));
         let mut connection = AsyncPgConnection::establish(&url).await?;
         connection.batch_execute(NOTICE_LOSS).await?;
         let answer: Answer = diesel::sql_query("SELECT pg_try_advisory_lock($1) AS leads")
-            .bind::<diesel::sql_types::BigInt, _>(LOCK)
+            .bind::<diesel::sql_types::BigInt, _>(LEADER_LOCK)
             .get_result(&mut connection)
             .await?;
+        if !answer.leads && queries::depose_silent_leader(&mut connection).await? {
+            tracing::warn!("the scheduler that leads has said nothing for ten seconds: it is deposed");
+        }
         Ok(answer.leads.then_some(Leadership(connection)))
     })
     .await?
+}
+
+/// What a connection calls itself, so that people see who leads: the host and the process, in letters that need no
+/// escape in a URL, and no more of them than PostgreSQL keeps.
+pub fn name(part: &str) -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host: String =
+        host.chars().filter(|c| c.is_ascii_alphanumeric() || "-._".contains(*c)).take(36).collect();
+    format!("millrace-{part}:{host}:{}", std::process::id())
 }
 
 impl Leadership {

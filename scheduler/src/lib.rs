@@ -1,34 +1,49 @@
-//! Makes runs of what is due. Any number of schedulers may run: one leads (`leader`) and ticks
-//! (`tick`); what is on a clock stands in `built_in`. A tick is a unique row, so that even two leaders
-//! fire once.
+//! Makes runs of what is due. Any number of schedulers may run: one leads (`leader`) and ticks (`tick`).
+//! What is due, and what becomes of it, is `shared::schedules`: a tick is a unique row, so that even two
+//! leaders fire once.
 
-mod built_in;
 mod leader;
 mod tick;
 
-pub use tick::fire;
+pub use tick::look;
 
-use shared::{config::DatabaseConfig, db, runs::Doorbells};
+use shared::{
+    config::DatabaseConfig,
+    db::{self, DbPool},
+    runs::{Doorbells, registry::Kind},
+    schedules::built_in,
+    settings::Settings,
+};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Wait before the leadership is tried for again.
 const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 
+/// What a scheduler works with.
+#[derive(Clone)]
+pub struct SchedulerSetup {
+    /// The record.
+    pub database: DatabaseConfig,
+    /// Rings for the runs that are made.
+    pub doorbells: Doorbells,
+    /// The kinds there are.
+    pub kinds: &'static [Kind],
+    /// Whether data is generated each night.
+    pub nightly: bool,
+}
+
 /// Ticks while it leads, until `shutdown` ends. A database that is away is waited for.
-pub async fn run(
-    database: DatabaseConfig,
-    doorbells: Doorbells,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
+pub async fn run(setup: SchedulerSetup, shutdown: CancellationToken) -> anyhow::Result<()> {
     // One tick at a time needs one connection; the lock has its own.
-    let pool = db::pool(&DatabaseConfig { pool_size: 2, ..database.clone() }, "millrace-scheduler")?;
+    let config = DatabaseConfig { pool_size: 2, ..setup.database.clone() };
+    let pool = db::pool(&config, &leader::name("scheduler"))?;
     while !shutdown.is_cancelled() {
-        match leader::try_lead(&database).await {
+        match leader::try_lead(&setup.database).await {
             Ok(Some(leadership)) => {
                 tracing::info!("this scheduler leads");
                 let term = shutdown.child_token();
-                let ticking = tick::tick_all(&pool, &doorbells, term.clone());
+                let ticking = lead(&pool, &setup, term.clone());
                 tokio::select! {
                     () = ticking => {}
                     error = leadership.lost() => {
@@ -47,4 +62,21 @@ pub async fn run(
         }
     }
     Ok(())
+}
+
+async fn lead(pool: &DbPool, setup: &SchedulerSetup, term: CancellationToken) {
+    while let Err(error) = make_built_in(pool, setup).await {
+        tracing::warn!("the built-in schedules cannot be made yet: {error:#}");
+        tokio::select! {
+            () = tokio::time::sleep(BETWEEN_TRIES) => {}
+            () = term.cancelled() => return,
+        }
+    }
+    tick::tick(pool, setup, term).await;
+}
+
+async fn make_built_in(pool: &DbPool, setup: &SchedulerSetup) -> anyhow::Result<()> {
+    let mut conn = pool.get().await?;
+    let settings = Settings::load(&mut conn).await?;
+    Ok(built_in::ensure(&mut conn, setup.kinds, settings.zone, setup.nightly).await?)
 }

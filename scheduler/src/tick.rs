@@ -1,111 +1,106 @@
-//! Ticking: apalis-cron says when, a row in `ticks` makes it once. A tick bears its nominal time, that
-//! of the cron expression, however late it fires.
+//! Ticking: apalis-cron wakes the leader each second, and the leader looks for what is due by the database's
+//! clock. However a process's own clock stands, a tick fires when its time has come, bears its nominal time,
+//! and fires once.
 
-use crate::built_in::{SCHEDULES, Schedule};
-use anyhow::Context;
-use apalis_cron::CronScheduler;
-use chrono::{DateTime, Utc};
-use diesel::prelude::*;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use crate::SchedulerSetup;
+use apalis_cron::{CronScheduler, Schedule, Tick, timezone};
 use futures::StreamExt;
 use shared::{
+    clock::{Clock, SystemClock},
     db::DbPool,
-    runs::{Doorbells, EnqueueOptions},
-    schema::ticks,
+    runs::{Doorbells, registry::Kind},
+    schedules::{
+        ScheduleError,
+        firing::{self, Fired},
+        queries,
+    },
 };
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Wait before a tick that could not be written is tried again.
-const BETWEEN_TRIES: Duration = Duration::from_secs(1);
+/// Rings for the runs of a tick.
+const RINGS: u64 = 1;
+/// Between looks for backfills that have ended before their ticks.
+const SWEEP_EVERY: u32 = 10;
 
-/// Ticks every schedule until `term` ends.
-pub async fn tick_all(pool: &DbPool, doorbells: &Doorbells, term: CancellationToken) {
-    let ticking =
-        futures::future::join_all(SCHEDULES.iter().map(|schedule| tick_one(pool, doorbells, schedule)));
+/// Comes each second.
+#[derive(Debug, Clone)]
+struct EachSecond;
+
+impl Schedule<timezone::Utc> for EachSecond {
+    fn next_tick(&mut self, _: &timezone::Utc) -> Option<Tick<timezone::Utc>> {
+        // The ticker goes by this process's clock, so its next second is asked for here, too.
+        let now = u64::try_from(SystemClock.now().timestamp()).unwrap_or_default();
+        Some(Tick::new(now + 1))
+    }
+}
+
+/// Looks each second, until `term` ends.
+pub async fn tick(pool: &DbPool, setup: &SchedulerSetup, term: CancellationToken) {
+    let ticking = async {
+        let mut looks = 0u32;
+        loop {
+            let mut seconds = std::pin::pin!(CronScheduler::new(EachSecond).into_stream());
+            // After a second that has passed before it was waited for the ticker repeats its error for ever: start
+            // it anew.
+            while let Some(Ok(_)) = seconds.next().await {
+                if let Err(error) = look(pool, &setup.doorbells, setup.kinds).await {
+                    tracing::warn!("cannot look for what is due: {error:#}");
+                }
+                looks = looks.wrapping_add(1);
+                if looks.is_multiple_of(SWEEP_EVERY)
+                    && let Err(error) = sweep(pool).await
+                {
+                    tracing::debug!("cannot look for backfills that have ended: {error:#}");
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
     tokio::select! {
-        _ = ticking => {}
+        () = ticking => {}
         () = term.cancelled() => {}
     }
 }
 
-async fn tick_one(pool: &DbPool, doorbells: &Doorbells, schedule: &Schedule) {
-    let cron: cron::Schedule = match schedule.cron.parse() {
-        Ok(cron) => cron,
+async fn sweep(pool: &DbPool) -> anyhow::Result<()> {
+    queries::drop_abandoned(&mut *pool.get().await?).await?;
+    Ok(())
+}
+
+/// Fires what is due, and lets go what has waited; how many runs were made. One schedule that cannot fire does not
+/// keep the others from it.
+pub async fn look(pool: &DbPool, doorbells: &Doorbells, kinds: &[Kind]) -> anyhow::Result<usize> {
+    let mut conn = pool.get().await?;
+    let mut runs = 0;
+    for id in queries::due(&mut conn).await? {
+        runs += told(firing::fire(&mut conn, kinds, id).await, doorbells)?;
+    }
+    for id in queries::released(&mut conn).await? {
+        runs += told(firing::release(&mut conn, kinds, id).await, doorbells)?;
+    }
+    Ok(runs)
+}
+
+fn told(fired: Result<Option<Fired>, ScheduleError>, doorbells: &Doorbells) -> anyhow::Result<usize> {
+    match fired {
+        Ok(Some(fired)) => {
+            if let Some(queue) = fired.queue {
+                tracing::info!(
+                    schedule = fired.schedule,
+                    runs = fired.runs,
+                    "schedule {} fired",
+                    fired.schedule
+                );
+                doorbells.ring(queue, RINGS);
+            }
+            Ok(fired.runs)
+        }
+        Ok(None) => Ok(0),
+        Err(ScheduleError::Database(error)) => Err(error.into()),
         Err(error) => {
-            tracing::error!(schedule = schedule.name, %error, "this schedule cannot be read and never fires");
-            return;
-        }
-    };
-    loop {
-        // After a tick that came too late for it the ticker repeats its error for ever: start it anew.
-        let mut due = CronScheduler::new(cron.clone()).into_stream();
-        while let Some(tick) = due.next().await {
-            let (seconds, late) = match tick {
-                Ok(tick) => (tick.get_timestamp(), false),
-                Err(apalis_cron::Error::OutOfRange { tick, .. }) => (tick, true),
-            };
-            let nominal =
-                i64::try_from(seconds).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
-            if let Some(nominal) = nominal {
-                fire_until_written(pool, doorbells, schedule, nominal).await;
-            }
-            if late {
-                break;
-            }
+            tracing::error!("a schedule cannot fire: {error}");
+            Ok(0)
         }
     }
-}
-
-/// The database may be away for a while; the tick waits for it.
-async fn fire_until_written(
-    pool: &DbPool,
-    doorbells: &Doorbells,
-    schedule: &Schedule,
-    nominal: DateTime<Utc>,
-) {
-    loop {
-        match fire_schedule(pool, schedule, nominal).await {
-            Ok(fired) => {
-                if fired {
-                    tracing::info!(schedule = schedule.name, %nominal, "tick");
-                    doorbells.ring(schedule.queue, 1);
-                }
-                return;
-            }
-            Err(error) => {
-                tracing::warn!(schedule = schedule.name, %nominal, error = format!("{error:#}"), "tick not written yet");
-                tokio::time::sleep(BETWEEN_TRIES).await;
-            }
-        }
-    }
-}
-
-/// Fires a built-in schedule's tick, as its leader does; false if it had been fired.
-pub async fn fire(pool: &DbPool, schedule: &str, nominal: DateTime<Utc>) -> anyhow::Result<bool> {
-    let schedule = SCHEDULES.iter().find(|known| known.name == schedule).context("no such schedule")?;
-    fire_schedule(pool, schedule, nominal).await
-}
-
-/// Writes the tick and its run in one transaction; false if it had been fired. A crash before the
-/// commit leaves neither, after it both.
-async fn fire_schedule(pool: &DbPool, schedule: &Schedule, nominal: DateTime<Utc>) -> anyhow::Result<bool> {
-    let mut conn = pool.get().await.context("the database does not answer")?;
-    let conn: &mut AsyncPgConnection = &mut conn;
-    conn.transaction(async |conn| {
-        let key = (ticks::schedule.eq(schedule.name), ticks::nominal_time.eq(nominal));
-        let inserted =
-            diesel::insert_into(ticks::table).values(key).on_conflict_do_nothing().execute(conn).await?;
-        if inserted == 0 {
-            return Ok(false);
-        }
-        let by = EnqueueOptions::by(format!("schedule {}", schedule.name));
-        let run = (schedule.enqueue)(conn, &by).await?;
-        diesel::update(ticks::table.find((schedule.name, nominal)))
-            .set(ticks::run_id.eq(run.id.0))
-            .execute(conn)
-            .await?;
-        Ok(true)
-    })
-    .await
 }

@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod money;
 pub mod pagination;
 pub mod runs;
+pub mod schedules;
 #[expect(missing_docs, reason = "the table! macro writes items without documentation")]
 pub mod schema;
 pub mod settings;

@@ -413,11 +413,60 @@ diesel::table! {
 }
 
 diesel::table! {
-    ticks (schedule, nominal_time) {
-        schedule -> Text,
-        nominal_time -> Timestamptz,
+    schedules (id) {
+        id -> Uuid,
+        name -> Text,
+        description -> Nullable<Text>,
+        cron -> Text,
+        zone -> Text,
+        kind -> Text,
+        args -> Jsonb,
+        priority -> Nullable<SmallInt>,
+        missing -> Text,
+        repeated -> Text,
+        catch_up -> Text,
+        catch_up_limit -> Integer,
+        overlap -> Text,
+        next_at -> Nullable<Timestamptz>,
+        last_at -> Nullable<Timestamptz>,
+        last_run_id -> Nullable<Uuid>,
+        paused_at -> Nullable<Timestamptz>,
+        paused_until -> Nullable<Timestamptz>,
+        paused_by -> Nullable<Text>,
+        pause_reason -> Nullable<Text>,
+        built_in -> Bool,
+        version -> Integer,
+        created_by -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    schedule_ticks (schedule_id, nominal_at) {
+        schedule_id -> Uuid,
+        nominal_at -> Timestamptz,
+        outcome -> Text,
+        cause -> Text,
+        reason -> Nullable<Text>,
         run_id -> Nullable<Uuid>,
+        run_ended -> Nullable<Text>,
+        backfill_id -> Nullable<Uuid>,
         fired_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    alerts (id) {
+        id -> BigInt,
+        kind -> Text,
+        key -> Text,
+        subject -> Text,
+        message -> Text,
+        raised_at -> Timestamptz,
+        resolved_at -> Nullable<Timestamptz>,
+        acknowledged_at -> Nullable<Timestamptz>,
+        acknowledged_by -> Nullable<Text>,
     }
 }
 
@@ -471,7 +520,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     client_totals,
     client_failures,
     summary_changes,
-    ticks,
+    schedules,
+    schedule_ticks,
+    alerts,
     view_refreshes,
     client_transaction_summary,
 );

@@ -9,6 +9,11 @@ use shared::{
         queries::{self, RunFilter},
         registry::KINDS,
     },
+    schedules::{
+        CatchUp, Definition, MissingTime, Overlap,
+        backfill::{self, Wanted},
+        service,
+    },
     summaries::jobs::{RebuildSummaries, VerifySummaries},
     synthetic::{DataRequest, jobs as bulk, nightly},
     uploads::{UploadOptions, etl, model::OnError, prune::PruneFiles},
@@ -38,6 +43,9 @@ const STATE: &[&str] = &[
     "SELECT to_jsonb(t) FROM pauses t",
     "SELECT to_jsonb(t) FROM queue_limits t",
     "SELECT to_jsonb(t) FROM failures t",
+    "SELECT to_jsonb(t) FROM schedules t",
+    "SELECT to_jsonb(t) FROM schedule_ticks t",
+    "SELECT to_jsonb(t) FROM alerts t",
     // Of the runs: which there are of each kind, besides the copies and the refresh that an upload asks for.
     "SELECT jsonb_build_array(kind, state, count(*)) FROM runs
      WHERE created_by <> 'twice' AND kind <> 'refresh_client_summary' GROUP BY kind, state",
@@ -64,6 +72,28 @@ async fn idle(app: &App) {
         (busy == 0).then_some(())
     })
     .await;
+}
+
+/// A schedule of two days ago, filled in.
+async fn backfill(conn: &mut diesel_async::AsyncPgConnection) {
+    let definition = Definition {
+        name: "sweep".to_owned(),
+        description: None,
+        cron: "0 3 * * *".to_owned(),
+        zone: "UTC".to_owned(),
+        kind: "prune_redis".to_owned(),
+        args: serde_json::json!({}),
+        priority: None,
+        missing: MissingTime::Skip,
+        repeated: None,
+        catch_up: CatchUp::Skip,
+        catch_up_limit: 1,
+        overlap: Overlap::Skip,
+    };
+    service::create(conn, KINDS, definition, None, "test").await.unwrap();
+    let day = |text: &str| text.parse().unwrap();
+    let wanted = Wanted { from: day("2026-01-01T00:00:00Z"), until: day("2026-01-03T00:00:00Z"), all: false };
+    backfill::start(conn, "sweep", wanted, 1, "test").await.unwrap();
 }
 
 /// A run of every kind, completed.
@@ -94,6 +124,7 @@ async fn fixture(app: &App) {
     std::fs::write(&app.env.etl.clients, "client_id,name\nE1,One\n").unwrap();
     std::fs::write(&app.env.etl.transactions, files::rows(&["e1,E1,1,2025-01-15,7"])).unwrap();
     etl::start(&mut conn, &by).await.unwrap();
+    backfill(&mut conn).await;
     let data = DataRequest { num_rows: 300, seed: Some(7), ..DataRequest::default() };
     bulk::start(&mut conn, &data.try_into().unwrap(), &by).await.unwrap();
     let night = serde_json::json!({ "day": "2026-02-28", "num_rows": 300 });

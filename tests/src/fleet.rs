@@ -66,9 +66,13 @@ impl Fleet {
 
     /// Starts a scheduler.
     pub fn scheduler(&self) -> Process {
-        let environment: Vec<_> =
-            self.environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        Process::role("scheduler", &environment)
+        self.scheduler_with(&[])
+    }
+
+    /// Starts a scheduler that differs from the others.
+    pub fn scheduler_with(&self, differences: &[(&str, &str)]) -> Process {
+        let environment = self.environment.iter().map(|(name, value)| (*name, value.as_str()));
+        Process::role("scheduler", &environment.chain(differences.iter().copied()).collect::<Vec<_>>())
     }
 
     /// Starts a worker and waits until it is known to the others.

@@ -94,6 +94,7 @@ pub(crate) async fn live(setup: &Arc<WorkerSetup>, shutdown: &CancellationToken)
         tokio::spawn(liveness::beat(life.clone())),
         tokio::spawn(liveness::watch(life.clone())),
         tokio::spawn(liveness::rescue(life.clone())),
+        tokio::spawn(liveness::look_after_schedules(life.clone())),
         tokio::spawn(closer::close(life.clone(), closings)),
         tokio::spawn(claimer::poll(life.clone())),
         tokio::spawn(doorbell::listen(life.clone(), setup.redis.clone())),

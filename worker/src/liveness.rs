@@ -8,6 +8,7 @@ use shared::{
     ids::ClaimToken,
     metrics,
     runs::{Queue, failures, queries, workers, workers::HeldRun},
+    schedules::alerts,
 };
 use std::{
     collections::HashSet,
@@ -15,6 +16,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Between looks at whether schedules fire.
+const LOOK_AFTER_SCHEDULES: Duration = Duration::from_secs(15);
 /// Between looks at what the record says of this worker's runs.
 const WATCH: Duration = Duration::from_secs(1);
 
@@ -185,4 +188,25 @@ fn crashed(run: &HeldRun) -> serde_json::Value {
         "id": run.id, "token": run.claim_token, "outcome": "crashed",
         "error": error, "fingerprint": fingerprint, "message": message,
     })
+}
+
+/// Notices schedules that are due and do not fire: if no scheduler works, nobody else would say so.
+pub(crate) async fn look_after_schedules(life: Arc<Life>) {
+    // Not at once: who has just started has perhaps started its scheduler just now, too.
+    let first = tokio::time::Instant::now() + LOOK_AFTER_SCHEDULES;
+    let mut ticks = tokio::time::interval_at(first, LOOK_AFTER_SCHEDULES);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let looked = async {
+            let mut conn = life.pool.get().await?;
+            anyhow::Ok(alerts::watch(&mut conn).await?)
+        };
+        match looked.await {
+            Ok(raised) => raised.iter().for_each(|alert| {
+                tracing::error!(schedule = alert.subject, "schedule {}: {}", alert.subject, alert.message);
+            }),
+            Err(error) => tracing::debug!("cannot look after schedules: {error:#}"),
+        }
+    }
 }

@@ -6,6 +6,7 @@ pub mod engine;
 pub mod etl;
 pub mod previews;
 pub mod repeat;
+pub mod schedules;
 pub mod summaries;
 pub mod synthetic;
 pub mod undo;

@@ -31,6 +31,9 @@ mod queues;
 mod run;
 mod run_parts;
 mod runs;
+mod schedule_forms;
+mod schedule_words;
+mod schedules;
 mod search;
 pub(crate) mod shell;
 mod transaction;
@@ -84,6 +87,19 @@ pub fn router() -> Router<AppState> {
         .route("/ui/failures", get(failures::list))
         .route("/ui/failures/{fingerprint}", get(failures::show))
         .route("/ui/failures/{fingerprint}/retry", post(failures::retry))
+        .route("/ui/schedules", get(schedules::list).post(schedule_forms::create))
+        .route("/ui/schedules/new", get(schedule_forms::new))
+        .route("/ui/schedules/{name}", get(schedules::show))
+        .route("/ui/schedules/{name}/edit", get(schedule_forms::edit_form).post(schedule_forms::edit))
+        .route("/ui/schedules/{name}/pause", post(schedules::pause))
+        .route("/ui/schedules/{name}/enable", post(schedules::enable))
+        .route("/ui/schedules/{name}/delete", post(schedules::delete))
+        .route("/ui/schedules/{name}/run", get(schedule_forms::run_form).post(schedule_forms::run))
+        .route(
+            "/ui/schedules/{name}/backfill",
+            get(schedule_forms::backfill_form).post(schedule_forms::backfill),
+        )
+        .route("/ui/alerts/{id}/acknowledge", post(schedules::seen))
         .route("/ui/queues", get(queues::list))
         .route("/ui/queues/{name}/pause", post(queues::pause_queue))
         .route("/ui/queues/{name}/resume", post(queues::resume_queue))

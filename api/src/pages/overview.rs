@@ -25,10 +25,18 @@ use shared::{
         queries as run_queries,
         queues::{self, Pause, QueueStanding},
     },
+    schedules::{
+        self,
+        alerts::{self, Alert},
+    },
     transactions::queries as transaction_queries,
     uploads::{model::UploadState, queries as upload_queries},
 };
 
+/// Schedules that are shown, those that fire next.
+const SCHEDULES: usize = 4;
+/// Alerts that have a line of their own.
+const ALERTS: i64 = 5;
 /// Waiting longer than this is worth a word.
 const LONG_WAIT_MS: i64 = 60_000;
 
@@ -40,6 +48,7 @@ struct OverviewPage {
     uploads: Vec<UploadLine>,
     latest: Vec<UploadLine>,
     failures: Vec<Failure>,
+    schedules: Vec<NextSchedule>,
     workers: Vec<workers::WorkerLine>,
     pulse: Pulse,
     totals: Totals,
@@ -91,6 +100,8 @@ pub(super) async fn show(
     let workers = shared::runs::workers::recent(&mut conn).await?;
     let pauses = queues::paused(&mut conn).await?;
     let standings = queues::standings(&mut conn).await?;
+    let alerts = alerts::list(&mut conn, false, ALERTS).await?;
+    let schedules = NextSchedule::load(&mut conn, &shell).await?;
     shell.moving = pulse.running + pulse.waiting > 0;
     let empty = (totals.uploads == 0 && totals.transactions == 0).then(|| {
         Empty::nothing_yet(
@@ -103,7 +114,7 @@ pub(super) async fn show(
         .or_by("millrace generate transactions --rows 100000 > sample.csv")
     });
     page(&OverviewPage {
-        verdicts: verdicts(&pulse, held_back(&pauses, &standings, &shell)),
+        verdicts: verdicts(&pulse, needs_a_look(&alerts), held_back(&pauses, &standings, &shell)),
         workers: workers
             .iter()
             .filter(|standing| standing.worker.state == "alive")
@@ -114,10 +125,46 @@ pub(super) async fn show(
         uploads,
         latest,
         failures,
+        schedules,
         pulse,
         totals,
         empty,
     })
+}
+
+/// Schedules that should have run and did not.
+fn needs_a_look(alerts: &[Alert]) -> Vec<Verdict> {
+    let verdict = |alert: &Alert| Verdict {
+        class: "failed",
+        icon: "warn",
+        text: format!("Schedule {}: {}", alert.subject, alert.message),
+        link: Some(("Schedules", "/ui/schedules".to_owned())),
+    };
+    alerts.iter().map(verdict).collect()
+}
+
+/// A schedule that fires soon.
+struct NextSchedule {
+    name: String,
+    href: String,
+    words: String,
+    next: Time,
+}
+
+impl NextSchedule {
+    /// The next few.
+    async fn load(conn: &mut AsyncPgConnection, shell: &Shell) -> ApiResult<Vec<Self>> {
+        let schedules = schedules::queries::list(conn).await?;
+        let next = schedules.iter().filter_map(|schedule| {
+            Some(Self {
+                name: schedule.name.clone(),
+                href: format!("/ui/schedules/{}", segment(&schedule.name)),
+                words: super::schedule_words::of(schedule),
+                next: shell.ago(schedule.next_at?),
+            })
+        });
+        Ok(next.take(SCHEDULES).collect())
+    }
 }
 
 /// What somebody holds back: pauses, and limits that runs wait for.
@@ -149,7 +196,7 @@ fn held_back(pauses: &[Pause], standings: &[QueueStanding], shell: &Shell) -> Ve
 }
 
 /// How things are, in sentences: what is wrong first, or that all is well.
-fn verdicts(pulse: &Pulse, held_back: Vec<Verdict>) -> Vec<Verdict> {
+fn verdicts(pulse: &Pulse, alerts: Vec<Verdict>, held_back: Vec<Verdict>) -> Vec<Verdict> {
     let runs = |query: &str| Some(("See them", format!("/ui/runs?{query}")));
     let mut wrong = Vec::new();
     let waited = fmt::duration(TimeDelta::milliseconds(pulse.longest_wait_ms));
@@ -177,6 +224,7 @@ fn verdicts(pulse: &Pulse, held_back: Vec<Verdict>) -> Vec<Verdict> {
         let link = Some(("Workers", "/ui/workers".to_owned()));
         wrong.push(Verdict { class: "warn", icon: "warn", text, link });
     }
+    wrong.extend(alerts);
     wrong.extend(held_back);
     if pulse.retrying > 0 {
         let text = format!("{} for another attempt after an error.", wait_words(pulse.retrying));

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
 use shared::{
-    clients::ClientStatus, pagination::Page, runs::RunState, transactions::TransactionStatus,
-    uploads::model::UploadState,
+    clients::ClientStatus, pagination::Page, runs::RunState, schedules::TickOutcome,
+    transactions::TransactionStatus, uploads::model::UploadState,
 };
 
 /// A picture from the sprite; it is decoration, words stand beside it.
@@ -66,6 +66,42 @@ impl Badge {
             Some("cancelled") => Self::new("cancelled", "cancelled", "cancelled"),
             Some("discarded") => Self::new("discarded", "discarded", "discarded"),
             Some(_) => Self::new("failed", "failed", "failed"),
+        }
+    }
+}
+
+/// Schedules and their ticks.
+impl Badge {
+    /// A schedule that fires.
+    pub fn enabled() -> Self {
+        Self::new("completed", "completed", "enabled")
+    }
+
+    /// One that is paused.
+    pub fn schedule_paused() -> Self {
+        Self::new("retryable", "paused", "paused")
+    }
+
+    /// One that is due and has not fired.
+    pub fn late() -> Self {
+        Self::new("failed", "warn", "overdue")
+    }
+
+    /// One that has no next time.
+    pub fn never() -> Self {
+        Self::new("failed", "failed", "never")
+    }
+
+    /// What became of a tick, by its run if it has one.
+    pub fn tick(outcome: TickOutcome, run: Option<RunState>) -> Self {
+        match (outcome, run) {
+            (TickOutcome::Fired | TickOutcome::Joined, Some(state)) => state.into(),
+            (TickOutcome::Fired, None) => Self::new("completed", "completed", "fired"),
+            (TickOutcome::Joined, None) => Self::new("completed", "completed", "joined"),
+            (TickOutcome::Waiting, _) => Self::new("scheduled", "scheduled", "waiting"),
+            (TickOutcome::Skipped, _) => Self::new("cancelled", "cancelled", "left out"),
+            (TickOutcome::Missed, _) => Self::new("failed", "warn", "missed"),
+            (TickOutcome::Refused, _) => Self::new("failed", "failed", "refused"),
         }
     }
 }

@@ -60,6 +60,8 @@ pub struct Visitor {
     pub uploads_in_progress: i64,
     /// Runs that failed within the hour.
     pub failed_lately: i64,
+    /// Schedules that should have run and did not.
+    pub alerts: i64,
 }
 
 impl Shell {
@@ -175,6 +177,14 @@ fn notice(uri: &Uri) -> Option<&'static str> {
         "none-fit" => "None of these runs can be changed so any more. Nothing was done.",
         "stands" => "Another run stands for it already and has not ended: this one. Nothing was added.",
         "cloned" => "Enqueued. This is the clone.",
+        "schedule-made" => "Made. It fires at the times below.",
+        "schedule-saved" => "Saved. The new times count from now on.",
+        "schedule-paused" => "Paused. What runs goes on; nothing more fires.",
+        "schedule-enabled" => "Enabled. It fires from now on.",
+        "schedule-deleted" => "Deleted. Its runs stay.",
+        "schedule-run" => "Asked for. This is the run.",
+        "backfilling" => "Asked for. This run lets the times run, a few at once.",
+        "alert-seen" => "Noted that you have seen it.",
         "paused" => "Paused. What runs goes on; nothing more is begun.",
         "resumed" => "Resumed.",
         "limited" => "The limit is set. What runs goes on.",
@@ -219,6 +229,7 @@ impl FromRequestParts<AppState> for Shell {
                 csrf: session.csrf_token,
                 uploads_in_progress: attention.uploads_in_progress,
                 failed_lately: attention.failed_lately,
+                alerts: attention.alerts,
             }),
             theme: theme(&parts.headers),
             section: if section.is_empty() { "overview".to_owned() } else { section.to_owned() },

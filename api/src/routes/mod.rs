@@ -5,6 +5,7 @@
 
 mod accounts;
 mod analytics;
+pub mod backfills;
 mod bulk;
 mod client_analytics;
 mod clients;
@@ -20,6 +21,7 @@ mod queues;
 pub mod rejects;
 mod root;
 mod runs;
+mod schedules;
 pub mod summaries;
 pub mod synthetic;
 mod tokens;
@@ -64,6 +66,16 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(runs::clone_run))
         .routes(routes!(bulk::retry_runs))
         .routes(routes!(bulk::cancel_runs))
+        .routes(routes!(schedules::list_schedules, schedules::create_schedule))
+        .routes(routes!(schedules::show_schedule, schedules::edit_schedule, schedules::delete_schedule))
+        .routes(routes!(schedules::pause_schedule))
+        .routes(routes!(schedules::enable_schedule))
+        .routes(routes!(schedules::run_schedule))
+        .routes(routes!(schedules::list_ticks))
+        .routes(routes!(schedules::read_cron))
+        .routes(routes!(backfills::preview_backfill, backfills::start_backfill))
+        .routes(routes!(backfills::list_alerts))
+        .routes(routes!(backfills::acknowledge_alert))
         .routes(routes!(queues::list_queues))
         .routes(routes!(queues::show_queue))
         .routes(routes!(queues::pause_queue))

@@ -10,6 +10,7 @@ pub mod kinds;
 pub mod previews;
 pub mod queues;
 pub mod runs;
+pub mod schedules;
 pub mod summaries;
 pub mod transactions;
 pub mod uploads;

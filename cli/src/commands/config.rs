@@ -5,7 +5,7 @@ use clap::Subcommand;
 use shared::{
     config::{
         ApiConfig, ConfigError, DatabaseConfig, EtlConfig, FilesConfig, MetricsConfig, RedisConfig,
-        RetentionConfig, SettingsConfig, StorageConfig, WorkerConfig,
+        RetentionConfig, SchedulesConfig, SettingsConfig, StorageConfig, WorkerConfig,
     },
     summaries::Calendar,
     telemetry::{DEFAULT_FILTER, LogConfig},
@@ -101,6 +101,13 @@ pub fn config(args: &Config) -> anyhow::Result<()> {
             ("MILLRACE_SHUTDOWN_GRACE_MS", worker.shutdown_grace.as_millis().to_string()),
             ("MILLRACE_CHUNK_RECORDS", worker.chunk_records.to_string()),
         ]
+    });
+    topic(wrong, SchedulesConfig::from_env(), |schedules| {
+        let nightly = schedules.nightly.map_or_else(
+            || "not set: true on the embedded default, else false".to_owned(),
+            |nightly| nightly.to_string(),
+        );
+        vec![("MILLRACE_NIGHTLY", nightly)]
     });
     topic(wrong, RetentionConfig::from_env(), |retention| {
         vec![

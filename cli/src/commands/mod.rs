@@ -14,6 +14,7 @@ pub mod queues;
 pub mod roles;
 pub mod run_etl;
 pub mod runs;
+pub mod schedules;
 pub mod summaries;
 pub mod uploads;
 pub mod users;

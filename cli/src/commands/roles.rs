@@ -30,7 +30,7 @@ pub async fn worker(stop: CancellationToken) -> anyhow::Result<()> {
 /// Makes runs of what is due until asked to stop.
 pub async fn scheduler(stop: CancellationToken) -> anyhow::Result<()> {
     let mut roles = Roles::default();
-    roles.start_scheduler(&Services::find()?);
+    roles.start_scheduler(&Services::find()?, false)?;
     roles.start_metrics(None).await?;
     until_stopped(roles, stop).await
 }

@@ -5,7 +5,7 @@ mod topics;
 
 pub use topics::{
     ApiConfig, CompatConfig, DatabaseConfig, EtlConfig, FilesConfig, MetricsConfig, RedisConfig,
-    RetentionConfig, SettingsConfig, StorageConfig, WorkerConfig,
+    RetentionConfig, SchedulesConfig, SettingsConfig, StorageConfig, WorkerConfig,
 };
 
 /// A variable whose value cannot be used.

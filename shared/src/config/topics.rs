@@ -355,3 +355,23 @@ impl RetentionConfig {
         })
     }
 }
+
+/// Schedules.
+///
+/// - `MILLRACE_NIGHTLY` (true on the embedded default, else false): whether transactions are generated each
+///   night. False leaves the schedule paused until somebody enables it; made-up data among a company's own is
+///   hard to tell apart afterwards.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SchedulesConfig {
+    /// What was asked for, if anything was.
+    pub nightly: Option<bool>,
+}
+
+impl SchedulesConfig {
+    /// Reads the topic.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        const NIGHTLY: &str = "MILLRACE_NIGHTLY";
+        let nightly = text(NIGHTLY).map(|_| parsed(NIGHTLY, false)).transpose()?;
+        Ok(Self { nightly })
+    }
+}

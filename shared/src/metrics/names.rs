@@ -70,6 +70,12 @@ metrics! {
         "Runs in each state but completed: completed runs are counted by millrace_runs_finished_total.";
     Gauge WORKERS = "millrace_workers" [State]
         "Workers: alive; silent (alive on record, but past their leases); dead (in the last day).";
+    Gauge SCHEDULER_LEADS = "millrace_scheduler_leads" []
+        "1 while a scheduler leads, else 0: then nothing fires by itself.";
+    Gauge SCHEDULES_OVERDUE = "millrace_schedules_overdue" []
+        "Schedules that are due for more than a minute and have not fired.";
+    Gauge ALERTS_OPEN = "millrace_alerts_open" []
+        "Alerts that have not ended and that nobody has seen.";
     Gauge DATABASE_UP = "millrace_database_up" []
         "1 if the gauges could be read from the database, 0 if they are missing because it did not answer.";
     Gauge DATABASE_POOL = "millrace_database_pool" [State]

@@ -58,3 +58,24 @@ pub async fn count_workers(conn: &mut AsyncPgConnection) -> QueryResult<WorkerCo
     .get_result(conn)
     .await
 }
+
+/// Schedules that need a look.
+#[derive(Debug, QueryableByName)]
+pub struct ScheduleCounts {
+    /// Due for more than a minute.
+    #[diesel(sql_type = BigInt)]
+    pub overdue: i64,
+    /// Alerts that have not ended and that nobody has seen.
+    #[diesel(sql_type = BigInt)]
+    pub alerts: i64,
+}
+
+/// Counts the schedules that need a look.
+pub async fn count_schedules(conn: &mut AsyncPgConnection) -> QueryResult<ScheduleCounts> {
+    diesel::sql_query(
+        "SELECT (SELECT count(*) FROM schedules WHERE next_at < now() - interval '1 minute') AS overdue,
+                (SELECT count(*) FROM alerts WHERE resolved_at IS NULL AND acknowledged_at IS NULL) AS alerts",
+    )
+    .get_result(conn)
+    .await
+}

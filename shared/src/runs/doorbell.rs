@@ -21,6 +21,9 @@ const MAX_OUTSTANDING: u64 = 32;
 /// Longest wait for Redis; ringing is never worth more.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// Silence after which a worker of apalis is gone for good; a live one speaks every five seconds.
+const WORKER_GONE: Duration = Duration::from_secs(3600);
+
 /// Between rings of a queue by one process; what comes meanwhile rings together.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -90,6 +93,28 @@ pub async fn sweep(
     storage.vacuum().await.map_err(|error| anyhow::anyhow!("{error:?}"))?;
     redis::cmd("DEL").arg(done).arg(dead).query_async::<()>(connection).await?;
     Ok(())
+}
+
+/// Removes what workers of apalis that are gone for good have left; how many they were.
+async fn forget_workers(
+    connection: &mut ConnectionManager,
+    config: &RedisConfig,
+    queue: Queue,
+) -> anyhow::Result<usize> {
+    let names = apalis_config(config, queue);
+    let (workers, inflight) = (names.workers_set(), names.inflight_jobs_set());
+    let gone = SystemClock.now().timestamp() - WORKER_GONE.as_secs().cast_signed();
+    let mut silent = redis::cmd("ZRANGEBYSCORE");
+    let silent: Vec<String> = silent.arg(&workers).arg(0).arg(gone).query_async(connection).await?;
+    for worker in &silent {
+        redis::pipe()
+            .zrem(&workers, worker)
+            .del(format!("{workers}:metadata:{worker}"))
+            .del(format!("{inflight}:{worker}"))
+            .query_async::<()>(connection)
+            .await?;
+    }
+    Ok(silent.len())
 }
 
 impl Doorbells {
@@ -162,6 +187,19 @@ impl Doorbells {
             redis::cmd("PING").query_async::<String>(&mut connection).await
         };
         Some(matches!(tokio::time::timeout(PATIENCE, ping).await, Ok(Ok(_))))
+    }
+
+    /// Removes what apalis keeps of messages that were attended to and of workers that are gone, in every queue;
+    /// how many workers these were. `None` without Redis.
+    pub async fn sweep(&self) -> anyhow::Result<Option<usize>> {
+        let Some(config) = &self.0.config else { return Ok(None) };
+        let mut connection = self.connection(config).await?;
+        let mut workers = 0;
+        for &queue in Queue::ALL {
+            sweep(&mut connection, config, queue).await?;
+            workers += forget_workers(&mut connection, config, queue).await?;
+        }
+        Ok(Some(workers))
     }
 
     async fn push(&self, config: &RedisConfig, queue: Queue, runs: u64) -> anyhow::Result<()> {

@@ -5,7 +5,13 @@
 //! "done" commit together or not at all. Otherwise it returns [`Finished::Result`] and the executor
 //! closes the run.
 
-use super::{doorbell::Doorbells, error::RunError, model::RunState};
+use super::{
+    doorbell::Doorbells,
+    error::RunError,
+    model::RunState,
+    registry::Registered,
+    service::{EnqueueOptions, Enqueued, enqueue},
+};
 use crate::{
     clock::Clock,
     config::{EtlConfig, FilesConfig, RetentionConfig},
@@ -15,6 +21,7 @@ use crate::{
     storage::Storage,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{sync::Arc, time::Duration};
@@ -129,6 +136,22 @@ pub trait Job: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static
     const EXTERNAL: bool = false;
     /// Why a run of this kind cannot be cloned, if it cannot.
     const UNCLONABLE: Option<&'static str> = None;
+
+    /// Whether [`Self::start`] begins a run together with the steps that it waits for; it may then be put on a
+    /// clock although it cannot be cloned.
+    const RECIPE: bool = false;
+
+    /// Begins a run, with its steps if it is a recipe, in the caller's transaction.
+    fn start<'a>(
+        self,
+        conn: &'a mut AsyncPgConnection,
+        options: &'a EnqueueOptions,
+    ) -> BoxFuture<'a, Result<Enqueued, RunError>>
+    where
+        Self: Registered,
+    {
+        Box::pin(async move { enqueue(conn, &self, options).await })
+    }
 
     /// The key by which runs exclude each other, if they do.
     fn unique(&self) -> Option<Unique> {

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     ids::RunId,
+    schedules,
     schema::{failures, workers},
 };
 use chrono::{DateTime, Utc};
@@ -51,6 +52,11 @@ pub struct CancelRuns {
 /// Deletes old runs, workers and failures, a window at a time.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct PruneRuns {}
+
+/// Removes what apalis keeps in Redis of messages that were attended to and of workers that are gone. Nothing is
+/// lost by it: messages only say that there is work.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct PruneRedis {}
 
 /// What an action on many runs did; read = changed + skipped.
 #[derive(Debug, Default, Serialize)]
@@ -248,6 +254,27 @@ impl Job for PruneRuns {
             .execute(conn)
             .await
             .map_err(JobError::retry)?;
-        Ok(Finished::Result(serde_json::json!({ "runs": deleted, "workers": workers, "failures": failures })))
+        let ticks = schedules::queries::prune_ticks(conn).await.map_err(JobError::retry)?;
+        let alerts = schedules::alerts::prune(conn).await.map_err(JobError::retry)?;
+        Ok(Finished::Result(serde_json::json!({
+            "runs": deleted, "workers": workers, "failures": failures, "ticks": ticks, "alerts": alerts,
+        })))
+    }
+}
+
+impl Job for PruneRedis {
+    const KIND: &'static str = "prune_redis";
+    const QUEUE: Queue = Queue::Default;
+    const RETRY: Retry = RETRY;
+    const TIMEOUT: Duration = Duration::from_secs(300);
+    const PRIORITY: i16 = 200;
+
+    fn unique(&self) -> Option<Unique> {
+        Some(Unique { key: String::new(), states: Unique::UNTIL_FINISHED })
+    }
+
+    async fn run(self, context: RunContext) -> Result<Finished, JobError> {
+        let workers = context.env.doorbells.sweep().await.map_err(JobError::Retry)?;
+        Ok(Finished::Result(serde_json::json!({ "redis": workers.is_some(), "workers": workers })))
     }
 }

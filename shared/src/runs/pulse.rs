@@ -72,6 +72,9 @@ pub struct Attention {
     /// Runs that ended badly within the hour.
     #[diesel(sql_type = BigInt)]
     pub failed_lately: i64,
+    /// Alerts that nobody has seen and that have not ended.
+    #[diesel(sql_type = BigInt)]
+    pub alerts: i64,
 }
 
 /// What asks for attention now.
@@ -81,7 +84,9 @@ pub async fn attention(conn: &mut AsyncPgConnection) -> QueryResult<Attention> {
                  WHERE state IN ('received', 'planning', 'loading')) AS uploads_in_progress,
                 (SELECT count(*) FROM runs WHERE state IN ('failed', 'discarded')
                      AND finished_at > now() - interval '1 hour'
-                     AND reason IS DISTINCT FROM 'child_failed') AS failed_lately",
+                     AND reason IS DISTINCT FROM 'child_failed') AS failed_lately,
+                (SELECT count(*) FROM alerts
+                     WHERE resolved_at IS NULL AND acknowledged_at IS NULL) AS alerts",
     )
     .get_result(conn)
     .await

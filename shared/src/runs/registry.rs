@@ -1,13 +1,25 @@
 //! The job kinds there are. A kind that is not listed here cannot be enqueued: the list also
 //! implements [`Registered`], which [`super::enqueue`] requires.
 
-use super::job::{Finished, Job, JobError, Queue, Retry, RunContext, Unique};
+use super::{
+    error::RunError,
+    job::{Finished, Job, JobError, Queue, Retry, RunContext, Unique},
+    service::{EnqueueOptions, Enqueued},
+};
+use diesel_async::AsyncPgConnection;
 use futures::future::BoxFuture;
 use serde_json::Value;
 use std::time::Duration;
 
 /// Kinds that a worker knows.
 pub trait Registered: Job {}
+
+/// Begins a run of a kind in the caller's transaction.
+pub type Start = for<'a> fn(
+    Value,
+    &'a mut AsyncPgConnection,
+    &'a EnqueueOptions,
+) -> BoxFuture<'a, Result<Enqueued, RunError>>;
 
 /// A kind, without its type.
 #[derive(Clone, Copy)]
@@ -30,6 +42,10 @@ pub struct Kind {
     pub external: bool,
     /// Why its runs cannot be cloned, if they cannot.
     pub unclonable: Option<&'static str>,
+    /// Whether it begins together with the steps that it waits for.
+    pub recipe: bool,
+    /// Begins a run, with its steps if it is a recipe.
+    pub start: Start,
     /// The JSON schema of its arguments.
     pub schema: fn() -> Value,
     /// Reads arguments that somebody wrote by hand.
@@ -59,7 +75,7 @@ pub struct ArgumentError {
 
 impl Kind {
     /// The kind of a job type.
-    pub const fn of<J: Job>() -> Self {
+    pub const fn of<J: Registered>() -> Self {
         Self {
             name: J::KIND,
             queue: J::QUEUE,
@@ -70,10 +86,28 @@ impl Kind {
             give_up_after: J::GIVE_UP_AFTER,
             external: J::EXTERNAL,
             unclonable: J::UNCLONABLE,
+            recipe: J::RECIPE,
+            start: start::<J>,
             schema: || schemars::schema_for!(J).to_value(),
             read: read::<J>,
             handler: handle::<J>,
         }
+    }
+
+    /// Why it cannot be put on a clock, if it cannot.
+    pub fn unschedulable(&self) -> Option<&'static str> {
+        self.unclonable.filter(|_| !self.recipe)
+    }
+}
+
+fn start<'a, J: Registered>(
+    args: Value,
+    conn: &'a mut AsyncPgConnection,
+    options: &'a EnqueueOptions,
+) -> BoxFuture<'a, Result<Enqueued, RunError>> {
+    match serde_json::from_value::<J>(args) {
+        Ok(job) => job.start(conn, options),
+        Err(error) => Box::pin(std::future::ready(Err(error.into()))),
     }
 }
 
@@ -136,8 +170,10 @@ job_registry! {
         crate::summaries::jobs::RefreshClientSummary,
         crate::summaries::jobs::RebuildSummaries,
         crate::summaries::jobs::VerifySummaries,
+        crate::schedules::jobs::BackfillSchedule,
         super::jobs::RetryRuns,
         super::jobs::CancelRuns,
         super::jobs::PruneRuns,
+        super::jobs::PruneRedis,
     ];
 }

@@ -3,7 +3,6 @@
 
 use super::{
     error::RunError,
-    job::Job,
     model::{Run, RunEvent, RunState},
     queries,
     registry::{ArgumentError, Arguments, Kind, Registered},
@@ -20,6 +19,10 @@ use diesel::{
     sql_types::{Array, Integer, Nullable, Text, Timestamptz, Uuid},
 };
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+
+/// Runs of this priority and more are behind live work, and so is whatever their flows add; a point is worth a
+/// minute of waiting.
+pub const BEHIND: i16 = 10_000;
 
 /// How a run is enqueued.
 #[derive(Debug, Clone)]
@@ -89,7 +92,7 @@ macro_rules! row {
 }
 
 impl<'a> NewRun<'a> {
-    fn of<J: Job>(job: &J, options: &'a EnqueueOptions) -> Result<Self, RunError> {
+    fn of<J: Registered>(job: &J, options: &'a EnqueueOptions) -> Result<Self, RunError> {
         let arguments = Arguments { args: serde_json::to_value(job)?, unique: job.unique() };
         Ok(Self::new(&const { Kind::of::<J>() }, arguments, options))
     }
@@ -119,6 +122,14 @@ impl<'a> NewRun<'a> {
                 .map(|unique| unique.states.iter().map(|state| state.as_str()).collect()),
             unique_key: unique.map(|unique| format!("{}:{}", kind.name, unique.key)),
             created_by: &options.created_by,
+        }
+    }
+
+    /// It is a step of the flow that `outer` is in, behind live work if that is.
+    fn joins(&mut self, outer: &Outer) {
+        self.flow_id = outer.flow_id;
+        if outer.priority >= BEHIND && self.priority < BEHIND {
+            self.priority = self.priority.saturating_add(BEHIND);
         }
     }
 
@@ -217,15 +228,15 @@ pub async fn enqueue_subflow<P: Registered, C: Registered>(
     first: &C,
     options: &EnqueueOptions,
 ) -> Result<(), RunError> {
-    let flow_id = lock_waiting(conn, outer).await?;
+    let flow = lock_waiting(conn, outer).await?;
     let mut inner = NewRun::of(parent, options)?;
     inner.id = id;
     inner.parent_id = Some(outer);
-    inner.flow_id = flow_id;
+    inner.joins(&flow);
     inner.waits();
     let mut step = NewRun::of(first, options)?;
     step.parent_id = Some(id);
-    step.flow_id = flow_id;
+    step.joins(&flow);
     diesel::insert_into(runs::table).values(row!(&inner)).execute(conn).await?;
     diesel::insert_into(runs::table).values(row!(&step)).execute(conn).await?;
     diesel::update(runs::table.find(outer))
@@ -235,18 +246,24 @@ pub async fn enqueue_subflow<P: Registered, C: Registered>(
     Ok(())
 }
 
-/// Locks a run that steps are to be added to; its flow. Refused while the flow is being cancelled: the
+/// What steps take over from the run that they are added to.
+struct Outer {
+    flow_id: RunId,
+    priority: i16,
+}
+
+/// Locks a run that steps are to be added to. Refused while the flow is being cancelled: the
 /// lock makes a cancellation see these children, or these see the cancellation.
-async fn lock_waiting(conn: &mut AsyncPgConnection, parent: RunId) -> Result<RunId, RunError> {
-    let (cancelled, flow_id): (bool, RunId) = runs::table
+async fn lock_waiting(conn: &mut AsyncPgConnection, parent: RunId) -> Result<Outer, RunError> {
+    let (cancelled, flow_id, priority): (bool, RunId, i16) = runs::table
         .find(parent)
-        .select((runs::cancel_requested, runs::flow_id))
+        .select((runs::cancel_requested, runs::flow_id, runs::priority))
         .for_no_key_update()
         .first(conn)
         .await
         .optional()?
         .ok_or(RunError::NotFound(parent))?;
-    if cancelled { Err(RunError::FlowCancelled) } else { Ok(flow_id) }
+    if cancelled { Err(RunError::FlowCancelled) } else { Ok(Outer { flow_id, priority }) }
 }
 
 /// Adds steps to a flow whose root waits. Refused while the flow is being cancelled.
@@ -256,7 +273,7 @@ pub async fn enqueue_children<J: Registered>(
     jobs: &[J],
     options: &EnqueueOptions,
 ) -> Result<Vec<RunId>, RunError> {
-    let flow_id = lock_waiting(conn, parent).await?;
+    let flow = lock_waiting(conn, parent).await?;
     let mut ids = Vec::with_capacity(jobs.len());
     // A statement binds at most 65,535 parameters.
     for part in jobs.chunks(1000) {
@@ -264,7 +281,7 @@ pub async fn enqueue_children<J: Registered>(
         for job in part {
             let mut run = NewRun::of(job, options)?;
             run.parent_id = Some(parent);
-            run.flow_id = flow_id;
+            run.joins(&flow);
             ids.push(run.id);
             rows.push(run);
         }

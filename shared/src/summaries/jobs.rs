@@ -7,6 +7,7 @@ use crate::runs::{
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::QueryResult;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
+use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -56,6 +57,14 @@ impl Job for RefreshClientSummary {
     const RETRY: Retry = RETRY;
     const TIMEOUT: Duration = Duration::from_secs(3600);
     const PRIORITY: i16 = 200;
+
+    fn start<'a>(
+        self,
+        conn: &'a mut AsyncPgConnection,
+        options: &'a EnqueueOptions,
+    ) -> BoxFuture<'a, Result<Enqueued, RunError>> {
+        Box::pin(ask_for_refresh(conn, options))
+    }
 
     fn unique(&self) -> Option<Unique> {
         Some(Unique { key: String::new(), states: Unique::UNTIL_FINISHED })

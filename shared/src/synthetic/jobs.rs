@@ -14,6 +14,7 @@ use crate::{
     uploads::{UploadOptions, steps::report},
 };
 use diesel_async::AsyncPgConnection;
+use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -80,7 +81,16 @@ impl Job for GenerateData {
     const RETRY: Retry = RETRY;
     const UNCLONABLE: Option<&'static str> =
         Some("bulk generation is started with its steps: at /ui/generate, or by POST /api/v1/synthetic");
+    const RECIPE: bool = true;
     const TIMEOUT: Duration = Duration::from_secs(60);
+
+    fn start<'a>(
+        self,
+        conn: &'a mut AsyncPgConnection,
+        options: &'a EnqueueOptions,
+    ) -> BoxFuture<'a, Result<Enqueued, RunError>> {
+        Box::pin(async move { start(conn, &self, options).await })
+    }
 
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {
         let conn = &mut *context.connection().await?;

@@ -35,6 +35,7 @@ use anyhow::anyhow;
 use chrono::{Datelike, NaiveDate};
 use chrono_tz::Tz;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
+use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -136,7 +137,16 @@ impl Job for NightlyData {
     const RETRY: Retry = RETRY;
     const UNCLONABLE: Option<&'static str> =
         Some("the nightly flow is started with its steps: `millrace nightly`, or POST /api/v1/nightly");
+    const RECIPE: bool = true;
     const TIMEOUT: Duration = Duration::from_secs(60);
+
+    fn start<'a>(
+        self,
+        conn: &'a mut AsyncPgConnection,
+        options: &'a EnqueueOptions,
+    ) -> BoxFuture<'a, Result<Enqueued, RunError>> {
+        Box::pin(async move { start(conn, &self, options).await })
+    }
 
     fn unique(&self) -> Option<Unique> {
         Some(Unique { key: self.0.day.to_string(), states: Unique::UNTIL_FINISHED })

@@ -23,6 +23,7 @@ use crate::{
     storage::{FileWriter, Source, SourceError, StoredFile},
 };
 use diesel_async::AsyncPgConnection;
+use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -59,7 +60,16 @@ impl Job for RunEtl {
     const RETRY: Retry = RETRY;
     const UNCLONABLE: Option<&'static str> =
         Some("a recipe is started with its steps: `millrace run-etl`, or POST /api/v1/etl");
+    const RECIPE: bool = true;
     const TIMEOUT: Duration = Duration::from_secs(60);
+
+    fn start<'a>(
+        self,
+        conn: &'a mut AsyncPgConnection,
+        options: &'a EnqueueOptions,
+    ) -> BoxFuture<'a, Result<Enqueued, RunError>> {
+        Box::pin(start(conn, options))
+    }
 
     fn unique(&self) -> Option<Unique> {
         Some(Unique { key: String::new(), states: Unique::UNTIL_FINISHED })

@@ -2,6 +2,7 @@
 //! same environment, that also knows the kinds of the tests. It ends with the process that started it.
 
 use anyhow::{Context, bail};
+use scheduler::SchedulerSetup;
 use shared::{
     clock::SystemClock,
     config::{
@@ -57,7 +58,11 @@ async fn play(role: &str, lines: RunLogs) -> anyhow::Result<()> {
             };
             worker::run(setup, shutdown).await
         }
-        "scheduler" => scheduler::run(database, Doorbells::new(redis), shutdown).await,
+        "scheduler" => {
+            let doorbells = Doorbells::new(redis);
+            let setup = SchedulerSetup { database, doorbells, kinds: tests::kinds::all(), nightly: false };
+            scheduler::run(setup, shutdown).await
+        }
         _ => bail!("usage: test-worker worker|scheduler"),
     }
 }

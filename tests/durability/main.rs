@@ -8,6 +8,7 @@ mod liveness;
 mod queues;
 mod redis;
 mod restarts;
+mod schedules;
 
 use tests::{Fleet, TestDatabase, processes::Redis};
 

@@ -53,6 +53,8 @@ async fn no_page_needs_inline_script_or_style() {
         "/ui/uploads/new",
         "/ui/runs",
         "/ui/failures",
+        "/ui/schedules",
+        "/ui/schedules/new",
         "/ui/queues",
         "/ui/workers",
         "/ui/clients",

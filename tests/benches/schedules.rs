@@ -1,6 +1,7 @@
 //! `schedules`: what a night is made of. A file a figure.
 
 mod generated;
+mod lateness;
 
 use crate::report::Report;
 
@@ -8,5 +9,6 @@ const BENCH: &str = "schedules";
 
 /// Runs it all; `quick` proves in under a minute that it works.
 pub async fn run(report: &mut Report, quick: bool) -> anyhow::Result<()> {
+    lateness::run(report, quick).await?;
     generated::run(report, quick).await
 }

@@ -789,7 +789,8 @@ async fn the_nightly_schedule_loads_the_day_before_and_a_backfill_the_days_befor
     app.db
         .expect_nothing(
             "SELECT s.kind, s.priority FROM runs s JOIN runs f ON f.id = s.flow_id
-             WHERE f.created_by = 'backfill of nightly_data' AND s.priority < 10000",
+             WHERE f.created_by = 'backfill of nightly_data' AND s.priority < 10000
+               AND s.kind <> 'refresh_client_summary'",
         )
         .await;
     tests::files::expect_everything_exact(&app.db).await;

@@ -43,7 +43,7 @@ pub async fn run(report: &mut Report, quick: bool) -> anyhow::Result<()> {
         {
             let late: f64 = db
                 .one(
-                    "SELECT 1000 * extract(epoch FROM percentile_cont($1) WITHIN GROUP (ORDER BY fired_at - nominal_at))::float8
+                    "SELECT 1000 * extract(epoch FROM percentile_cont($1::float8) WITHIN GROUP (ORDER BY fired_at - nominal_at))::float8
                      FROM schedule_ticks",
                     &[&share],
                 )

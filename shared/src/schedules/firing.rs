@@ -192,13 +192,13 @@ async fn decide(
     if let Some(reason) = skip {
         return Ok(making::settle(conn, id, nominal, TickOutcome::Skipped, &reason).await?);
     }
-    if let Some(run) =
-        running.filter(|_| schedule.overlap == Overlap::CancelRunning && cause == TickCause::Clock)
-    {
-        match conn.transaction(async |conn| cancel_run(conn, run).await).await {
-            // It has ended by itself, or is gone.
-            Ok(_) | Err(RunError::Transition(_) | RunError::NotFound(_)) => {}
-            Err(other) => return Err(other.into()),
+    if schedule.overlap == Overlap::CancelRunning && cause == TickCause::Clock {
+        if let Some(run) = running {
+            match conn.transaction(async |conn| cancel_run(conn, run).await).await {
+                // It has ended by itself, or is gone.
+                Ok(_) | Err(RunError::Transition(_) | RunError::NotFound(_)) => {}
+                Err(other) => return Err(other.into()),
+            }
         }
         let older = schedule_ticks::table
             .filter(schedule_ticks::schedule_id.eq(id).and(schedule_ticks::nominal_at.lt(nominal)))
@@ -228,15 +228,7 @@ async fn make(
             fired.queue = kinds.iter().find(|kind| kind.name == schedule.kind).map(|kind| kind.queue);
         }
         Made::Refused(why) => {
-            let message = format!("No run could be made: {why}. Edit the schedule.");
-            alerts::raise(
-                conn,
-                "schedule_refused",
-                &format!("refused:{}:{}", schedule.id, schedule.version),
-                &schedule.name,
-                &message,
-            )
-            .await?;
+            refuse(conn, schedule, &format!("No run could be made: {why}. Edit the schedule.")).await?;
         }
     }
     Ok(())
@@ -288,14 +280,12 @@ async fn stop(
 ) -> Result<Option<Fired>, ScheduleError> {
     let none = schedules::next_at.eq(None::<DateTime<Utc>>);
     diesel::update(schedules::table.find(schedule.id)).set(none).execute(conn).await?;
-    let message = format!("It does not fire any more: {why}. Edit the schedule.");
-    alerts::raise(
-        conn,
-        "schedule_refused",
-        &format!("refused:{}:{}", schedule.id, schedule.version),
-        &schedule.name,
-        &message,
-    )
-    .await?;
+    refuse(conn, schedule, &format!("It does not fire any more: {why}. Edit the schedule.")).await?;
     Ok(None)
+}
+
+/// Says, once for each version of a schedule, that it needs somebody.
+async fn refuse(conn: &mut AsyncPgConnection, schedule: &Schedule, message: &str) -> QueryResult<()> {
+    let key = format!("refused:{}:{}", schedule.id, schedule.version);
+    alerts::raise(conn, "schedule_refused", &key, &schedule.name, message).await
 }

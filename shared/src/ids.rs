@@ -64,6 +64,8 @@ uuid_ids! {
     PreviewId,
     /// An event of the ledger.
     JournalId,
+    /// A buy or sell order.
+    TradeId,
     /// A job on a clock.
     ScheduleId,
     /// A person or program that logs in.

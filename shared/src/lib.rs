@@ -25,9 +25,11 @@ pub mod schedules;
 #[expect(missing_docs, reason = "the table! macro writes items without documentation")]
 pub mod schema;
 pub mod settings;
+pub mod stocks;
 pub mod storage;
 pub mod summaries;
 pub mod synthetic;
 pub mod telemetry;
+pub mod trades;
 pub mod transactions;
 pub mod uploads;

@@ -471,6 +471,65 @@ diesel::table! {
 }
 
 diesel::table! {
+    stocks (ticker) {
+        ticker -> Text,
+        id -> Integer,
+        name -> Nullable<Text>,
+        currency -> Text,
+        open_price -> Numeric,
+        close_price -> Numeric,
+        high -> Numeric,
+        low -> Numeric,
+        volume -> BigInt,
+        listed_volume -> BigInt,
+        created_by -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    trades (id) {
+        created_at -> Timestamptz,
+        decided_at -> Nullable<Timestamptz>,
+        volume -> BigInt,
+        id -> Uuid,
+        run_id -> Uuid,
+        reversal_of -> Nullable<Uuid>,
+        client_id -> Text,
+        ticker -> Text,
+        side -> Text,
+        state -> Text,
+        reason -> Nullable<Text>,
+        created_by -> Text,
+        price -> Nullable<Numeric>,
+        amount -> Nullable<Numeric>,
+        currency -> Nullable<Text>,
+        account_amount -> Nullable<Numeric>,
+        account_currency -> Nullable<Text>,
+        cost -> Nullable<Numeric>,
+        realised -> Nullable<Numeric>,
+    }
+}
+
+diesel::table! {
+    holdings (client_id, ticker) {
+        shares -> BigInt,
+        client_id -> Text,
+        ticker -> Text,
+        cost -> Numeric,
+        realised -> Numeric,
+    }
+}
+
+diesel::table! {
+    cache_trust (singleton) {
+        singleton -> Bool,
+        epoch -> Uuid,
+        distrust_until -> Timestamptz,
+    }
+}
+
+diesel::table! {
     view_refreshes (name) {
         name -> Text,
         refreshed_at -> Nullable<Timestamptz>,
@@ -523,6 +582,10 @@ diesel::allow_tables_to_appear_in_same_query!(
     schedules,
     schedule_ticks,
     alerts,
+    stocks,
+    trades,
+    holdings,
+    cache_trust,
     view_refreshes,
     client_transaction_summary,
 );

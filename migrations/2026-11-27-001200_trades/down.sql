@@ -1,0 +1,14 @@
+GRANT UPDATE, DELETE, TRUNCATE ON journals, entries TO CURRENT_USER;
+DROP TRIGGER journals_reverse_journals ON journals;
+DROP FUNCTION journals_reverse_journals();
+ALTER TABLE journals ADD CONSTRAINT journals_reversal_of_fkey FOREIGN KEY (reversal_of) REFERENCES journals;
+ALTER TABLE journals ALTER COLUMN posted_at SET DEFAULT now();
+DROP TABLE cache_trust;
+DROP TABLE feed_outbox;
+DROP TABLE holdings;
+DROP TRIGGER trades_follow_their_run ON runs;
+DROP FUNCTION trades_follow_their_run();
+DROP TABLE trades;
+DROP FUNCTION trades_guard();
+DROP TABLE stocks;
+DROP FUNCTION stocks_are_kept();

@@ -333,12 +333,14 @@ mod tests {
         http::{HeaderMap, Request},
     };
     use shared::{
+        cache::Cache,
         clock::SystemClock,
         config::{ApiConfig, CompatConfig, DatabaseConfig, EtlConfig, FilesConfig, RetentionConfig},
         db,
         runs::{Doorbells, Environment},
         settings::Settings,
         storage::Storage,
+        trades::TradeDesk,
     };
     use std::{collections::BTreeSet, sync::Arc, time::Duration};
     use tokio_util::sync::CancellationToken;
@@ -371,6 +373,8 @@ mod tests {
             retention: RetentionConfig { completed_days: 7, failed_days: 30 },
             files: FilesConfig::default(),
             etl: EtlConfig::from_env(directory),
+            cache: Cache::new(None),
+            trades: TradeDesk::default(),
         };
         AppState {
             env: Arc::new(env),

@@ -5,6 +5,7 @@ use crate::embedded::place;
 use anyhow::{Context, bail};
 use diesel_async::AsyncPgConnection;
 use shared::{
+    cache::Cache,
     clock::SystemClock,
     config::{
         DatabaseConfig, EtlConfig, FilesConfig, RedisConfig, RetentionConfig, StorageConfig, WorkerConfig,
@@ -13,6 +14,7 @@ use shared::{
     runs::{Doorbells, Environment},
     settings::Settings,
     storage::Storage,
+    trades::TradeDesk,
 };
 use std::sync::Arc;
 
@@ -81,6 +83,8 @@ impl Services {
             retention: RetentionConfig::from_env()?,
             files: FilesConfig::from_env()?,
             etl: EtlConfig::from_env(&self.storage.data_dir),
+            cache: Cache::new(self.redis.clone()),
+            trades: TradeDesk::default(),
         }))
     }
 }

@@ -3,7 +3,10 @@
 //! if the process dies before its commit, the key is as unused as the resource is unmade.
 
 use crate::schema::idempotency_keys;
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_types::{Array, Text},
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// What a key stands for.
@@ -58,4 +61,61 @@ pub async fn point(
         .execute(conn)
         .await
         .map(|_| ())
+}
+
+/// A key and what it is to stand for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewKey {
+    /// Whose.
+    pub principal: String,
+    /// The key.
+    pub key: String,
+    /// Describes the request.
+    pub fingerprint: String,
+    /// Where its resource will be.
+    pub location: String,
+}
+
+/// What a key stands for.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct Held {
+    /// Describes the request that took it.
+    #[diesel(sql_type = Text)]
+    pub fingerprint: String,
+    /// Where that one's resource is.
+    #[diesel(sql_type = Text)]
+    pub location: String,
+}
+
+/// Takes the keys that are free, each for its resource, and says of each, in its place, what it stands for now.
+/// Waits for whoever is just taking one of them.
+pub async fn claim_all(conn: &mut AsyncPgConnection, keys: &[&NewKey]) -> QueryResult<Vec<Held>> {
+    fn column(keys: &[&NewKey], value: impl Fn(&NewKey) -> &str) -> Vec<String> {
+        keys.iter().map(|key| value(key).to_owned()).collect()
+    }
+    let (principals, names) = (column(keys, |key| &key.principal), column(keys, |key| &key.key));
+    // In the order of the keys: two who take several do not deadlock.
+    diesel::sql_query(
+        "INSERT INTO idempotency_keys (principal, key, fingerprint, location)
+         SELECT k.principal, k.key, k.fingerprint, k.location
+         FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS k (principal, key, fingerprint, location, n)
+         ORDER BY k.principal, k.key, k.n
+         ON CONFLICT DO NOTHING",
+    )
+    .bind::<Array<Text>, _>(&principals)
+    .bind::<Array<Text>, _>(&names)
+    .bind::<Array<Text>, _>(column(keys, |key| &key.fingerprint))
+    .bind::<Array<Text>, _>(column(keys, |key| &key.location))
+    .execute(conn)
+    .await?;
+    diesel::sql_query(
+        "SELECT i.fingerprint, i.location
+         FROM unnest($1, $2) WITH ORDINALITY AS k (principal, key, n)
+         JOIN idempotency_keys i ON i.principal = k.principal AND i.key = k.key
+         ORDER BY k.n",
+    )
+    .bind::<Array<Text>, _>(&principals)
+    .bind::<Array<Text>, _>(&names)
+    .load(conn)
+    .await
 }

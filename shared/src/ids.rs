@@ -73,3 +73,12 @@ uuid_ids! {
     /// An API key.
     ApiKeyId,
 }
+
+impl TradeId {
+    /// When it was made, to the millisecond.
+    pub fn created_at(self) -> chrono::DateTime<chrono::Utc> {
+        let mut millis = [0; 8];
+        millis[2..].copy_from_slice(&self.0.as_bytes()[..6]);
+        chrono::DateTime::from_timestamp_millis(i64::from_be_bytes(millis)).unwrap_or_default()
+    }
+}

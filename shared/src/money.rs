@@ -1,6 +1,8 @@
 //! Money: decimals with four places, never floats. Inside a load an amount is a whole number of
 //! ten-thousandths ("units"), exact and cheap to add.
 
+use rust_decimal::Decimal;
+
 /// Units of one: amounts have four decimals.
 pub const UNITS: i128 = 10_000;
 /// The largest amount that numeric(20,4) holds, in units.
@@ -86,6 +88,18 @@ pub fn units_to_text(units: i128) -> String {
     let sign = if units < 0 { "-" } else { "" };
     let units = units.unsigned_abs();
     format!("{sign}{}.{:04}", units / UNITS.unsigned_abs(), units % UNITS.unsigned_abs())
+}
+
+/// The units of a decimal with at most four places, as numeric columns give them.
+pub fn units_of(amount: Decimal) -> i128 {
+    let mut whole = amount;
+    whole.rescale(4);
+    whole.mantissa()
+}
+
+/// Units as a decimal with four places; none beyond what a decimal holds, 28 digits.
+pub fn decimal_of(units: i128) -> Option<Decimal> {
+    Decimal::try_from_i128_with_scale(units, 4).ok()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use reqwest::{Method, RequestBuilder, StatusCode, multipart};
 use serde_json::Value;
 use shared::{
     auth::Role,
+    cache::Cache,
     clock::SystemClock,
     config::{ApiConfig, CompatConfig, EtlConfig, FilesConfig, RedisConfig, RetentionConfig, WorkerConfig},
     db,
@@ -13,6 +14,7 @@ use shared::{
     settings::Settings,
     storage::Storage,
     summaries::Calendar,
+    trades::TradeDesk,
     uploads::{NewUpload, UploadKind, UploadOptions, accept_upload, service::storage_key, undo},
 };
 use std::{
@@ -135,6 +137,8 @@ impl App {
                 clients: directory.path().join("clients.csv").display().to_string(),
                 transactions: directory.path().join("transactions.csv").display().to_string(),
             },
+            cache: Cache::new(Some(redis.clone())),
+            trades: TradeDesk::default(),
         });
         let shutdown = CancellationToken::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -3,8 +3,10 @@
 //! its runtime, and those that come after get a new one.
 
 use shared::{
+    cache::Cache,
     db::{self, DbError, LoadConnections},
     runs::{Doorbells, Environment},
+    trades::TradeDesk,
 };
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Runtime;
@@ -93,6 +95,8 @@ pub(crate) fn crew(
         retention: setup.retention,
         files: setup.files,
         etl: setup.etl.clone(),
+        cache: Cache::new(setup.redis.clone()),
+        trades: TradeDesk::default(),
     };
     Ok(Crew { runtime: Some(runtime), env: Arc::new(env) })
 }

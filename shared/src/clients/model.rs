@@ -45,6 +45,8 @@ text_enum! {
 pub struct Client {
     /// Its id, as files and other systems know it.
     pub client_id: String,
+    /// The name under which it trades, if it was registered with one; unique.
+    pub username: Option<String>,
     /// Full name.
     pub name: Option<String>,
     /// E-mail, unique without regard to case.

@@ -22,6 +22,21 @@ pub async fn find_client(conn: &mut AsyncPgConnection, id: &str) -> QueryResult<
     clients::table.find(id).select(Client::as_select()).first(conn).await.optional()
 }
 
+/// Those of some clients that there are.
+pub async fn known_clients(conn: &mut AsyncPgConnection, ids: &[&str]) -> QueryResult<Vec<String>> {
+    clients::table.filter(clients::client_id.eq_any(ids)).select(clients::client_id).load(conn).await
+}
+
+/// The client of a username.
+pub async fn find_by_username(conn: &mut AsyncPgConnection, username: &str) -> QueryResult<Option<Client>> {
+    clients::table
+        .filter(clients::username.eq(username))
+        .select(Client::as_select())
+        .first(conn)
+        .await
+        .optional()
+}
+
 /// One client, locked against changes until the transaction ends.
 pub(super) async fn lock_client(conn: &mut AsyncPgConnection, id: &str) -> QueryResult<Option<Client>> {
     clients::table.find(id).select(Client::as_select()).for_no_key_update().first(conn).await.optional()

@@ -31,6 +31,7 @@ pub enum Type {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is its word")]
 pub enum Label {
+    Cache,
     Kind,
     State,
     Outcome,
@@ -44,6 +45,7 @@ impl Label {
     /// As it is written.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Cache => "cache",
             Self::Kind => "kind",
             Self::State => "state",
             Self::Outcome => "outcome",
@@ -168,6 +170,22 @@ pub fn claimed(queue: Queue, runs: usize) {
 /// A doorbell was heard, this long after it was rung.
 pub fn doorbell_heard(queue: Queue, lag: Duration) {
     histogram!(names::DOORBELL_LAG.name, "queue" => queue.as_str()).record(lag.as_secs_f64());
+}
+
+/// Something was looked up that may be kept in Redis: it was there (hit), was not (miss), or Redis was not to be
+/// asked (bypassed).
+pub fn cache_read(cache: &'static str, outcome: &'static str) {
+    counter!(names::CACHE_READS.name, "cache" => cache, "outcome" => outcome).increment(1);
+}
+
+/// Trades were decided: settled, or rejected.
+pub fn trades_decided(state: &'static str, trades: usize) {
+    counter!(names::TRADES_DECIDED.name, "state" => state).increment(trades as u64);
+}
+
+/// Trades were settled, or rejected, together.
+pub fn settlement_committed() {
+    counter!(names::SETTLEMENTS.name).increment(1);
 }
 
 /// A request was answered. `route` is the pattern, never the path: paths are without number.

@@ -48,6 +48,12 @@ metrics! {
         "Seconds that an attempt took.";
     Histogram DOORBELL_LAG = "millrace_doorbell_lag_seconds" [Queue]
         "Seconds from the ring of a doorbell to the worker that heard it.";
+    Counter CACHE_READS = "millrace_cache_reads_total" [Cache, Outcome]
+        "Reads of what may be kept in Redis: hit, miss, or bypassed (Redis away, or the entry being changed).";
+    Counter TRADES_DECIDED = "millrace_trades_decided_total" [State]
+        "Trades settled or rejected.";
+    Counter SETTLEMENTS = "millrace_settlements_total" []
+        "Transactions that settled trades, many at a time.";
     Counter HTTP_REQUESTS = "millrace_http_requests_total" [Method, Route, Status]
         "Requests answered, by route pattern and class of status (2xx).";
     Histogram HTTP_DURATION = "millrace_http_request_duration_seconds" [Method, Route]

@@ -6,14 +6,19 @@ use tokio_postgres::{Error, error::SqlState};
 /// How often a transaction that lost a deadlock or a lock is begun.
 const RETRIES: u32 = 20;
 
+/// Whether an error says that another transaction was in the way, which ends with that one.
+pub(crate) fn is_contention(error: &Error) -> bool {
+    let contention =
+        [SqlState::T_R_DEADLOCK_DETECTED, SqlState::LOCK_NOT_AVAILABLE, SqlState::UNIQUE_VIOLATION];
+    error.code().is_some_and(|code| contention.contains(code))
+}
+
 /// Lets the caller try its transaction again at once if another was in its way: deadlocks, lock timeouts
 /// and meetings on a unique key end with the other one. `lost` counts. Anything else, or too much of it,
 /// is the attempt's error.
 pub(crate) fn try_again(lost: &mut u32, error: Error) -> Result<(), JobError> {
-    let contention =
-        [SqlState::T_R_DEADLOCK_DETECTED, SqlState::LOCK_NOT_AVAILABLE, SqlState::UNIQUE_VIOLATION];
     *lost += 1;
-    if *lost >= RETRIES || !error.code().is_some_and(|code| contention.contains(code)) {
+    if *lost >= RETRIES || !is_contention(&error) {
         return Err(JobError::retry(error));
     }
     tracing::info!(%error, lost, "another transaction was in the way; trying again");

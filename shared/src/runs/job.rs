@@ -13,12 +13,14 @@ use super::{
     service::{EnqueueOptions, Enqueued, enqueue},
 };
 use crate::{
+    cache::Cache,
     clock::Clock,
     config::{EtlConfig, FilesConfig, RetentionConfig},
     db::{DbConnection, DbPool, LoadConnections},
     ids::{ClaimToken, RunId},
     settings::Settings,
     storage::Storage,
+    trades::TradeDesk,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures::future::BoxFuture;
@@ -184,6 +186,34 @@ impl From<Closed> for Finished {
     }
 }
 
+/// Locks, in id order, those of some claimed runs whose claims still hold, and names them. A batch works only for
+/// these.
+pub async fn hold_runs(
+    transaction: &tokio_postgres::Transaction<'_>,
+    claims: &[(RunId, ClaimToken)],
+) -> Result<Vec<RunId>, tokio_postgres::Error> {
+    let (ids, tokens): (Vec<uuid::Uuid>, Vec<uuid::Uuid>) =
+        claims.iter().map(|(run, token)| (run.0, token.0)).unzip();
+    let held = transaction.query("SELECT hold_runs($1, $2)", &[&ids, &tokens]).await?;
+    Ok(held.iter().map(|row| RunId(row.get(0))).collect())
+}
+
+/// Closes runs that [`hold_runs`] has locked in this transaction as completed, each with its result.
+pub async fn complete_runs(
+    transaction: &tokio_postgres::Transaction<'_>,
+    completed: &[(RunId, ClaimToken, serde_json::Value)],
+) -> Result<Vec<(RunId, Closed)>, tokio_postgres::Error> {
+    let closings: Vec<_> = completed
+        .iter()
+        .map(|(id, token, result)| {
+            serde_json::json!({ "id": id, "token": token, "outcome": "completed", "result": result })
+        })
+        .collect();
+    let closed =
+        transaction.query("SELECT id FROM close_runs($1)", &[&serde_json::Value::Array(closings)]).await?;
+    Ok(closed.iter().map(|row| (RunId(row.get(0)), Closed(()))).collect())
+}
+
 /// Why a handler did not end well, and what happens next.
 #[derive(Debug)]
 pub enum JobError {
@@ -253,6 +283,10 @@ pub struct Environment {
     pub files: FilesConfig,
     /// The files of the recipe.
     pub etl: EtlConfig,
+    /// Answers that are read in haste.
+    pub cache: Cache,
+    /// Trades that are accepted, and settled, together.
+    pub trades: TradeDesk,
 }
 
 /// What one attempt of one run is given.

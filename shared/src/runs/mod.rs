@@ -19,12 +19,14 @@ pub mod service;
 pub mod waiting;
 pub mod workers;
 
-pub(crate) use contention::try_again;
+pub(crate) use contention::{is_contention, try_again};
 pub use doorbell::Doorbells;
 pub use error::RunError;
-pub use job::{Environment, Finished, Job, JobError, Queue, Retry, RunContext, Unique};
+pub use job::{
+    Closed, Environment, Finished, Job, JobError, Queue, Retry, RunContext, Unique, complete_runs, hold_runs,
+};
 pub use model::{Run, RunAttempt, RunEvent, RunLog, RunState, Worker};
 pub use service::{
-    EnqueueOptions, Enqueued, cancel_run, clone_run, enqueue, enqueue_chain, enqueue_children, enqueue_flow,
-    enqueue_subflow, retry_run,
+    EnqueueOptions, Enqueued, cancel_run, clone_run, enqueue, enqueue_all, enqueue_chain, enqueue_children,
+    enqueue_flow, enqueue_subflow, retry_run,
 };

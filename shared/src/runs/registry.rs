@@ -170,6 +170,7 @@ job_registry! {
         crate::summaries::jobs::RefreshClientSummary,
         crate::summaries::jobs::RebuildSummaries,
         crate::summaries::jobs::VerifySummaries,
+        crate::trades::jobs::SettleTrade,
         crate::schedules::jobs::BackfillSchedule,
         super::jobs::RetryRuns,
         super::jobs::CancelRuns,

@@ -16,7 +16,7 @@ use crate::{
 use chrono::{DateTime, Utc};
 use diesel::{
     prelude::*,
-    sql_types::{Array, Integer, Nullable, Text, Timestamptz, Uuid},
+    sql_types::{Array, Integer, Jsonb, Nullable, SmallInt, Text, Timestamptz, Uuid},
 };
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
@@ -169,6 +169,31 @@ pub async fn enqueue<J: Registered>(
     options: &EnqueueOptions,
 ) -> Result<Enqueued, RunError> {
     Ok(NewRun::of(job, options)?.insert(conn).await?)
+}
+
+/// Adds runs in the caller's transaction, each of its own id and on behalf of whom it names, at once and without
+/// a unique key: one statement for all of them.
+pub async fn enqueue_all<J: Registered>(
+    conn: &mut AsyncPgConnection,
+    runs: &[(RunId, J, &str)],
+) -> Result<(), RunError> {
+    let kind = const { Kind::of::<J>() };
+    let args = runs.iter().map(|(_, job, _)| serde_json::to_value(job)).collect::<Result<Vec<_>, _>>()?;
+    diesel::sql_query(
+        "INSERT INTO runs (id, flow_id, args, created_by, kind, queue, state, priority, max_attempts, run_at)
+         SELECT r.id, r.id, r.args, r.created_by, $4, $5, 'available', $6, $7, now()
+         FROM unnest($1, $2, $3) AS r (id, args, created_by)",
+    )
+    .bind::<Array<Uuid>, _>(runs.iter().map(|(id, ..)| *id).collect::<Vec<_>>())
+    .bind::<Array<Jsonb>, _>(args)
+    .bind::<Array<Text>, _>(runs.iter().map(|(.., by)| *by).collect::<Vec<_>>())
+    .bind::<Text, _>(kind.name)
+    .bind::<Text, _>(kind.queue.as_str())
+    .bind::<SmallInt, _>(kind.priority)
+    .bind::<Integer, _>(kind.retry.max_attempts())
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Starts a flow: `parent` waits for `first`, and for whatever steps are added while it waits.

@@ -70,7 +70,8 @@ impl NewStock {
         let mut faults = Vec::new();
         let mut fault = |field, reason: &str| faults.push(StockFault { field, reason: reason.to_owned() });
         let printable = |text: &str| !text.chars().any(char::is_control);
-        if self.ticker.is_empty() || self.ticker.chars().any(char::is_whitespace) || !printable(&self.ticker) {
+        if self.ticker.is_empty() || self.ticker.chars().any(char::is_whitespace) || !printable(&self.ticker)
+        {
             fault("ticker", "A ticker is a word without spaces, such as AAPL.");
         } else if self.ticker.chars().count() > TICKER_CHARACTERS {
             fault("ticker", "A ticker has at most 15 characters.");

@@ -86,9 +86,25 @@ impl CopyWriter {
         self.buffer.put_u8(value.into());
     }
 
+    /// integer, or NULL.
+    pub fn optional_integer(&mut self, value: Option<i32>) {
+        match value {
+            Some(value) => self.integer(value),
+            None => self.null(),
+        }
+    }
+
     /// uuid.
     pub fn uuid(&mut self, value: uuid::Uuid) {
         self.bytes(value.as_bytes());
+    }
+
+    /// uuid, or NULL.
+    pub fn optional_uuid(&mut self, value: Option<uuid::Uuid>) {
+        match value {
+            Some(value) => self.uuid(value),
+            None => self.null(),
+        }
     }
 
     /// timestamptz, from microseconds since 1970.

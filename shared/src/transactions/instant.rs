@@ -67,6 +67,12 @@ pub fn month_of(instant_us: i64) -> i32 {
     date.year() * 12 + date.month0() as i32
 }
 
+/// The first day of the month that an instant is in, in UTC.
+pub fn first_of_month(instant_us: i64) -> NaiveDate {
+    let month = month_of(instant_us);
+    NaiveDate::from_ymd_opt(month / 12, month as u32 % 12 + 1, 1).unwrap_or_default()
+}
+
 fn in_zone(local_us: i64, zone: Tz) -> Result<i64, InstantError> {
     let local: NaiveDateTime =
         chrono::DateTime::from_timestamp_micros(local_us).ok_or(InstantError::NotADate)?.naive_utc();

@@ -22,10 +22,19 @@ use tokio_postgres::{Error, Transaction};
 pub struct Source {
     /// upload, live, trade or synthetic.
     pub name: &'static str,
-    /// The upload or trade.
-    pub id: uuid::Uuid,
+    /// The upload; of trades each row's own, whose id its transaction has.
+    pub id: Option<uuid::Uuid>,
     /// The upload's chunk.
     pub chunk: i32,
+}
+
+impl Source {
+    /// Trades.
+    pub const TRADES: Self = Self { name: "trade", id: None, chunk: 0 };
+
+    fn id_of(&self, transaction_id: &[u8]) -> Option<uuid::Uuid> {
+        self.id.or_else(|| uuid::Uuid::try_parse_ascii(transaction_id).ok())
+    }
 }
 
 /// Why a batch could not be loaded now.
@@ -117,6 +126,33 @@ pub async fn load(
     Ok(loaded)
 }
 
+/// Registers the ids of a batch, before anything else is locked; tells by row which are new. What is registered
+/// and then not added is let go by [`unregister`] in the same transaction.
+pub(crate) async fn register(transaction: &Transaction<'_>, prepared: &Prepared) -> Result<Vec<bool>, Error> {
+    keys::register_new(transaction, prepared).await
+}
+
+/// Lets go of ids that [`register`] has taken in this transaction.
+pub(crate) async fn unregister(transaction: &Transaction<'_>, ids: &[String]) -> Result<(), Error> {
+    if !ids.is_empty() {
+        transaction.execute("DELETE FROM transaction_keys WHERE transaction_id = ANY ($1)", &[&ids]).await?;
+    }
+    Ok(())
+}
+
+/// Adds rows whose ids [`register`] found new, and brings every summary up to date with them. Their months and
+/// clients must exist.
+pub(crate) async fn add_registered(
+    transaction: &Transaction<'_>,
+    prepared: &Prepared,
+    source: Source,
+    zone: Tz,
+) -> Result<(), Error> {
+    let rows = prepared.by_place.clone();
+    copy_rows(transaction, prepared, &rows, source).await?;
+    totals::apply(transaction, prepared, rows, Vec::new(), zone).await
+}
+
 /// What loading a batch would do, as far as the record of now and the batches of the same upload that
 /// were rehearsed before can tell. Registers nothing; run it in a transaction that commits.
 pub async fn rehearse(
@@ -193,8 +229,8 @@ async fn copy_rows(
         copy.optional_units(trade.and_then(|trade| trade.account_amount));
         copy.optional_units(trade.and_then(|trade| trade.shares));
         copy.optional_units(trade.and_then(|trade| trade.price));
-        copy.uuid(source.id);
-        copy.integer(i32::try_from(row.line).unwrap_or(i32::MAX));
+        copy.optional_uuid(source.id_of(row.transaction_id.of(all)));
+        copy.optional_integer((row.line > 0).then(|| i32::try_from(row.line).unwrap_or(i32::MAX)));
         copy.bytes(row.transaction_id.of(all));
         copy.bytes(row.client_id.of(all));
         copy.optional_bytes(optional(row.merchant_id));

@@ -28,8 +28,8 @@ pub(super) async fn hold(
         owners = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     }
     let mut uploads: Vec<Uuid> = owners.iter().map(|(owner, _)| *owner).collect();
-    if source.name == "upload" {
-        uploads.push(source.id);
+    if let Some(own) = source.id.filter(|_| source.name == "upload") {
+        uploads.push(own);
         uploads.sort_unstable();
     }
     if let Some(undone) = undo::hold_off(transaction, &uploads).await? {

@@ -159,6 +159,61 @@ impl Batch {
     }
 }
 
+/// A transaction that comes from no file; amounts are units.
+#[derive(Debug)]
+pub struct NewTransaction<'n> {
+    /// Id.
+    pub transaction_id: &'n str,
+    /// Client.
+    pub client_id: &'n str,
+    /// Microseconds since 1970.
+    pub occurred_us: i64,
+    /// Which way.
+    pub kind: TransactionKind,
+    /// Not negative.
+    pub amount: i128,
+    /// ISO 4217 code.
+    pub currency: &'n str,
+    /// Of a stock.
+    pub ticker: &'n str,
+    /// The company.
+    pub stock_name: Option<&'n str>,
+    /// What only trades have.
+    pub trade: Trade,
+}
+
+impl Batch {
+    /// Adds a transaction that took place.
+    pub fn add(&mut self, new: NewTransaction<'_>) {
+        let text = &mut self.text;
+        let mut span = |part: &str| {
+            let start = text.len();
+            text.extend_from_slice(part.as_bytes());
+            Span::new(start, text.len())
+        };
+        let mut row = Row {
+            transaction_id: span(new.transaction_id),
+            client_id: span(new.client_id),
+            merchant_id: None,
+            product_id: None,
+            channel: None,
+            ticker: Some(span(new.ticker)),
+            stock_name: new.stock_name.map(&mut span),
+            trade: Some(Box::new(new.trade)),
+            amount: new.amount,
+            occurred_us: new.occurred_us,
+            content_hash: 0,
+            record: Span::new(0, 0),
+            line: 0,
+            currency: CurrencyCode::try_from(new.currency.as_bytes()).unwrap_or_default(),
+            kind: new.kind,
+            status: TransactionStatus::Success,
+        };
+        row.content_hash = content_hash(&self.text, &row);
+        self.rows.push(row);
+    }
+}
+
 fn row(text: &[u8], record: RecordPlace, fields: &[Span], reading: &Reading) -> Result<Row, Fault> {
     let optional =
         |field: usize| reading.mapping.0[field].map(|at| fields[at]).filter(|span| !span.is_empty());

@@ -1,7 +1,7 @@
 //! A batch's rows in the orders in which they are loaded, with what repeats inside the batch settled.
 
 use super::{
-    instant::month_of,
+    instant::{first_of_month, month_of},
     load::{Conflict, Loaded},
     model::TransactionStatus,
     parse::{Batch, Row},
@@ -61,11 +61,10 @@ impl Prepared {
 
     /// The months of the rows, as their first days, ascending.
     pub fn months(&self) -> Vec<chrono::NaiveDate> {
-        let mut months: Vec<i32> =
-            self.by_place.iter().map(|&row| month_of(self.row(row).occurred_us)).collect();
+        let mut months: Vec<chrono::NaiveDate> =
+            self.by_place.iter().map(|&row| first_of_month(self.row(row).occurred_us)).collect();
         months.dedup();
-        let first_day = |month: i32| chrono::NaiveDate::from_ymd_opt(month / 12, month as u32 % 12 + 1, 1);
-        months.into_iter().filter_map(first_day).collect()
+        months
     }
 
     /// The clients of the rows, ascending.

@@ -118,7 +118,7 @@ impl Work<'_> {
         let loaded = match self.purpose {
             Purpose::Check => load::rehearse(transaction, prepared, self.upload.id).await?,
             Purpose::Load => {
-                let source = Source { name: "upload", id: self.upload.id.0, chunk: self.chunk.chunk };
+                let source = Source { name: "upload", id: Some(self.upload.id.0), chunk: self.chunk.chunk };
                 let zone = self.context.env.settings.zone;
                 let loaded = load::load(transaction, prepared, source, zone).await?;
                 postings::note(transaction, self.upload.id, self.chunk.chunk, prepared, &loaded.settled)

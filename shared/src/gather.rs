@@ -1,0 +1,237 @@
+//! Doing together what is asked for at about the same time: while one batch is on its way, the next gathers;
+//! alone, an item is a batch of one and waits for nobody. Commits are what this saves.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::oneshot;
+
+/// Why a batch was not done.
+#[derive(Debug)]
+pub enum BatchError<E> {
+    /// None of it can be done now, whatever it holds.
+    All(E),
+    /// Something in it cannot be done: each item is tried alone, so that no other suffers.
+    Some(E),
+}
+
+/// Why an item was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AskError<E> {
+    /// Too many wait already.
+    Full,
+    /// Whoever was doing it stopped; it may have been done or not.
+    Lost,
+    /// It was tried.
+    Failed(E),
+}
+
+/// Gathers items `T`, each to be answered with `R`.
+pub struct Gatherer<T, R, E> {
+    inner: Arc<Mutex<Inner<T, R, E>>>,
+    /// Items of a batch, at most.
+    batch: usize,
+    /// Items that may wait.
+    room: usize,
+}
+
+type Answer<R, E> = oneshot::Sender<Result<R, AskError<E>>>;
+
+struct Inner<T, R, E> {
+    waiting: VecDeque<(T, Answer<R, E>)>,
+    /// Somebody is at work and will take what waits.
+    working: bool,
+}
+
+impl<T, R, E> Gatherer<T, R, E>
+where
+    T: Clone + Send + Sync + 'static,
+    R: Send + 'static,
+    E: Clone + Send + 'static,
+{
+    /// Batches of at most `batch` items; beyond `room` waiting ones, more are refused.
+    pub fn new(batch: usize, room: usize) -> Self {
+        let inner = Inner { waiting: VecDeque::new(), working: false };
+        Self { inner: Arc::new(Mutex::new(inner)), batch, room }
+    }
+
+    /// Has `item` done by `work`, together with what else waits; `work` answers each item of a batch in its
+    /// place. It goes on in a task of its own: an asker that goes away takes nobody's answer with it, and its
+    /// item is done all the same.
+    pub async fn ask<W, F>(&self, item: T, work: W) -> Result<R, AskError<E>>
+    where
+        W: Fn(Vec<T>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Vec<R>, BatchError<E>>> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut inner = lock(&self.inner);
+            if inner.waiting.len() >= self.room {
+                return Err(AskError::Full);
+            }
+            inner.waiting.push_back((item, answer));
+            if !inner.working {
+                inner.working = true;
+                tokio::spawn(work_off(Turn(self.inner.clone()), self.batch, work));
+            }
+        }
+        answered.await.unwrap_or(Err(AskError::Lost))
+    }
+}
+
+fn lock<T, R, E>(inner: &Mutex<Inner<T, R, E>>) -> MutexGuard<'_, Inner<T, R, E>> {
+    inner.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Being at work. If that ends before all is done (a panic, the end of the runtime), those who wait are told.
+struct Turn<T, R, E>(Arc<Mutex<Inner<T, R, E>>>);
+
+impl<T, R, E> Drop for Turn<T, R, E> {
+    fn drop(&mut self) {
+        let mut inner = lock(&self.0);
+        inner.waiting.clear();
+        inner.working = false;
+    }
+}
+
+impl<T, R, E> Turn<T, R, E> {
+    /// The next batch. Without one the turn ends, under the lock under which others look for it.
+    fn next(&self, batch: usize) -> Vec<(T, Answer<R, E>)> {
+        let mut inner = lock(&self.0);
+        let count = batch.min(inner.waiting.len());
+        inner.working = count > 0;
+        inner.waiting.drain(..count).collect()
+    }
+}
+
+async fn work_off<T, R, E, W, F>(turn: Turn<T, R, E>, batch: usize, work: W)
+where
+    T: Clone,
+    E: Clone,
+    W: Fn(Vec<T>) -> F,
+    F: Future<Output = Result<Vec<R>, BatchError<E>>>,
+{
+    loop {
+        let taken = turn.next(batch);
+        if taken.is_empty() {
+            // Another turn may have begun: this one must not end it.
+            std::mem::forget(turn);
+            return;
+        }
+        let (items, answers): (Vec<T>, Vec<Answer<R, E>>) = taken.into_iter().unzip();
+        match work(items.clone()).await {
+            Ok(results) => answer_all(answers, results),
+            Err(BatchError::Some(_)) if items.len() > 1 => {
+                for (item, answer) in items.into_iter().zip(answers) {
+                    match work(vec![item]).await {
+                        Ok(results) => answer_all(vec![answer], results),
+                        Err(BatchError::All(error) | BatchError::Some(error)) => refuse(answer, error),
+                    }
+                }
+            }
+            Err(BatchError::All(error) | BatchError::Some(error)) => {
+                answers.into_iter().for_each(|answer| refuse(answer, error.clone()));
+            }
+        }
+    }
+}
+
+// Nobody hears an answer whose asker went away.
+
+fn answer_all<R, E>(answers: Vec<Answer<R, E>>, results: Vec<R>) {
+    for (answer, result) in answers.into_iter().zip(results) {
+        let _ = answer.send(Ok(result));
+    }
+}
+
+fn refuse<R, E>(answer: Answer<R, E>, error: E) {
+    let _ = answer.send(Err(AskError::Failed(error)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::Semaphore;
+
+    type Numbers = Gatherer<u32, u32, String>;
+
+    #[tokio::test]
+    async fn what_comes_while_a_batch_is_on_its_way_is_the_next_batch() {
+        let gatherer = Arc::new(Numbers::new(100, 1000));
+        let (gate, batches) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let ask = |item: u32| {
+            let (gatherer, gate, batches) = (gatherer.clone(), gate.clone(), batches.clone());
+            async move {
+                let work = move |items: Vec<u32>| {
+                    let (gate, batches) = (gate.clone(), batches.clone());
+                    async move {
+                        gate.acquire().await.unwrap().forget();
+                        batches.lock().unwrap().push(items.len());
+                        Ok(items.into_iter().map(|item| item * 2).collect())
+                    }
+                };
+                gatherer.ask(item, work).await
+            }
+        };
+        let first = tokio::spawn(ask(1));
+        while lock(&gatherer.inner).working && !lock(&gatherer.inner).waiting.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        tokio::task::yield_now().await;
+        let others: Vec<_> = (2..=60).map(|item| tokio::spawn(ask(item))).collect();
+        while lock(&gatherer.inner).waiting.len() < 59 {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(2);
+        assert_eq!(first.await.unwrap(), Ok(2));
+        for (item, other) in (2..).zip(others) {
+            assert_eq!(other.await.unwrap(), Ok(item * 2));
+        }
+        assert_eq!(*batches.lock().unwrap(), [1, 59]);
+        assert!(!lock(&gatherer.inner).working);
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_be_done_takes_nobody_down() {
+        let gatherer = Numbers::new(100, 1000);
+        let work = async |items: Vec<u32>| {
+            if items.contains(&3) {
+                return Err(BatchError::Some("three".to_owned()));
+            }
+            Ok(items)
+        };
+        let work = move |items| Box::pin(work(items));
+        let asked = futures::future::join_all((1..=5).map(|item| gatherer.ask(item, work))).await;
+        let failed = AskError::Failed("three".to_owned());
+        assert_eq!(asked, [Ok(1), Ok(2), Err(failed), Ok(4), Ok(5)]);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_told_and_the_next_one_is_served() {
+        let gatherer = Numbers::new(100, 1000);
+        let panics = |_: Vec<u32>| async { panic!("for the test") };
+        assert_eq!(gatherer.ask(1, panics).await, Err(AskError::Lost));
+        assert_eq!(gatherer.ask(1, |items| async { Ok(items) }).await, Ok(1));
+    }
+
+    #[tokio::test]
+    async fn beyond_the_room_items_are_refused() {
+        let gatherer = Arc::new(Numbers::new(1, 1));
+        let never = |_: Vec<u32>| std::future::pending();
+        let ask = |item| {
+            let gatherer = gatherer.clone();
+            tokio::spawn(async move { gatherer.ask(item, never).await })
+        };
+        let _working = ask(1);
+        while !lock(&gatherer.inner).working || !lock(&gatherer.inner).waiting.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let _waiting = ask(2);
+        while lock(&gatherer.inner).waiting.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(gatherer.ask(3, never).await, Err(AskError::Full));
+    }
+}

@@ -18,7 +18,9 @@ use shared::{
     pagination::InvalidCursor,
     runs::RunError,
     schedules::ScheduleError,
+    stocks::{StockError, StockFault},
     synthetic::Fault,
+    trades::TradeError,
     uploads::UploadError,
 };
 use std::sync::Arc;
@@ -191,6 +193,14 @@ impl ApiError {
         .because(cause)
     }
 
+    /// 503: more is asked for than can be taken in at once.
+    pub fn busy(detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Too busy", detail.clone())
+            .with(header::RETRY_AFTER, "1")
+            .because(detail)
+    }
+
     /// Names the field at fault.
     pub fn at(mut self, field: &str) -> Self {
         self.problem.field.get_or_insert_with(|| field.to_owned());
@@ -239,8 +249,15 @@ impl IntoResponse for ApiError {
 
 impl From<diesel::result::Error> for ApiError {
     fn from(error: diesel::result::Error) -> Self {
+        Self::database(&error)
+    }
+}
+
+impl ApiError {
+    /// 503 if the database went away, else 500.
+    fn database(error: &diesel::result::Error) -> Self {
         use diesel::result::{DatabaseErrorKind, Error};
-        match &error {
+        match error {
             Error::DatabaseError(DatabaseErrorKind::ClosedConnection, _)
             | Error::BrokenTransactionManager => Self::unavailable("database", error),
             Error::DatabaseError(_, info)
@@ -380,10 +397,53 @@ impl From<ClientError> for ApiError {
                 };
                 Self::invalid_fields(faults.into_iter().map(error).collect())
             }
+            ClientError::Taken { field, .. } => Self::conflict("client-exists", text).at(field),
             ClientError::EmailTaken { .. } => Self::conflict("email-taken", text).at("email"),
             ClientError::Stale(_) => Self::conflict("changed-meanwhile", text).at("contact_version"),
             ClientError::Database(error) => error.into(),
         }
+    }
+}
+
+impl From<StockError> for ApiError {
+    fn from(error: StockError) -> Self {
+        let text = error.to_string();
+        match error {
+            StockError::Invalid(faults) => {
+                let error = |fault: StockFault| FieldError { field: fault.field.to_owned(), detail: fault.reason };
+                Self::invalid_fields(faults.into_iter().map(error).collect())
+            }
+            StockError::Taken(_) => Self::conflict("stock-exists", text).at("ticker"),
+            StockError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<TradeError> for ApiError {
+    fn from(error: TradeError) -> Self {
+        let text = error.to_string();
+        match error {
+            TradeError::NotFound(_) => Self::not_found(text),
+            TradeError::Invalid { field, .. } => Self::invalid(field, text),
+            TradeError::UnknownClient(_) => Self::invalid("client_id", text),
+            TradeError::KeyReused => Self::key_reused(text),
+            TradeError::NotSettled(..) => Self::conflict("not-settled", text),
+            TradeError::Reversal(_) => Self::conflict("is-reversal", text),
+            TradeError::Reversed(..) => Self::conflict("reversed-already", text),
+            TradeError::Busy => Self::busy(text),
+            TradeError::Unknown => Self::unavailable("trading desk", text),
+            TradeError::Run(error) => Self::internal(error),
+            TradeError::Database(error) => match &*error {
+                DbError::Query(error) => Self::database(error),
+                other => Self::unavailable("database", other),
+            },
+        }
+    }
+}
+
+impl From<serde_json::Error> for ApiError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::internal(error)
     }
 }
 

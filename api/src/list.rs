@@ -48,6 +48,19 @@ pub fn links(uri: &Uri, next: Option<&str>, previous: Option<&str>) -> HeaderMap
     value.into_iter().map(|value| (header::LINK, value)).collect()
 }
 
+/// The path of something named by a text of any kind.
+pub fn path_of(parent: &str, name: &str) -> String {
+    // What the standard escapes in a segment of a path, and what would begin another.
+    let escaped: String = name
+        .bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect();
+    format!("{parent}{escaped}")
+}
+
 fn target(uri: &Uri, cursor: &str) -> String {
     let query = uri.query().unwrap_or_default();
     let kept = url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "cursor");

@@ -18,7 +18,7 @@ pub enum Who {
     Public,
     /// Every role.
     Readers,
-    /// Who may hand in files.
+    /// Who may hand in files, register account holders, list stocks and place orders.
     Uploaders,
     /// Who may retry, cancel, clone, pause and limit, and change what is known of clients.
     Operators,
@@ -182,7 +182,21 @@ pub const ACCESS: &[Rule] = &[
     get("/api/v1/failures/{fingerprint}", Who::Readers),
     post("/api/v1/failures/{fingerprint}/retry", Who::Operators),
     get("/api/v1/clients", Who::Readers),
+    post("/api/v1/clients", Who::Uploaders),
+    get("/api/v1/clients/by-username/{username}", Who::Readers),
     get("/api/v1/clients/{id}", Who::Readers),
+    get("/api/v1/clients/{id}/trades", Who::Readers),
+    get("/api/v1/clients/{id}/holdings", Who::Readers),
+    get("/api/v1/clients/{id}/statement", Who::Readers),
+    get("/api/v1/clients/{id}/balance", Who::Readers),
+    get("/api/v1/stocks", Who::Readers),
+    post("/api/v1/stocks", Who::Uploaders),
+    get("/api/v1/stocks/{ticker}", Who::Readers),
+    get("/api/v1/trades", Who::Readers),
+    post("/api/v1/trades", Who::Uploaders),
+    get("/api/v1/trades/{id}", Who::Readers),
+    post("/api/v1/trades/{id}/reverse", Who::Operators),
+    post("/api/v1/ledger/verify", Who::Operators),
     patch("/api/v1/clients/{id}", Who::Operators),
     get("/api/v1/clients/{id}/transactions", Who::Readers),
     get("/api/v1/clients/{id}/statistics", Who::Readers),

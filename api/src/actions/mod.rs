@@ -7,6 +7,7 @@ pub mod etl;
 pub mod previews;
 pub mod repeat;
 pub mod schedules;
+pub mod stocks;
 pub mod summaries;
 pub mod synthetic;
 pub mod undo;

@@ -1,4 +1,4 @@
-//! Refreshing, rebuilding and verifying the summaries, from the API and from the pages alike.
+//! Refreshing, rebuilding and verifying the summaries, and verifying the ledger, from the API and from the pages alike.
 
 use super::repeat;
 use crate::{
@@ -11,6 +11,7 @@ use serde::Serialize;
 use shared::{
     audit,
     ids::RunId,
+    ledger::VerifyLedger,
     runs::{EnqueueOptions, Enqueued, Run, RunError, enqueue, queries},
     summaries::jobs::{RebuildSummaries, VerifySummaries, ask_for_refresh},
 };
@@ -27,6 +28,8 @@ pub enum Chore {
     },
     /// A comparison of the totals with the rows.
     Verify,
+    /// A comparison of all accounts with the ledger.
+    VerifyLedger,
 }
 
 impl Chore {
@@ -36,6 +39,7 @@ impl Chore {
             Self::Refresh => "summary.refresh",
             Self::Rebuild { .. } => "summaries.rebuild",
             Self::Verify => "summaries.verify",
+            Self::VerifyLedger => "ledger.verify",
         }
     }
 
@@ -48,6 +52,7 @@ impl Chore {
             Self::Refresh => ask_for_refresh(conn, options).await,
             Self::Rebuild { truncate } => enqueue(conn, &RebuildSummaries { truncate }, options).await,
             Self::Verify => enqueue(conn, &VerifySummaries {}, options).await,
+            Self::VerifyLedger => enqueue(conn, &VerifyLedger {}, options).await,
         }
     }
 }

@@ -1,26 +1,30 @@
 //! Clients, and the transactions of one.
 
 use crate::{
+    actions,
     app::AppState,
     auth::Principal,
     error::{ApiError, ApiResult},
     export,
-    list::Listing,
-    params::{self, FromParams, ListParams, ListQuery, NoQuery, PageParams, Params, PathText},
+    kept,
+    list::{self, Listing},
+    params::{self, FromParams, IdempotencyKey, ListParams, ListQuery, NoQuery, PageParams, Params, PathText},
     routes::transactions::{self, RangeParams},
     views::{clients::ClientView, transactions::TransactionView, words},
 };
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, header},
-    response::Response,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
 };
 use diesel_async::AsyncPgConnection;
-use serde::Deserialize;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
 use shared::{
+    cache::Topic,
     clients::{
-        AccountType, Client, ClientError, ClientStatus, ContactPatch, queries, queries::ClientFilter,
+        AccountType, Client, ClientError, ClientStatus, ContactPatch, NewAccount, queries, queries::ClientFilter,
         service::edit_contact,
     },
     pagination::{Cursor, InvalidCursor},
@@ -77,7 +81,8 @@ pub async fn list_clients(
     Ok(Listing::of(page, ClientView::from).respond(&query.uri))
 }
 
-async fn find(conn: &mut AsyncPgConnection, id: &str) -> ApiResult<Client> {
+/// The client; 404 if there is none.
+pub async fn find(conn: &mut AsyncPgConnection, id: &str) -> ApiResult<Client> {
     queries::find_client(conn, id).await?.ok_or_else(|| no_client(id))
 }
 
@@ -99,6 +104,80 @@ pub async fn show_client(
 ) -> ApiResult<Json<ClientView>> {
     let mut conn = state.env.pool.get().await?;
     Ok(Json(find(&mut conn, &id).await?.into()))
+}
+
+/// Show a client by its username.
+#[utoipa::path(get, path = "/api/v1/clients/by-username/{username}", tag = "clients",
+    params(("username" = String, Path, description = "The name under which it trades")), responses(
+    (status = 200, description = "The client", body = ClientView),
+    (status = 404, description = "There is no such client"),
+))]
+pub async fn show_client_by_username(
+    State(state): State<AppState>,
+    PathText(username): PathText,
+    _: NoQuery,
+) -> ApiResult<Response> {
+    let read = async || {
+        let mut conn = state.env.pool.get().await?;
+        Ok(queries::find_by_username(&mut conn, &username).await?.map(ClientView::from))
+    };
+    let found = kept::find(&state, &Topic::User(username.clone()), "", read).await?;
+    found.ok_or_else(|| {
+        let username: String = username.chars().take(80).collect();
+        ApiError::not_found(format!("There is no client whose username is {username:?}."))
+    })
+}
+
+/// An account holder to register.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientRequest {
+    /// The name under which it trades: 3 to 50 characters, not digits alone; unique.
+    #[schema(example = "ann", min_length = 3, max_length = 50)]
+    username: String,
+    /// What the account begins with: a decimal as a string, at most four decimals.
+    #[schema(value_type = String, example = "1000.00")]
+    balance: Decimal,
+    /// Its id, at most 36 characters; a fresh one if absent.
+    client_id: Option<String>,
+    /// Full name.
+    name: Option<String>,
+    /// E-mail; of no other client.
+    #[schema(example = "ann@example.org")]
+    email: Option<String>,
+    /// Currency of the account (ISO 4217); the installation's if absent.
+    #[schema(example = "USD")]
+    currency: Option<String>,
+}
+
+/// Register an account holder.
+#[utoipa::path(post, path = "/api/v1/clients", tag = "clients", request_body = ClientRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes repeating the request harmless")),
+    responses(
+    (status = 201, description = "The client", body = ClientView, headers(("Location" = String))),
+    (status = 200, description = "The client that the same request registered before", body = ClientView),
+    (status = 409, description = "The username, the id or the e-mail is another client's"),
+    (status = 422, description = "Fields that cannot be used, each with the reason"),
+))]
+pub async fn register_client(
+    State(state): State<AppState>,
+    principal: Principal,
+    IdempotencyKey(key): IdempotencyKey,
+    _: NoQuery,
+    params::Json(body): params::Json<ClientRequest>,
+) -> ApiResult<Response> {
+    let new = NewAccount {
+        username: body.username.clone(),
+        client_id: body.client_id.clone(),
+        name: body.name.clone(),
+        email: body.email.clone(),
+        currency: body.currency.clone().unwrap_or_else(|| state.env.settings.currency.clone()),
+        balance: body.balance,
+    };
+    let (client, is_new) = actions::stocks::register(&state, &principal, &new, key.as_deref(), &body).await?;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let location = list::path_of("/api/v1/clients/", &client.client_id);
+    Ok((status, [(header::LOCATION, location)], Json(ClientView::from(client))).into_response())
 }
 
 /// What is to become of a client's contact fields. A field that is left out stays; null, or a blank text, empties
@@ -157,7 +236,10 @@ pub async fn change_client(
     let ContactRequest { contact_version, name, email, phone_number, address, country } = body;
     let patch = ContactPatch { name, email, phone_number, address, country };
     let mut conn = state.env.pool.get().await?;
-    let edited = edit_contact(&mut conn, &id, &patch, &contact_version, &principal.name).await?;
+    let changing = state.env.cache.changing(&state.env.pool, &[Topic::All]).await?;
+    let edited = edit_contact(&mut conn, &id, &patch, &contact_version, &principal.name).await;
+    changing.done().await;
+    let edited = edited?;
     Ok(Json(edited.client.into()))
 }
 

@@ -8,12 +8,13 @@ mod analytics;
 pub mod backfills;
 mod bulk;
 mod client_analytics;
-mod clients;
+pub mod clients;
 mod etl;
 pub mod failures;
 pub mod fx_rates;
 mod health;
 mod kinds;
+mod ledger;
 mod metrics;
 mod nightly;
 mod previews;
@@ -22,9 +23,11 @@ pub mod rejects;
 mod root;
 mod runs;
 mod schedules;
+mod stocks;
 pub mod summaries;
 pub mod synthetic;
 mod tokens;
+mod trades;
 mod transactions;
 mod uploads;
 mod workers;
@@ -90,7 +93,18 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(failures::list_failures))
         .routes(routes!(failures::show_failure))
         .routes(routes!(failures::retry_failure))
-        .routes(routes!(clients::list_clients))
+        .routes(routes!(clients::list_clients, clients::register_client))
+        .routes(routes!(clients::show_client_by_username))
+        .routes(routes!(stocks::list_stocks, stocks::create_stock))
+        .routes(routes!(stocks::show_stock))
+        .routes(routes!(trades::list_trades, trades::place_trade))
+        .routes(routes!(trades::show_trade))
+        .routes(routes!(trades::reverse_trade))
+        .routes(routes!(trades::list_client_trades))
+        .routes(routes!(ledger::show_holdings))
+        .routes(routes!(ledger::show_statement))
+        .routes(routes!(ledger::show_balance))
+        .routes(routes!(ledger::verify_ledger))
         .routes(routes!(clients::show_client, clients::change_client))
         .routes(routes!(clients::list_client_transactions))
         .routes(routes!(client_analytics::show_statistics))

@@ -12,6 +12,8 @@ use utoipa::ToSchema;
 pub struct ClientView {
     /// Its id, as files and other systems know it.
     pub client_id: String,
+    /// The name under which it trades, if it was registered with one.
+    pub username: Option<String>,
     /// Full name.
     pub name: Option<String>,
     /// E-mail.
@@ -63,6 +65,7 @@ impl From<Client> for ClientView {
             debt: client.debt(),
             status: client.status(),
             client_id: client.client_id,
+            username: client.username,
             name: client.name,
             email: client.email,
             date_of_birth: client.date_of_birth,

@@ -4,9 +4,11 @@ use shared::{
     analytics::tops::TopBy,
     auth::Role,
     clients::{AccountType, ClientStatus, RiskTolerance},
+    ledger::statement::LineKind,
     runs::{Queue, RunState, waiting::WaitingReason},
     summaries::{Calendar, SummaryMode},
     synthetic::{DataFormat, DataKind, Profile, TransactionForm},
+    trades::{Reason, Side, TradeState},
     transactions::{TransactionKind, TransactionStatus},
     uploads::{
         UploadKind, UploadState,
@@ -49,6 +51,10 @@ word_schemas! {
     top_by, top_bys => TopBy;
     transaction_kind, transaction_kinds => TransactionKind;
     transaction_status, transaction_statuses => TransactionStatus;
+    side, sides => Side;
+    trade_state, trade_states => TradeState;
+    reason, reasons => Reason;
+    line_kind, line_kinds => LineKind;
     upload_kind, upload_kinds => UploadKind;
     upload_state, upload_states => UploadState;
     unknown_clients, unknown_clients_list => UnknownClients;

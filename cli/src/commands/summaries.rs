@@ -1,4 +1,4 @@
-//! `millrace rebuild-summaries`, `verify` and `refresh-materialized-view`: the upkeep of the summaries. A run
+//! `millrace rebuild-summaries`, `verify` and `refresh-materialized-view`: the upkeep of what is kept. A run
 //! does each, on the server; whoever asks for one that waits or runs already is given that one.
 
 use crate::{
@@ -33,6 +33,9 @@ pub struct Verify {
 enum What {
     /// Compare every total with the transactions; with --wait, fail if one differs.
     Summaries,
+    /// Compare positions, holdings, stocks and trades with the ledger's entries; with --wait, fail and name the
+    /// first wrong entry if one differs.
+    Ledger,
 }
 
 /// Refresh the materialized view of the clients' totals.
@@ -55,7 +58,7 @@ struct Asking {
 /// Carries out `millrace rebuild-summaries`.
 pub async fn rebuild(args: RebuildSummaries) -> anyhow::Result<()> {
     let body = json!({ "truncate": args.truncate });
-    let Some(done) = args.asking.ask("rebuild", Some(&body)).await? else { return Ok(()) };
+    let Some(done) = args.asking.ask(&["summaries", "rebuild"], Some(&body)).await? else { return Ok(()) };
     for (table, mended) in done.as_object().into_iter().flatten() {
         let count = |what: &str| thousands(mended[what].as_i64().unwrap_or_default());
         say(format!(
@@ -71,8 +74,22 @@ pub async fn rebuild(args: RebuildSummaries) -> anyhow::Result<()> {
 
 /// Carries out `millrace verify …`.
 pub async fn verify(args: Verify) -> anyhow::Result<()> {
-    let What::Summaries = args.what;
-    let Some(done) = args.asking.ask("verify", None).await? else { return Ok(()) };
+    match args.what {
+        What::Summaries => verify_summaries(&args.asking).await,
+        What::Ledger => verify_ledger(&args.asking).await,
+    }
+}
+
+async fn verify_ledger(asking: &Asking) -> anyhow::Result<()> {
+    let Some(done) = asking.ask(&["ledger", "verify"], None).await? else { return Ok(()) };
+    for (what, compared) in done["compared"].as_object().into_iter().flatten() {
+        say(format!("{what}: {}, all right", thousands(compared.as_i64().unwrap_or_default())));
+    }
+    Ok(())
+}
+
+async fn verify_summaries(asking: &Asking) -> anyhow::Result<()> {
+    let Some(done) = asking.ask(&["summaries", "verify"], None).await? else { return Ok(()) };
     for (table, compared) in done["compared"].as_object().into_iter().flatten() {
         say(format!("{table}: {} totals, all right", thousands(compared.as_i64().unwrap_or_default())));
     }
@@ -83,7 +100,7 @@ pub async fn verify(args: Verify) -> anyhow::Result<()> {
 
 /// Carries out `millrace refresh-materialized-view`.
 pub async fn refresh(args: RefreshMaterializedView) -> anyhow::Result<()> {
-    if args.asking.ask("refresh", None).await?.is_some() {
+    if args.asking.ask(&["summaries", "refresh"], None).await?.is_some() {
         say("refreshed");
     }
     Ok(())
@@ -92,9 +109,9 @@ pub async fn refresh(args: RefreshMaterializedView) -> anyhow::Result<()> {
 impl Asking {
     /// Asks for the run, prints its id and, if that is wanted, waits for its result; `None` if there is nothing
     /// more to say.
-    async fn ask(&self, what: &str, body: Option<&Value>) -> anyhow::Result<Option<Value>> {
+    async fn ask(&self, what: &[&str], body: Option<&Value>) -> anyhow::Result<Option<Value>> {
         let client = self.remote.connect().await?;
-        let answer = client.post(&["summaries", what], body).await?;
+        let answer = client.post(what, body).await?;
         let id = Bulk::read(&answer)?.id;
         let json = self.remote.json;
         if !json {

@@ -12,6 +12,14 @@ pub enum ClientError {
     /// Fields cannot have these values.
     #[error("{}", .0.iter().map(|fault| format!("{} {}.", fault.field, fault.message)).collect::<Vec<_>>().join(" "))]
     Invalid(Vec<FieldFault>),
+    /// Two clients cannot share it.
+    #[error("There is a client whose {field} is {value:?} already. Choose another.")]
+    Taken {
+        /// The id, or the username.
+        field: &'static str,
+        /// As it was given.
+        value: String,
+    },
     /// The e-mail is another client's.
     #[error(
         "{email} is the e-mail of client {client_id}{}; no two clients share one. Give another, or change that \

@@ -3,6 +3,7 @@
 use super::{
     contact::Contact,
     model::{AccountType, Client, ClientStatus},
+    register::NewAccount,
     search::found_by,
 };
 use crate::{
@@ -54,6 +55,29 @@ pub(super) async fn find_by_email(
         .filter(clients::client_id.ne(but))
         .select((clients::client_id, clients::name))
         .first(conn)
+        .await
+        .optional()
+}
+
+/// Stores an account holder; none if its id, its username or its e-mail is another's.
+pub(super) async fn insert_account(
+    conn: &mut AsyncPgConnection,
+    id: &str,
+    new: &NewAccount,
+) -> QueryResult<Option<Client>> {
+    diesel::insert_into(clients::table)
+        .values((
+            clients::client_id.eq(id),
+            clients::username.eq(&new.username),
+            clients::name.eq(&new.name),
+            clients::email.eq(&new.email),
+            clients::currency.eq(&new.currency),
+            clients::opening_balance.eq(new.balance),
+            clients::position.eq(new.balance),
+        ))
+        .on_conflict_do_nothing()
+        .returning(Client::as_returning())
+        .get_result(conn)
         .await
         .optional()
 }

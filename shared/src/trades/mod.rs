@@ -12,4 +12,4 @@ pub mod settlement;
 
 pub use error::TradeError;
 pub use model::{Holding, Reason, Side, Trade, TradeState};
-pub use service::{Accepted, NewTrade, TradeDesk, reverse_trade};
+pub use service::{Accepted, NewTrade, TradeDesk, await_trade, place_trade, reverse_trade};

@@ -1,6 +1,6 @@
 //! Putting the application together and serving it.
 
-use crate::router;
+use crate::{proven::Proven, router};
 use axum::{Router, ServiceExt, extract::Request};
 use shared::{analytics::KeptAnswers, config::ApiConfig, runs::Environment};
 use std::{future::IntoFuture, net::SocketAddr, sync::Arc, time::Duration};
@@ -20,6 +20,8 @@ pub struct AppState {
     pub config: Arc<ApiConfig>,
     /// Answers that are kept while no summary changes.
     pub kept: Arc<KeptAnswers>,
+    /// Callers that were proven a moment ago.
+    pub proven: Arc<Proven>,
     /// Ends when the process is to stop: long-lived streams watch it.
     pub shutdown: CancellationToken,
 }

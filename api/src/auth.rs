@@ -164,7 +164,12 @@ async fn authenticate(state: &AppState, headers: &HeaderMap) -> ApiResult<Proof>
         let Some(credential) = credential.map(str::trim).filter(|text| !text.is_empty()) else {
             return Err(ApiError::unauthorized("The header Authorization has the form `Bearer <token>`."));
         };
-        return by_credential(state, credential, key.is_some()).await.map(Proof::Credential);
+        if let Some(principal) = state.proven.find(credential, key.is_some()) {
+            return Ok(Proof::Credential(principal));
+        }
+        let principal = by_credential(state, credential, key.is_some()).await?;
+        state.proven.keep(credential, key.is_some(), &principal);
+        return Ok(Proof::Credential(principal));
     }
     Ok(find_page_session(state, headers).await?.map_or(Proof::Nothing, Proof::Session))
 }

@@ -410,7 +410,8 @@ impl From<StockError> for ApiError {
         let text = error.to_string();
         match error {
             StockError::Invalid(faults) => {
-                let error = |fault: StockFault| FieldError { field: fault.field.to_owned(), detail: fault.reason };
+                let error =
+                    |fault: StockFault| FieldError { field: fault.field.to_owned(), detail: fault.reason };
                 Self::invalid_fields(faults.into_iter().map(error).collect())
             }
             StockError::Taken(_) => Self::conflict("stock-exists", text).at("ticker"),

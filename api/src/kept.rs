@@ -47,7 +47,9 @@ where
         previous: Option<String>,
     }
     let entry = uri.query().unwrap_or_default();
-    let Some(json) = state.env.cache.json(&state.env.pool, topic, entry, read).await? else { return Ok(None) };
+    let Some(json) = state.env.cache.json(&state.env.pool, topic, entry, read).await? else {
+        return Ok(None);
+    };
     let beside: Beside = serde_json::from_str(&json).map_err(ApiError::internal)?;
     let links = links(uri, beside.next.as_deref(), beside.previous.as_deref());
     Ok(Some((links, answer(json)).into_response()))

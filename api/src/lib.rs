@@ -16,6 +16,7 @@ pub mod middleware;
 pub mod openapi;
 pub mod pages;
 pub mod params;
+mod proven;
 pub mod realtime;
 pub mod router;
 pub mod routes;

@@ -394,6 +394,7 @@ mod tests {
             env: Arc::new(env),
             config: Arc::new(config),
             kept: Arc::default(),
+            proven: Arc::default(),
             shutdown: CancellationToken::new(),
         }
     }

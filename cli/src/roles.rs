@@ -55,7 +55,13 @@ impl Roles {
         let env = services.environment("millrace-api").await?;
         let pool = env.pool.clone();
         self.start("api", SHORT_PATIENCE, |shutdown| {
-            let state = api::AppState { env, config: Arc::new(config), kept: Arc::default(), shutdown };
+            let state = api::AppState {
+                env,
+                config: Arc::new(config),
+                kept: Arc::default(),
+                proven: Arc::default(),
+                shutdown,
+            };
             api::serve(state, listener)
         });
         Ok(pool)

@@ -10,8 +10,10 @@ mod report;
 mod runs;
 mod schedules;
 mod server;
+mod trades;
 mod undo;
 mod workbook;
+mod wrk;
 
 use report::Report;
 
@@ -35,7 +37,7 @@ async fn main() -> anyhow::Result<()> {
 
 async fn measure(report: &mut Report, names: &[&str], quick: bool) -> anyhow::Result<()> {
     let parts = ingest::PARTS.map(|part| format!("ingest/{part}"));
-    let known: Vec<&str> = ["ingest", "read", "runs", "schedules", "chaos"]
+    let known: Vec<&str> = ["ingest", "read", "trades", "runs", "schedules", "chaos"]
         .into_iter()
         .chain(parts.iter().map(String::as_str))
         .collect();
@@ -50,6 +52,9 @@ async fn measure(report: &mut Report, names: &[&str], quick: bool) -> anyhow::Re
     }
     if wanted("read") {
         read::run(report, quick).await?;
+    }
+    if wanted("trades") {
+        trades::run(report, quick).await?;
     }
     if wanted("runs") {
         runs::run(report, quick).await?;

@@ -1,16 +1,18 @@
 //! `read`: what the api answers at 50 connections, beside the least it can answer (`/livez`), on records of
 //! several sizes. wrk asks, for random clients; the plans of the statements are printed with the figures.
 
-use crate::{report::Report, server::Server};
+use crate::{
+    report::Report,
+    server::Server,
+    wrk::{self, Measured},
+};
 use anyhow::{Context, ensure};
-use serde::Deserialize;
 use serde_json::Value;
 use shared::{
     analytics::queries::{self, STATISTICS, TREND},
     synthetic::{TransactionForm, write_transactions},
 };
 use std::{fs::File, path::Path};
-use tokio::process::Command;
 use tokio_postgres::types::ToSql;
 
 const BENCH: &str = "read";
@@ -25,29 +27,13 @@ const ROUTES: [(&str, &str, &str, &str); 6] = [
     ("spend_trend", "/api/v1/clients/ID/spend-trend", "≥ 1,000", "≤ 25"),
     ("client_page", "/ui/clients/ID", "–", "≤ 25"),
 ];
-/// Asks for random clients and prints one line of JSON.
-const SCRIPT: &str = r#"
+/// Asks for random clients.
+const REQUEST: &str = r#"
 local ids, path = {}, os.getenv("BENCH_PATH")
 for id in io.lines(os.getenv("BENCH_IDS")) do ids[#ids + 1] = id end
 math.randomseed(7)
 request = function() return wrk.format("GET", (path:gsub("ID", ids[math.random(#ids)]))) end
-done = function(summary, latency)
-  local faults = summary.errors
-  print(string.format('{"requests":%d,"microseconds":%d,"p50":%d,"p99":%d,"faults":%d}', summary.requests,
-    summary.duration, latency:percentile(50), latency:percentile(99),
-    faults.connect + faults.read + faults.write + faults.status + faults.timeout))
-end
 "#;
-
-/// What wrk measured.
-#[derive(Deserialize)]
-struct Measured {
-    requests: f64,
-    microseconds: f64,
-    p50: f64,
-    p99: f64,
-    faults: u64,
-}
 
 /// The latencies on records of each size.
 pub async fn run(report: &mut Report, quick: bool) -> anyhow::Result<()> {
@@ -103,27 +89,9 @@ async fn round(
 }
 
 async fn ask(server: &Server, directory: &Path, path: &str, seconds: u32) -> anyhow::Result<Measured> {
-    let script = directory.join("ask.lua");
-    std::fs::write(&script, SCRIPT)?;
-    let output = Command::new("wrk")
-        .args(["--threads", "1", "--connections", CONNECTIONS, "--latency", "--timeout", "10s"])
-        .args(["--duration", &format!("{seconds}s"), "--script"])
-        .arg(&script)
-        .args(["--header", &format!("Authorization: Bearer {}", server.token())])
-        .args(["--header", &format!("Cookie: {}", server.cookie())])
-        .arg(server.url())
-        .env("BENCH_PATH", path)
-        .env("BENCH_IDS", directory.join("ids"))
-        .output()
-        .await
-        .context("wrk does not start: use ./run bench")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let line = text.lines().find(|line| line.starts_with('{')).with_context(|| {
-        format!("wrk said nothing to read: {text}{}", String::from_utf8_lossy(&output.stderr))
-    })?;
-    let measured: Measured = serde_json::from_str(line)?;
-    ensure!(measured.faults == 0, "{} requests were not answered well: {text}", measured.faults);
-    Ok(measured)
+    let ids = directory.join("ids");
+    let environment = [("BENCH_PATH", path.as_ref()), ("BENCH_IDS", ids.as_os_str())];
+    wrk::ask(server, REQUEST, &environment, CONNECTIONS, seconds).await
 }
 
 /// Writes the ids of the clients and compares what some of them are answered with their rows.

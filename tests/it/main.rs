@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod analytics;
+mod cached;
 mod calendars;
 mod charts;
 mod client_pages;
@@ -33,6 +34,7 @@ mod storage;
 mod summaries;
 mod synthetic;
 mod tied;
+mod trades;
 mod trials;
 mod twice;
 mod undo;

@@ -51,6 +51,8 @@ pub struct AppOptions {
     pub compat: CompatConfig,
     /// Where files are kept, if not below the data directory.
     pub files_dir: Option<PathBuf>,
+    /// A Redis of the test's own.
+    pub redis_url: Option<String>,
 }
 
 impl Default for AppOptions {
@@ -65,6 +67,7 @@ impl Default for AppOptions {
             calendar: None,
             compat: CompatConfig::default(),
             files_dir: None,
+            redis_url: None,
         }
     }
 }
@@ -117,7 +120,9 @@ impl App {
         let directory = tempfile::tempdir().expect("a directory");
         let files_dir = options.files_dir.unwrap_or_else(|| directory.path().join("files"));
         let redis = RedisConfig {
-            url: std::env::var("REDIS_URL").expect("REDIS_URL is not set: run the tests by ./run test"),
+            url: options.redis_url.unwrap_or_else(|| {
+                std::env::var("REDIS_URL").expect("REDIS_URL is not set: run the tests by ./run test")
+            }),
             prefix: format!("test-{}", uuid::Uuid::new_v4().simple()),
         };
         let pool = db::pool(&db.config(), "test-api").expect("a pool");
@@ -155,6 +160,7 @@ impl App {
             env: env.clone(),
             config: Arc::new(config),
             kept: Arc::default(),
+            proven: Arc::default(),
             shutdown: shutdown.child_token(),
         };
         let mut app = Self {

@@ -71,7 +71,7 @@ pub const SUMMARIES_AGREE: &[&str] = &[
     "SELECT client_id, c.position, c.opening_balance + coalesce(e.sum, 0) FROM clients c
      LEFT JOIN (SELECT client_id, sum(amount) AS sum FROM entries WHERE asset_kind = 'cash' GROUP BY 1) e USING (client_id)
      WHERE c.position <> c.opening_balance + coalesce(e.sum, 0)",
-    "WITH posted AS (SELECT client_id, asset, sum(amount) AS amount FROM entries WHERE client_id IS NOT NULL
+    "WITH posted AS (SELECT client_id, asset, sum(amount) AS amount FROM entries WHERE client_id IS NOT NULL AND asset_kind = 'cash'
                      GROUP BY 1, 2 HAVING sum(amount) <> 0),
           noted AS (SELECT client_id, c.currency AS asset, sum(amount) AS amount
                     FROM upload_postings, unnest(clients, amounts) AS o (client_id, amount)

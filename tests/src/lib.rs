@@ -13,6 +13,7 @@ pub mod faults;
 pub mod files;
 pub mod fleet;
 pub mod kinds;
+pub mod market;
 pub mod processes;
 pub mod record;
 pub mod wait;

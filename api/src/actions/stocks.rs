@@ -24,10 +24,8 @@ pub async fn list(
     key: Option<&str>,
     asked: &(impl Serialize + Sync),
 ) -> ApiResult<(Stock, bool)> {
-    let changing = state.env.cache.changing(&state.env.pool, &[Topic::Stocks]).await?;
-    let listed = insert(state, principal, new, key, asked).await;
-    changing.done().await;
-    listed
+    let listing = insert(state, principal, new, key, asked);
+    state.env.cache.change(&state.env.pool, &[Topic::Stocks], listing).await?
 }
 
 async fn insert(

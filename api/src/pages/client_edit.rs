@@ -10,6 +10,7 @@ use crate::{
     app::AppState,
     auth::{PageSession, verify_csrf},
     error::{ApiError, ApiResult},
+    routes::clients::edit_client,
 };
 use askama::Template;
 use axum::{
@@ -212,7 +213,7 @@ pub(super) async fn submit(
     let mut conn = state.env.pool.get().await?;
     let client = found(&mut conn, &id).await?;
     let (patch, actor) = (typed.patch(), &session.principal.name);
-    let refusal = match service::edit_contact(&mut conn, &id, &patch, &typed.contact_version, actor).await {
+    let refusal = match edit_client(&state, &mut conn, &id, &patch, &typed.contact_version, actor).await {
         Ok(edited) => {
             let notice = if edited.changed { "client-saved" } else { "client-unchanged" };
             return Ok(done(&format!("/ui/clients/{}", segment(&id)), notice));

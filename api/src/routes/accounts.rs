@@ -253,5 +253,6 @@ pub async fn revoke_api_key(
         Ok(())
     })
     .await?;
+    state.proven.forget();
     Ok(StatusCode::NO_CONTENT)
 }

@@ -5,10 +5,11 @@ use crate::{
     app::AppState,
     auth::Principal,
     error::{ApiError, ApiResult},
-    export,
-    kept,
+    export, kept,
     list::{self, Listing},
-    params::{self, FromParams, IdempotencyKey, ListParams, ListQuery, NoQuery, PageParams, Params, PathText},
+    params::{
+        self, FromParams, IdempotencyKey, ListParams, ListQuery, NoQuery, PageParams, Params, PathText,
+    },
     routes::transactions::{self, RangeParams},
     views::{clients::ClientView, transactions::TransactionView, words},
 };
@@ -24,8 +25,9 @@ use serde::{Deserialize, Serialize};
 use shared::{
     cache::Topic,
     clients::{
-        AccountType, Client, ClientError, ClientStatus, ContactPatch, NewAccount, queries, queries::ClientFilter,
-        service::edit_contact,
+        AccountType, Client, ClientError, ClientStatus, ContactPatch, NewAccount, queries,
+        queries::ClientFilter,
+        service::{Edited, edit_contact},
     },
     pagination::{Cursor, InvalidCursor},
 };
@@ -236,11 +238,21 @@ pub async fn change_client(
     let ContactRequest { contact_version, name, email, phone_number, address, country } = body;
     let patch = ContactPatch { name, email, phone_number, address, country };
     let mut conn = state.env.pool.get().await?;
-    let changing = state.env.cache.changing(&state.env.pool, &[Topic::All]).await?;
-    let edited = edit_contact(&mut conn, &id, &patch, &contact_version, &principal.name).await;
-    changing.done().await;
-    let edited = edited?;
+    let edited = edit_client(&state, &mut conn, &id, &patch, &contact_version, &principal.name).await?;
     Ok(Json(edited.client.into()))
+}
+
+/// Edits a client's contact fields; from the API and from the page.
+pub async fn edit_client(
+    state: &AppState,
+    conn: &mut AsyncPgConnection,
+    id: &str,
+    patch: &ContactPatch,
+    version: &str,
+    actor: &str,
+) -> Result<Edited, ClientError> {
+    let editing = edit_contact(conn, id, patch, version, actor);
+    state.env.cache.change(&state.env.pool, &[Topic::All], editing).await?
 }
 
 /// List a client's transactions, newest first.

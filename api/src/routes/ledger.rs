@@ -6,7 +6,9 @@ use crate::{
     auth::Principal,
     error::{ApiError, ApiResult},
     list::Listing,
-    params::{FromParams, IdempotencyKey, ListParams, ListQuery, NoQuery, PageParams, Params, PathText, QueryOf},
+    params::{
+        FromParams, IdempotencyKey, ListParams, ListQuery, NoQuery, PageParams, Params, PathText, QueryOf,
+    },
     routes::{clients::find, summaries},
     views::{
         runs::RunView,
@@ -126,7 +128,8 @@ async fn balance(conn: &mut AsyncPgConnection, client: Client, at: DateTime<Utc>
     let (cash, shares): (Vec<_>, Vec<_>) = had.into_iter().partition(|had| had.asset_kind == "cash");
     let moved = cash.iter().filter(|had| had.asset == client.currency).map(|had| had.amount);
     let position = moved.fold(Some(client.opening_balance), |sum, amount| sum?.checked_add(amount));
-    let position: Decimal = position.ok_or_else(|| ApiError::internal("a position beyond what a decimal holds"))?;
+    let position: Decimal =
+        position.ok_or_else(|| ApiError::internal("a position beyond what a decimal holds"))?;
     let shares = shares.into_iter().map(|had| (had.asset, had.amount.normalize())).collect();
     Ok(BalanceView { client_id: client.client_id, at, currency: client.currency, position, shares })
 }

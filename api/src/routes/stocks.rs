@@ -7,7 +7,9 @@ use crate::{
     error::ApiResult,
     kept,
     list::{Listing, path_of},
-    params::{FromParams, IdempotencyKey, Json, ListParams, ListQuery, NoQuery, PageParams, Params, PathText},
+    params::{
+        FromParams, IdempotencyKey, Json, ListParams, ListQuery, NoQuery, PageParams, Params, PathText,
+    },
     views::stocks::StockView,
 };
 use axum::{
@@ -49,7 +51,10 @@ impl ListParams for StockParams {
 #[utoipa::path(get, path = "/api/v1/stocks", tag = "trades", params(StockParams, PageParams), responses(
     (status = 200, description = "A page of stocks", body = Listing<StockView>),
 ))]
-pub async fn list_stocks(State(state): State<AppState>, query: ListQuery<StockParams>) -> ApiResult<Response> {
+pub async fn list_stocks(
+    State(state): State<AppState>,
+    query: ListQuery<StockParams>,
+) -> ApiResult<Response> {
     let read = async || {
         let mut conn = state.env.pool.get().await?;
         let page = queries::list_stocks(&mut conn, query.params.search.as_deref(), &query.page).await?;

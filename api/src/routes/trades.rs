@@ -7,7 +7,8 @@ use crate::{
     kept,
     list::Listing,
     params::{
-        FromParams, IdempotencyKey, Json, ListParams, ListQuery, NoQuery, PageParams, Params, PathId, PathText,
+        FromParams, IdempotencyKey, Json, ListParams, ListQuery, NoQuery, PageParams, Params, PathId,
+        PathText,
     },
     routes::clients,
     views::{trades::TradeView, words},
@@ -102,7 +103,10 @@ impl TradeParams {
 #[utoipa::path(get, path = "/api/v1/trades", tag = "trades", params(TradeParams, PageParams), responses(
     (status = 200, description = "A page of trades", body = Listing<TradeView>),
 ))]
-pub async fn list_trades(State(state): State<AppState>, query: ListQuery<TradeParams>) -> ApiResult<Response> {
+pub async fn list_trades(
+    State(state): State<AppState>,
+    query: ListQuery<TradeParams>,
+) -> ApiResult<Response> {
     let mut conn = state.env.pool.get().await?;
     let page = queries::list_trades(&mut conn, &query.params.into_filter(), &query.page).await?;
     Ok(Listing::of(page, TradeView::from).respond(&query.uri))
@@ -219,7 +223,10 @@ impl<S: Sync> FromRequestParts<S> for PreferWait {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
         let preferences = parts.headers.get_all("prefer");
-        let texts = preferences.iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split([',', ';']));
+        let texts = preferences
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|text| text.split([',', ';']));
         // A preference that cannot be read is passed over, as the RFC wants it.
         let seconds = texts.filter_map(|text| {
             let (name, value) = text.trim().split_once('=')?;
@@ -272,7 +279,8 @@ fn respond(trade: Trade, replayed: bool, wait: Option<Duration>) -> Response {
     let decided = wait.is_some() && trade.state != TradeState::Pending;
     let status = if decided { StatusCode::OK } else { StatusCode::ACCEPTED };
     let location = format!("/api/v1/trades/{}", trade.id);
-    let mut response = (status, [(header::LOCATION, location)], Answer(TradeView::from(trade))).into_response();
+    let mut response =
+        (status, [(header::LOCATION, location)], Answer(TradeView::from(trade))).into_response();
     let mut say = |name: &'static str, value: String| {
         if let Ok(value) = HeaderValue::from_str(&value) {
             response.headers_mut().insert(HeaderName::from_static(name), value);

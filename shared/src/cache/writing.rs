@@ -62,6 +62,21 @@ impl Cache {
     }
 }
 
+impl Cache {
+    /// Does `work`, which changes topics and commits, while they are blocked.
+    pub async fn change<T>(
+        &self,
+        pool: &DbPool,
+        topics: &[Topic],
+        work: impl Future<Output = T>,
+    ) -> Result<T, diesel::result::Error> {
+        let changing = self.changing(pool, topics).await?;
+        let done = work.await;
+        changing.done().await;
+        Ok(done)
+    }
+}
+
 impl Changing<'_> {
     /// Gives the topics new tokens: what was kept of them is forgotten. Where that cannot be said they stay
     /// blocked, until that runs out.
@@ -70,7 +85,9 @@ impl Changing<'_> {
         let Some(open) = link.get().await else { return };
         let script = redis::Script::new(RELEASE);
         let mut call = script.prepare_invoke();
-        self.keys.iter().for_each(|key| drop(call.key(key)));
+        for key in &self.keys {
+            call.key(key);
+        }
         call.arg(&self.block).arg(uuid::Uuid::new_v4().simple().to_string()).arg(TOKEN_SECONDS);
         let _: Option<i64> = link.run(&open, &call).await;
     }

@@ -63,7 +63,11 @@ impl NewAccount {
 }
 
 /// Registers an account holder on behalf of `by`, in the caller's transaction.
-pub async fn register(conn: &mut AsyncPgConnection, new: &NewAccount, by: &str) -> Result<Client, ClientError> {
+pub async fn register(
+    conn: &mut AsyncPgConnection,
+    new: &NewAccount,
+    by: &str,
+) -> Result<Client, ClientError> {
     let faults = new.faults();
     if !faults.is_empty() {
         return Err(ClientError::Invalid(faults));

@@ -72,7 +72,9 @@ impl Line {
                 let why = if self.reverses == Some(true) { ", to take back a trade" } else { "" };
                 format!("{verb} {volume} {ticker}{why}")
             }
-            (_, _, _, Some(file)) if self.kind == LineKind::UploadReversal => format!("{file} was taken back"),
+            (_, _, _, Some(file)) if self.kind == LineKind::UploadReversal => {
+                format!("{file} was taken back")
+            }
             (_, _, _, Some(file)) => format!("Buys and sells of {file}"),
             _ => self.kind.as_str().replace('_', " "),
         }

@@ -81,7 +81,9 @@ pub(super) async fn handle(
     work.prepare(&client).await?;
     let mut lost = 0;
     loop {
-        match unless_cancelled(&context, work.commit(&mut client)).await? {
+        let topics = work.topics();
+        let committing = unless_cancelled(&context, work.commit(&mut client));
+        match context.env.cache.change(&context.env.pool, topics, committing).await?? {
             Ok(finished) => {
                 context.env.load_connections.put_back(client);
                 return Ok(finished);

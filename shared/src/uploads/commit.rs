@@ -7,6 +7,7 @@ use super::{
     reading::BadRecord,
 };
 use crate::{
+    cache::Topic,
     clients,
     ledger::postings,
     runs::{Finished, JobError, RunContext},
@@ -77,6 +78,14 @@ impl Work<'_> {
                 .map_err(JobError::retry)?;
         }
         Ok(())
+    }
+
+    /// What is read in haste and changes with the commit.
+    pub(super) fn topics(&self) -> &'static [Topic] {
+        match (&self.rows, self.purpose) {
+            (Rows::Clients(_), Purpose::Load) => &[Topic::All],
+            _ => &[],
+        }
     }
 
     /// The transaction. Dying before its commit leaves nothing; after it, everything.

@@ -8,6 +8,7 @@ use super::{
     queries, undo,
 };
 use crate::{
+    cache::Topic,
     ids::UploadId,
     ledger,
     runs::{Finished, JobError, Queue, RunContext, try_again},
@@ -41,9 +42,10 @@ pub(super) async fn finish(upload_id: UploadId, context: RunContext) -> Result<F
     let mut client = chunk::connect(&context).await?;
     let mut lost = 0;
     loop {
-        match chunk::unless_cancelled(&context, post(&context, &mut client, upload_id, result.clone()))
-            .await?
-        {
+        let posting =
+            chunk::unless_cancelled(&context, post(&context, &mut client, upload_id, result.clone()));
+        // Positions move.
+        match context.env.cache.change(&context.env.pool, &[Topic::All], posting).await?? {
             Ok(finished) => {
                 context.env.load_connections.put_back(client);
                 tracing::info!(

@@ -3,6 +3,7 @@
 
 use super::{chunk, queries};
 use crate::{
+    cache::Topic,
     ids::UploadId,
     ledger,
     runs::{Finished, JobError, RunContext, try_again},
@@ -96,7 +97,9 @@ async fn step(
 ) -> Result<i64, JobError> {
     let mut lost = 0;
     loop {
-        match chunk::unless_cancelled(context, take(context, client, upload, step)).await? {
+        let topics: &[Topic] = if matches!(step, Step::Finish) { &[Topic::All] } else { &[] };
+        let taking = chunk::unless_cancelled(context, take(context, client, upload, step));
+        match context.env.cache.change(&context.env.pool, topics, taking).await?? {
             Ok(taken) => return Ok(taken),
             Err(error) => try_again(&mut lost, error)?,
         }

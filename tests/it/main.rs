@@ -29,6 +29,7 @@ mod rebuild;
 mod rejects;
 mod schedules;
 mod statuses;
+mod stock_files;
 mod stopped;
 mod storage;
 mod summaries;

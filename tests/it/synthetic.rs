@@ -90,6 +90,11 @@ async fn a_seed_gives_the_same_bytes_by_command_by_download_and_in_the_store() {
             of("transactions --rows 500 --form a --format xlsx"),
         ),
         ("clients?num_rows=700", json!({ "what": "clients", "num_rows": 700 }), of("clients --rows 700")),
+        (
+            "stocks?num_rows=300&format=xlsx",
+            json!({ "what": "stocks", "num_rows": 300, "format": "xlsx" }),
+            of("stocks --rows 300 --format xlsx"),
+        ),
     ] {
         let download = app.request(Method::GET, &format!("/api/v1/synthetic/{query}"));
         let answer = download.send().await.unwrap();
@@ -104,8 +109,8 @@ async fn a_seed_gives_the_same_bytes_by_command_by_download_and_in_the_store() {
         assert_eq!(disposition, format!("attachment; filename=\"{name}\""));
         assert_eq!(upload["location"], format!("/api/v1/uploads/{}", upload["upload_id"].as_str().unwrap()));
         // What was handed in before is not loaded again, whoever generates it.
-        let again =
-            app.load(name, file.to_vec(), if query.starts_with("c") { "?kind=clients" } else { "" }).await;
+        let kind = query.split_once('?').unwrap().0;
+        let again = app.load(name, file.to_vec(), &format!("?kind={kind}")).await;
         assert_eq!(again["id"], upload["upload_id"], "{query}");
         assert_eq!(result(&app, "/api/v1/synthetic", &body).await["already_uploaded"], true, "{query}");
     }
@@ -120,8 +125,8 @@ async fn what_is_dirty_is_counted_as_the_generator_says() {
     let app = App::start_with(AppOptions { chunk_records: 700, ..AppOptions::default() }).await;
     // Clients first: those whom transactions bring are stubs, which a file of clients updates.
     let forms = TransactionForm::ALL.iter().map(|&form| (DataKind::Transactions, form));
-    for (seed, (what, form)) in (1..).zip([(DataKind::Clients, TransactionForm::E)].into_iter().chain(forms))
-    {
+    let others = [DataKind::Clients, DataKind::Stocks].map(|what| (what, TransactionForm::E));
+    for (seed, (what, form)) in (1..).zip(others.into_iter().chain(forms)) {
         for format in DataFormat::ALL {
             // Of the same seed all would be duplicates.
             let seed = seed * 10 + *format as u64;
@@ -144,8 +149,8 @@ async fn what_is_dirty_is_counted_as_the_generator_says() {
             let good = 2_500 - said.repeated as i64 - said.malformed as i64;
             let case = format!("{what} {form} {format}: {upload}");
             assert_eq!((read, rejected), (2_500, said.malformed as i64), "{case}");
-            // Clients of another seed have the same ids.
-            if what == DataKind::Clients && *format == DataFormat::Xlsx {
+            // Clients of another seed have the same ids, stocks the same tickers.
+            if what != DataKind::Transactions && *format == DataFormat::Xlsx {
                 continue;
             }
             assert_eq!((inserted, duplicates), (good, said.repeated as i64), "{case}");
@@ -353,7 +358,6 @@ async fn what_cannot_be_generated_is_refused_at_its_field() {
         (json!({ "num_rows": 100_000_001 }), "num_rows", "1 to 100,000,000"),
         (json!({ "num_rows": -5 }), "num_rows", "invalid value"),
         (json!({ "num_rows": 1_048_576, "format": "xlsx" }), "num_rows", "1,048,575"),
-        (json!({ "num_rows": 5, "what": "stocks" }), "what", "cannot be loaded"),
         (json!({ "num_rows": 5, "what": "cows" }), "what", "none of clients, transactions, stocks"),
         (json!({ "num_rows": 5, "form": "b" }), "form", "none of e, wide, a"),
         (json!({ "num_rows": 5, "days": 0 }), "days", "1 to 3,650"),
@@ -477,6 +481,9 @@ async fn a_form_generates_downloads_and_keeps_what_was_typed() {
     let options = ["transactions", "--rows", "1200", "--seed", "4", "--form", "wide", "--days", "30"];
     assert_eq!(file.as_bytes(), command(&options).await);
 
+    let path = location(&send("30", "stocks", "0", "load").await);
+    let run = between(&path, "/ui/runs/", "?").to_owned();
+    assert_eq!(ended(&app, &run).await["result"]["counts"]["inserted"], 30);
     let path = location(&send("1200", "transactions", "0", "load").await);
     let run = between(&path, "/ui/runs/", "?").to_owned();
     assert_eq!(ended(&app, &run).await["result"]["counts"]["inserted"], 1_200);
@@ -486,7 +493,6 @@ async fn a_form_generates_downloads_and_keeps_what_was_typed() {
         ("none", "transactions", "0", "load", "whole number from 1 to 100,000,000"),
         ("", "transactions", "0", "load", "A file has 1 to 100,000,000 rows"),
         ("7", "transactions", "much", "download", "whole number from 0 to 100"),
-        ("7", "stocks", "0", "load", "Stocks cannot be loaded"),
     ] {
         let refused = send(num_rows, what, dirty, then).await;
         assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY, "{said}");

@@ -26,6 +26,7 @@ const STATE: &[&str] = &[
     "SELECT to_jsonb(t) FROM transaction_keys t",
     "SELECT to_jsonb(t) FROM clients t",
     "SELECT to_jsonb(t) FROM client_failures t",
+    "SELECT to_jsonb(t) FROM stocks t",
     // 1.10 and 1.1000 are the same sum of squares.
     "SELECT to_jsonb(t) || jsonb_build_object('sum_squares', trim_scale(sum_squares)) FROM client_totals t",
     "SELECT to_jsonb(t) FROM merchant_days t",
@@ -103,6 +104,9 @@ async fn fixture(app: &App) {
     app.load("transactions.csv", transactions, "").await;
     let clients = "client_id,name,email\nC1,One,one@example.com\nC2,Two,\n,Nobody,\n";
     app.load("clients.csv", clients, "?kind=clients").await;
+    let stocks =
+        "ticker,open,close,high,low,volume\nAAPL,1,1,1,1,5\nMSFT,1,1,1,1,6\nAAPL,1,1,1,1,7\n,1,1,1,1,5\n";
+    app.load("stocks.csv", stocks, "?kind=stocks").await;
     let options = |dry_run, on_error| UploadOptions { dry_run, on_error, ..UploadOptions::default() };
     app.load_with("tried.csv", &files::transactions(1_500, 4), options(true, OnError::Skip)).await;
     let trades =

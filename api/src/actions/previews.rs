@@ -70,6 +70,10 @@ pub async fn loaded_as(state: &AppState, preview: &Preview) -> ApiResult<Option<
     Ok(previews::loaded_as(&mut *state.env.pool.get().await?, preview).await?)
 }
 
+/// The kinds that a file is taken for if its columns say so and not transactions. Stocks come first: with a column of
+/// ids beside the names their files have all that a file of clients must have.
+const OTHER_KINDS: [UploadKind; 2] = [UploadKind::Stocks, UploadKind::Clients];
+
 /// Looks at a preview's file. Without a kind it is taken for the one whose required fields it has;
 /// without a mapping it begins with the one that the last upload with the same header used.
 pub async fn look_at(state: &AppState, preview: &Preview, params: &UploadParams) -> ApiResult<Looked> {
@@ -80,9 +84,12 @@ pub async fn look_at(state: &AppState, preview: &Preview, params: &UploadParams)
     let mut kind = params.kind();
     let mut by_name = look_once(state, preview, kind, &options).await?;
     if params.kind.is_none() && params.mapping.is_none() && !by_name.missing.is_empty() {
-        let other = look_once(state, preview, UploadKind::Clients, &options).await?;
-        if other.missing.is_empty() {
-            (kind, by_name) = (UploadKind::Clients, other);
+        for other in OTHER_KINDS {
+            let look = look_once(state, preview, other, &options).await?;
+            if look.missing.is_empty() {
+                (kind, by_name) = (other, look);
+                break;
+            }
         }
     }
     let fields = by_name.columns.iter().map(|column| column.field).collect();

@@ -106,7 +106,7 @@ pub(super) async fn show(
     let empty = (totals.uploads == 0 && totals.transactions == 0).then(|| {
         Empty::nothing_yet(
             "Nothing is loaded yet",
-            "Hand in a CSV file of transactions or of clients. Millrace cuts it into chunks, loads them in \
+            "Hand in a CSV file of transactions, clients or stocks. Millrace cuts it into chunks, loads them in \
              parallel, and says of every row what became of it.",
             "Upload a file",
             "/ui/uploads/new",

@@ -13,6 +13,9 @@ use shared::uploads::{
 /// Characters shown of a sample, and of a cell.
 const SAMPLE: usize = 30;
 const CELL: usize = 60;
+/// Fields whose values are numbers.
+const NUMBERS: [&str; 9] =
+    ["amount", "shares", "price", "opening_balance", "open_price", "close_price", "high", "low", "volume"];
 /// Encodings that are offered; another can be asked for in the address.
 const ENCODINGS: [&str; 12] = [
     "utf-8",
@@ -202,7 +205,7 @@ pub fn row_lines(kind: UploadKind, look: &Look) -> Vec<RowLine> {
                     CellPart {
                         text: value.map(|value| fmt::raw(value.as_bytes(), CELL)).unwrap_or_default(),
                         bad: at_fault.is_some_and(|column| *column == look.columns[*at].name),
-                        number: ["amount", "shares", "price", "opening_balance"].contains(field),
+                        number: NUMBERS.contains(field),
                     }
                 })
                 .collect(),

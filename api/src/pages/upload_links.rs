@@ -152,7 +152,9 @@ pub fn undo_question(shell: &Shell, upload: &Upload, counts: &UploadCounts, with
             if counts.inserted == 1 { "is" } else { "are" },
             fmt::counted(counts.updated, "row"),
         ),
-        UploadKind::Clients => format!("What it brought, {rows}, is taken back as far as that is possible."),
+        UploadKind::Clients | UploadKind::Stocks => {
+            format!("What it brought, {rows}, is taken back as far as that is possible.")
+        }
     };
     let (mut title, mut label) =
         (format!("Undo the upload of {}?", filename(upload)), format!("Take {rows} back"));

@@ -261,15 +261,14 @@ pub fn failure_advice(upload: &Upload, counts: &UploadCounts) -> String {
             } else {
                 format!("{} rows were", fmt::count(loaded))
             };
-            let accounts = match upload.kind {
+            let figures = match upload.kind {
                 UploadKind::Transactions => {
-                    " What they move on accounts is posted when the upload finishes: retry it or undo it."
+                    "; their summaries are exact. What they move on accounts is posted when the upload finishes: \
+                     retry it or undo it."
                 }
-                UploadKind::Clients => "",
+                UploadKind::Clients | UploadKind::Stocks => ".",
             };
-            format!(
-                "{rows} loaded before and stay; their summaries are exact.{accounts} Retry runs only what failed."
-            )
+            format!("{rows} loaded before and stay{figures} Retry runs only what failed.")
         }
     }
 }

@@ -137,7 +137,7 @@ fn nothing(filter: &UploadFilter, here: &Address) -> Empty {
     }
     Empty::nothing_yet(
         "No file was handed in yet",
-        "An upload is one file (CSV or XLSX) of transactions or of clients. Every row of it is accounted for: inserted, \
+        "An upload is one file (CSV or XLSX) of transactions, clients or stocks. Every row of it is accounted for: inserted, \
          updated, duplicate, conflict or rejected.",
         "Upload a file",
         "/ui/uploads/new",

@@ -15,7 +15,7 @@ use shared::{
 /// Options of a load.
 #[derive(Debug, Args)]
 pub struct IngestOptions {
-    /// What its rows are: transactions or clients.
+    /// What its rows are: transactions, clients or stocks.
     #[arg(long, default_value = "transactions")]
     pub kind: UploadKind,
     /// Transactions of a client nobody knows: create (a stub of the client) or reject.

@@ -35,7 +35,7 @@ const KEY: &str = "file";
 pub struct Inspect {
     /// The file.
     file: PathBuf,
-    /// What its rows are: transactions or clients.
+    /// What its rows are: transactions, clients or stocks.
     #[arg(long, default_value = "transactions")]
     kind: UploadKind,
     /// Sheet of a workbook, by name or by number from 1.

@@ -2,7 +2,9 @@
 //! with settlements (`trades`).
 
 pub mod error;
+pub mod load;
 pub mod model;
+pub mod parse;
 pub mod queries;
 pub mod service;
 

@@ -68,21 +68,21 @@ impl NewStock {
     /// What is wrong with it, field by field; nothing, if it can be listed.
     pub fn faults(&self) -> Vec<StockFault> {
         let mut faults = Vec::new();
-        let mut fault = |field, reason: &str| faults.push(StockFault { field, reason: reason.to_owned() });
+        let mut fault = |field, code, reason: &str| faults.push(StockFault::new(field, code, reason));
         let printable = |text: &str| !text.chars().any(char::is_control);
         if self.ticker.is_empty() || self.ticker.chars().any(char::is_whitespace) || !printable(&self.ticker)
         {
-            fault("ticker", "A ticker is a word without spaces, such as AAPL.");
+            fault("ticker", "bad_ticker", "A ticker is a word without spaces, such as AAPL.");
         } else if self.ticker.chars().count() > TICKER_CHARACTERS {
-            fault("ticker", "A ticker has at most 15 characters.");
+            fault("ticker", "too_long", "A ticker has at most 15 characters.");
         }
         if let Some(name) = &self.name
             && (name.trim().is_empty() || name.chars().count() > NAME_CHARACTERS || !printable(name))
         {
-            fault("name", "A name has 1 to 200 characters, in one line.");
+            fault("name", "bad_name", "A name has 1 to 200 characters, in one line.");
         }
         if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            fault("currency", "A currency is three letters, such as USD.");
+            fault("currency", "bad_currency", "A currency is three letters, such as USD.");
         }
         let prices = [
             ("open_price", self.open_price),
@@ -92,15 +92,15 @@ impl NewStock {
         ];
         for (field, price) in prices {
             if price < Decimal::ZERO {
-                fault(field, "A price is not negative.");
+                faults.push(StockFault::new(field, "negative", "A price is not negative."));
             } else if price.normalize().scale() > 4 {
-                fault(field, "A price has at most four decimals; the rest would be lost. Round it.");
+                faults.push(StockFault::too_precise(field));
             } else if price >= Decimal::from_i128_with_scale(10i128.pow(16), 0) {
-                fault(field, "A price has at most 16 digits before the decimal point.");
+                faults.push(StockFault::too_large(field));
             }
         }
         if !(0..=MAX_VOLUME).contains(&self.volume) {
-            fault("volume", "A volume is a whole number from 0 to 2,147,483,647.");
+            faults.push(StockFault::bad_volume());
         }
         // In the order, and in the words, of the service that listed stocks before.
         let relations = [
@@ -129,7 +129,7 @@ impl NewStock {
         if faults.is_empty()
             && let Some((_, field, reason)) = relations.into_iter().find(|(broken, ..)| *broken)
         {
-            faults.push(StockFault { field, reason: reason.to_owned() });
+            faults.push(StockFault::new(field, "contradictory_price", reason));
         }
         faults
     }

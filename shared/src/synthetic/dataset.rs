@@ -62,12 +62,12 @@ impl DataFormat {
 }
 
 impl DataKind {
-    /// What a file of it is loaded as; stocks are not loaded from files.
-    pub fn upload_kind(self) -> Option<UploadKind> {
+    /// What a file of it is loaded as.
+    pub fn upload_kind(self) -> UploadKind {
         match self {
-            Self::Clients => Some(UploadKind::Clients),
-            Self::Transactions => Some(UploadKind::Transactions),
-            Self::Stocks => None,
+            Self::Clients => UploadKind::Clients,
+            Self::Transactions => UploadKind::Transactions,
+            Self::Stocks => UploadKind::Stocks,
         }
     }
 }
@@ -196,13 +196,6 @@ impl Dataset {
     /// The day before which everything happened.
     pub fn end(&self) -> NaiveDate {
         self.end
-    }
-
-    /// What the rows can be loaded as.
-    pub fn upload_kind(&self) -> Result<UploadKind, Fault> {
-        self.what.upload_kind().ok_or_else(|| {
-            Fault::new("what", "Stocks cannot be loaded from a file yet; the file itself can be downloaded.")
-        })
     }
 
     /// Whether they may be of more months than an upload creates unasked.

@@ -18,6 +18,7 @@ use crate::{
     db::LoadConnection,
     ids::UploadId,
     runs::{Finished, JobError, RunContext, try_again},
+    stocks::parse::StockBatch,
     transactions::{
         load::LoadError,
         parse::{Batch, Reading, end_of_next_year},
@@ -36,6 +37,7 @@ const OVERSIZED_KEPT: u64 = 64 << 10;
 pub(super) enum Rows {
     Transactions(Prepared),
     Clients(ClientBatch),
+    Stocks(StockBatch),
 }
 
 /// A connection for loading.
@@ -165,6 +167,11 @@ async fn read(
                 let rejects = std::mem::take(&mut batch.rejects);
                 (Rows::Clients(batch), rejects)
             }
+            UploadKind::Stocks => {
+                let mut batch = StockBatch::parse(text, line, &reading);
+                let rejects = std::mem::take(&mut batch.rejects);
+                (Rows::Stocks(batch), rejects)
+            }
         }
     })
     .await
@@ -191,6 +198,7 @@ fn oversized_record(kind: UploadKind, text: Vec<u8>, line: i64, size: u64) -> (R
     let rows = match kind {
         UploadKind::Transactions => Rows::Transactions(Prepared::new(Batch { text, ..Batch::default() })),
         UploadKind::Clients => Rows::Clients(ClientBatch { text, ..ClientBatch::default() }),
+        UploadKind::Stocks => Rows::Stocks(StockBatch { text, ..StockBatch::default() }),
     };
     (rows, vec![reject])
 }
@@ -200,6 +208,7 @@ impl Rows {
         match self {
             Self::Transactions(prepared) => &prepared.batch.text,
             Self::Clients(batch) => &batch.text,
+            Self::Stocks(batch) => &batch.text,
         }
     }
 }

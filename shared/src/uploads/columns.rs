@@ -1,4 +1,4 @@
-//! Which column of a file holds which field: one alias table for transactions, one for clients.
+//! Which column of a file holds which field: an alias table for each kind of upload.
 
 use super::{
     model::{MappedColumn, UploadKind},
@@ -62,11 +62,24 @@ pub static CLIENT_FIELDS: [Field; 14] = [
     optional("debt", &[]),
 ];
 
+/// Fields of a stock; `stocks::parse` counts on this order.
+pub static STOCK_FIELDS: [Field; 8] = [
+    required("ticker", &["symbol", "stock_ticker", "stock_symbol", "ticker_symbol"]),
+    optional("name", &["company", "company_name", "stock_name"]),
+    optional("currency", &["price_currency", "stock_currency"]),
+    required("open_price", &["open", "opening_price", "price_open"]),
+    required("close_price", &["close", "closing_price", "price_close"]),
+    required("high", &["high_price", "price_high"]),
+    required("low", &["low_price", "price_low"]),
+    required("volume", &["listed_volume", "stock_volume"]),
+];
+
 /// The fields of a kind of upload.
 pub fn fields(kind: UploadKind) -> &'static [Field] {
     match kind {
         UploadKind::Transactions => &TRANSACTION_FIELDS,
         UploadKind::Clients => &CLIENT_FIELDS,
+        UploadKind::Stocks => &STOCK_FIELDS,
     }
 }
 
@@ -266,14 +279,19 @@ impl Mapping {
     }
 }
 
-/// Amounts without a currency are in the default one: worth a word where a column may have held it.
-pub fn warn_of_no_currency(mapping: &Mapping, ignored: &[String]) -> Option<String> {
-    let currency = fields(UploadKind::Transactions).iter().position(|field| field.name == "currency")?;
+/// Amounts and prices without a currency are in the default one: worth a word where a column may have held it.
+pub fn warn_of_no_currency(kind: UploadKind, mapping: &Mapping, ignored: &[String]) -> Option<String> {
+    let what = match kind {
+        UploadKind::Transactions => "amounts",
+        UploadKind::Stocks => "prices",
+        UploadKind::Clients => return None,
+    };
+    let currency = fields(kind).iter().position(|field| field.name == "currency")?;
     let others: Vec<&str> =
         ignored.iter().map(String::as_str).filter(|name| !REJECT_COLUMNS.contains(name)).collect();
     (mapping.0[currency].is_none() && !others.is_empty()).then(|| {
         format!(
-            "No column is read as the currency, so amounts are in the default one. Columns that are not read: {}.",
+            "No column is read as the currency, so {what} are in the default one. Columns that are not read: {}.",
             others.join(", ")
         )
     })
@@ -296,7 +314,7 @@ mod tests {
             ("id,user,date,amount,reject_code,reject_reason", false),
         ] {
             let mapped = map_header(UploadKind::Transactions, &header(names), &BTreeMap::new()).unwrap();
-            let warning = warn_of_no_currency(&mapped.mapping, &mapped.ignored);
+            let warning = warn_of_no_currency(UploadKind::Transactions, &mapped.mapping, &mapped.ignored);
             assert_eq!(warning.is_some_and(|warning| warning.ends_with(": ccy.")), warned, "{names}");
         }
     }

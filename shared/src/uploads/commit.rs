@@ -11,6 +11,7 @@ use crate::{
     clients,
     ledger::postings,
     runs::{Finished, JobError, RunContext},
+    stocks,
     transactions::{
         accounts::{self, Unconverted},
         copy::CopyWriter,
@@ -98,6 +99,7 @@ impl Work<'_> {
                 self.transactions(&transaction).await?
             }
             Rows::Clients(_) => self.clients(&transaction).await?,
+            Rows::Stocks(_) => self.stocks(&transaction).await?,
         };
         self.write_rejects(&transaction, &counts.conflicts).await?;
         self.write_counts(&transaction, &counts).await?;
@@ -177,6 +179,31 @@ impl Work<'_> {
         Ok(Counts {
             inserted: loaded.inserted,
             updated: loaded.updated,
+            duplicates: loaded.duplicates,
+            conflicts: loaded.conflicts.into_iter().map(conflict).collect(),
+            bounds: None,
+        })
+    }
+
+    async fn stocks(&self, transaction: &Transaction<'_>) -> Result<Counts, Error> {
+        let Rows::Stocks(batch) = &self.rows else { unreachable!("the caller has looked") };
+        let loaded = match self.purpose {
+            Purpose::Check => stocks::load::rehearse(transaction, batch, self.upload.id).await?,
+            Purpose::Load => stocks::load::load(transaction, batch, &self.upload.created_by).await?,
+        };
+        let conflict = |conflict: stocks::load::StockConflict| {
+            let place = batch.rows[conflict.row].0;
+            BadRecord {
+                line: place.line,
+                column: Some(name_in_file(self.upload, "ticker")),
+                code: "conflict",
+                message: conflict.message,
+                record: place.span,
+            }
+        };
+        Ok(Counts {
+            inserted: loaded.inserted,
+            updated: 0,
             duplicates: loaded.duplicates,
             conflicts: loaded.conflicts.into_iter().map(conflict).collect(),
             bounds: None,

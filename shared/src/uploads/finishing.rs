@@ -93,9 +93,14 @@ async fn post(
 
 /// Between check and load somebody else loaded what contradicts the file: what is there of it goes.
 async fn take_back(context: &RunContext, upload: &Upload, faults: i64) -> JobError {
-    if upload.kind == UploadKind::Clients {
+    let kept = match upload.kind {
+        UploadKind::Transactions => None,
+        UploadKind::Clients => Some("Clients"),
+        UploadKind::Stocks => Some("Stocks"),
+    };
+    if let Some(kept) = kept {
         return JobError::fail(anyhow::anyhow!(
-            "{faults} of the file's records met others while it was loaded, after its check had passed. Clients are \
+            "{faults} of the file's records met others while it was loaded, after its check had passed. {kept} are \
              never deleted: the others were loaded. The rejects say what is wrong."
         ));
     }

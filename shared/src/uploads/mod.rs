@@ -1,6 +1,6 @@
 //! Uploads: a file that somebody handed in, the chunks it is cut into, the records it could not load.
 //! What a transaction row means and how it is loaded is `transactions`' business, a client row's
-//! `clients`'.
+//! `clients`', a stock row's `stocks`'.
 
 mod chunk;
 pub mod columns;

@@ -16,6 +16,8 @@ text_enum! {
         Transactions = "transactions",
         /// Account holders.
         Clients = "clients",
+        /// What can be traded.
+        Stocks = "stocks",
     }
 }
 

@@ -368,14 +368,15 @@ impl Planner {
             self.check_encoding()?;
         }
         let PlanOptions { kind, counts_rows, limits, .. } = &self.options;
+        let kind = *kind;
         let header = column_names(text, &self.fields, form.header_line, *counts_rows, limits)?;
-        let mapped = map_header(*kind, &header, &self.options.form.mapping)?;
+        let mapped = map_header(kind, &header, &self.options.form.mapping)?;
         let MappedHeader { mapping, ignored, doubled, .. } = mapped;
         let mut warnings = doubled;
-        if self.options.kind == UploadKind::Transactions {
+        if kind == UploadKind::Transactions {
             self.time_column = mapping.0[2];
-            warnings.extend(warn_of_no_currency(&mapping, &ignored));
         }
+        warnings.extend(warn_of_no_currency(kind, &mapping, &ignored));
         let (chunks, months) = (Vec::new(), BTreeSet::new());
         self.plan = Some(Plan { form, header, mapping, ignored, chunks, records: 0, months, warnings });
         Ok(())

@@ -20,6 +20,7 @@ use crate::{
     clients::parse::ClientBatch,
     config::FilesConfig,
     runs::job::Environment,
+    stocks::parse::StockBatch,
     storage::Storage,
     transactions::parse::{Batch, CurrencyCode, Reading, end_of_next_year},
 };
@@ -307,6 +308,11 @@ fn fill_in(kind: UploadKind, text: Vec<u8>, line: i64, reading: &Reading, rows: 
         UploadKind::Clients => {
             let batch = ClientBatch::parse(text, line, reading);
             let values = batch.rows.iter().map(|(place, row)| (place.line, values::of_client(row)));
+            (values.collect(), batch.rejects)
+        }
+        UploadKind::Stocks => {
+            let batch = StockBatch::parse(text, line, reading);
+            let values = batch.rows.iter().map(|(place, row)| (place.line, values::of_stock(row)));
             (values.collect(), batch.rejects)
         }
     };

@@ -137,8 +137,8 @@ pub fn name_fault(bytes: &[u8], longest: u32) -> Option<(&'static str, String)> 
     if bytes.len() > longest as usize && String::from_utf8_lossy(bytes).chars().count() > longest as usize {
         return Some(("too_long", format!("{} is longer than {longest} characters", shown(bytes))));
     }
-    if ERRORS.contains(&bytes) || bytes.starts_with(LOST_DIGITS.as_bytes()) {
-        return error_cell_fault(bytes);
+    if let Some(fault) = no_name_fault(bytes) {
+        return Some(fault);
     }
     if bytes.iter().any(u8::is_ascii_control) {
         return Some(("control_character", format!("{} holds a control character", shown(bytes))));
@@ -162,6 +162,11 @@ fn is_shortened(bytes: &[u8]) -> bool {
 
 /// [`name_fault`] of an id, which also is no word or sign for a missing value.
 pub fn id_fault(bytes: &[u8], longest: u32) -> Option<(&'static str, String)> {
+    no_id_fault(bytes).or_else(|| name_fault(bytes, longest))
+}
+
+/// What is wrong with a text that should be an id, if exports and spreadsheets write it in the place of one.
+pub fn no_id_fault(bytes: &[u8]) -> Option<(&'static str, String)> {
     if NO_VALUES.contains(&bytes) || is_punctuation(bytes) {
         let message =
             format!("{} is what exports write for a value that is missing; give the id", shown(bytes));
@@ -182,7 +187,13 @@ pub fn id_fault(bytes: &[u8], longest: u32) -> Option<(&'static str, String)> {
         );
         return Some(("error_cell", message));
     }
-    name_fault(bytes, longest)
+    no_name_fault(bytes)
+}
+
+/// What is wrong with a text that should be a name, if a spreadsheet has put an error in the place of one.
+pub fn no_name_fault(bytes: &[u8]) -> Option<(&'static str, String)> {
+    let error = ERRORS.contains(&bytes) || bytes.starts_with(LOST_DIGITS.as_bytes());
+    if error { error_cell_fault(bytes) } else { None }
 }
 
 /// Whether there is nothing but signs and blanks in it: `-`, `--`, `?`, or a dash of a word processor.

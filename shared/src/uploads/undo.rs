@@ -101,12 +101,19 @@ fn refusal_of_itself(upload: &Upload) -> Option<String> {
     if upload.state == UploadState::Undone {
         return Some("It was undone already.".to_owned());
     }
-    if upload.kind == UploadKind::Clients {
-        return Some(
+    let kept = match upload.kind {
+        UploadKind::Transactions => None,
+        UploadKind::Clients => Some(
             "Clients are never deleted, so a file of clients cannot be undone. To correct them, upload another file \
-             with their ids and the right values: known clients are updated, and what that file leaves empty stays."
-                .to_owned(),
-        );
+             with their ids and the right values: known clients are updated, and what that file leaves empty stays.",
+        ),
+        UploadKind::Stocks => Some(
+            "Stocks are never deleted, and what they were listed at never changes, so a file of stocks cannot be \
+             undone. List what is wrong anew, under another ticker.",
+        ),
+    };
+    if let Some(reason) = kept {
+        return Some(reason.to_owned());
     }
     if upload.read_options().is_ok_and(|options| options.dry_run) {
         return Some("It was a dry run: it added nothing.".to_owned());

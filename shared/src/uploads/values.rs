@@ -1,7 +1,8 @@
 //! Typed rows as texts by field: what a look at a file shows of how its rows read.
 
 use crate::{
-    clients::parse::ClientRow, money::units_to_text, transactions::parse::Row, uploads::records::Span,
+    clients::parse::ClientRow, money::units_to_text, stocks::NewStock, transactions::parse::Row,
+    uploads::records::Span,
 };
 use chrono::{DateTime, SecondsFormat};
 use std::collections::BTreeMap;
@@ -50,6 +51,21 @@ pub fn of_client(row: &ClientRow) -> Values {
         ("risk_tolerance", row.risk_tolerance.map(|word| word.as_str().to_owned())),
         ("currency", row.currency.clone()),
         ("status", row.suspended.map(|suspended| if suspended { "suspended" } else { "active" }.to_owned())),
+    ];
+    values.into_iter().filter_map(|(field, value)| Some((field, value?))).collect()
+}
+
+/// The values of a stock.
+pub fn of_stock(stock: &NewStock) -> Values {
+    let values = [
+        ("ticker", Some(stock.ticker.clone())),
+        ("name", stock.name.clone()),
+        ("currency", Some(stock.currency.clone())),
+        ("open_price", Some(stock.open_price.to_string())),
+        ("close_price", Some(stock.close_price.to_string())),
+        ("high", Some(stock.high.to_string())),
+        ("low", Some(stock.low.to_string())),
+        ("volume", Some(stock.volume.to_string())),
     ];
     values.into_iter().filter_map(|(field, value)| Some((field, value?))).collect()
 }

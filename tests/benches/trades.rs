@@ -37,9 +37,11 @@ pub async fn run(report: &mut Report, quick: bool) -> anyhow::Result<()> {
     let (rounds, seconds) = if quick { (1, 2) } else { (3, 10) };
     let server = Server::start(1).await?;
     market(&server).await?;
-    let context = format!("{CLIENTS} clients, {STOCKS} stocks, {CONNECTIONS} connections, synchronous commits");
+    let context =
+        format!("{CLIENTS} clients, {STOCKS} stocks, {CONNECTIONS} connections, synchronous commits");
     for round in 0..rounds {
-        let mut add = |figure: &str, unit, goal, value| report.add(BENCH, figure, unit, goal, &context, value);
+        let mut add =
+            |figure: &str, unit, goal, value| report.add(BENCH, figure, unit, goal, &context, value);
         let sql = bare_sql(&server, Duration::from_secs(seconds.into())).await?;
         add("sql_per_s", "trades/s", "–", sql);
         // Accepted alone.
@@ -49,15 +51,26 @@ pub async fn run(report: &mut Report, quick: bool) -> anyhow::Result<()> {
         add("post_p99_ms", "ms", "≤ 100", paused.p99 / 1e3);
         // Settled alone.
         let waiting = pending(&server).await;
-        let (commits, batches, started) = (commits(&server).await?, settlements(&server).await, Instant::now());
+        let (commits, batches, started) =
+            (commits(&server).await?, settlements(&server).await, Instant::now());
         server.db.client.execute("DELETE FROM pauses WHERE name = 'light'", &[]).await?;
         decided(&server).await;
         let settled = waiting as f64 / started.elapsed().as_secs_f64();
         add("settled_per_s", "trades/s", "≥ 2,000", settled);
         add("settled_ratio_to_sql", "ratio", "–", settled / sql);
         tokio::time::sleep(Duration::from_millis(1100)).await; // PostgreSQL's counters lag by a second
-        add("commits_per_trade", "commits", "–", (self::commits(&server).await? - commits) as f64 / waiting as f64);
-        add("trades_per_settlement", "trades", "–", waiting as f64 / (settlements(&server).await - batches) as f64);
+        add(
+            "commits_per_trade",
+            "commits",
+            "–",
+            (self::commits(&server).await? - commits) as f64 / waiting as f64,
+        );
+        add(
+            "trades_per_settlement",
+            "trades",
+            "–",
+            waiting as f64 / (settlements(&server).await - batches) as f64,
+        );
         // Both at once.
         let started = Instant::now();
         let both = orders(&server, &format!("both{round}"), seconds, false).await?;
@@ -164,7 +177,8 @@ async fn commits(server: &Server) -> anyhow::Result<i64> {
 
 /// Where PostgreSQL's time went, if it counts statements.
 async fn time_by_statement(server: &Server) -> anyhow::Result<()> {
-    let statement = "SELECT round(total_exec_time)::bigint, calls, left(regexp_replace(query, '\\s+', ' ', 'g'), 110)
+    let statement =
+        "SELECT round(total_exec_time)::bigint, calls, left(regexp_replace(query, '\\s+', ' ', 'g'), 110)
                      FROM pg_stat_statements ORDER BY total_exec_time DESC LIMIT 25";
     let Ok(rows) = server.db.client.query(statement, &[]).await else { return Ok(()) };
     for row in rows {

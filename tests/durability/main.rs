@@ -9,6 +9,7 @@ mod queues;
 mod redis;
 mod restarts;
 mod schedules;
+mod trades;
 
 use tests::{Fleet, TestDatabase, processes::Redis};
 

@@ -387,3 +387,75 @@ async fn the_proof_of_the_ledger_names_the_first_entry_that_is_wrong() {
         assert!(error.contains(named), "{named}: {error}");
     }
 }
+
+/// Orders, reversals, uploads and undos in any order keep every invariant of the ledger.
+#[tokio::test(flavor = "multi_thread")]
+async fn any_sequence_of_trades_reversals_and_uploads_keeps_the_ledger() {
+    use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
+    for seed in 0..3 {
+        let mut app = App::start().await;
+        app.start_worker();
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        for client in ["ann", "bob", "cid"] {
+            app.account(client, "1000").await;
+        }
+        let euros = json!({ "username": "eve", "client_id": "eve", "balance": "1000", "currency": "EUR" });
+        app.send(app.posting("/api/v1/clients", &euros)).await;
+        for (ticker, price) in [("AAA", "7.77"), ("BBB", "0.0003"), ("CCC", "0")] {
+            app.stock(ticker, price, 300).await;
+        }
+        let (mut uploads, mut file) = (Vec::new(), 0);
+        for step in 0..60 {
+            let client = ["ann", "bob", "cid", "eve"][random.random_range(0..4)];
+            let ticker = ["AAA", "BBB", "CCC", "NONE"][random.random_range(0..4)];
+            match random.random_range(0..10) {
+                0..=5 => {
+                    let side = if random.random_range(0..3) < 2 { "buy" } else { "sell" };
+                    let orders = (0..4).map(|_| app.trade(client, side, random.random_range(1..60), ticker));
+                    let orders: Vec<_> = orders.collect();
+                    futures::future::join_all(orders).await;
+                }
+                6..=7 => {
+                    let settled = app.get("/api/v1/trades?state=settled&limit=20").await;
+                    let settled = settled["items"].as_array().unwrap();
+                    if !settled.is_empty() {
+                        let id =
+                            settled[random.random_range(0..settled.len())]["id"].as_str().unwrap().to_owned();
+                        app.post(&format!("/api/v1/trades/{id}/reverse")).await;
+                    }
+                }
+                8 => {
+                    file += 1;
+                    let (amount, kind) =
+                        (random.random_range(1..400), ["buy", "sell"][random.random_range(0..2)]);
+                    let row = format!("u{seed}-{file},{client},2025-01-01,{amount},USD,{kind}\n");
+                    let content = format!("transaction_id,client_id,date,amount,currency,type\n{row}");
+                    uploads.push(app.load(&format!("{file}.csv"), content, "").await);
+                }
+                _ => {
+                    if let Some(upload) = uploads.pop() {
+                        app.undo(&upload).await;
+                    }
+                }
+            }
+            if step % 20 == 19 {
+                app.until_decided().await;
+                expect_verified(&app).await;
+            }
+        }
+        files::expect_everything_exact(&app.db).await;
+        let wrong = "SELECT client_id, ticker FROM holdings WHERE shares < 0 OR cost < 0 OR (shares = 0 AND cost <> 0)";
+        app.db.expect_nothing(wrong).await;
+        // Uploads may bring debt; trades never do.
+        app.db
+            .expect_nothing(
+                "SELECT t.client_id FROM trades t JOIN journals j ON j.source_id = t.id AND j.kind = 'trade'
+                 JOIN entries e ON e.journal_id = j.id AND e.asset_kind = 'cash' AND e.account = 'client' AND e.amount < 0
+                 WHERE t.reversal_of IS NULL AND 0 > (SELECT c.opening_balance + sum(x.amount) FROM clients c, entries x
+                   JOIN journals y ON y.id = x.journal_id
+                   WHERE c.client_id = t.client_id AND x.client_id = t.client_id AND x.asset_kind = 'cash'
+                     AND (y.posted_at, y.id) <= (j.posted_at, j.id) GROUP BY c.opening_balance)",
+            )
+            .await;
+    }
+}

@@ -3,6 +3,7 @@
 
 use shared::{
     ids::RunId,
+    ledger::VerifyLedger,
     runs::{
         EnqueueOptions, Queue, RunState, enqueue,
         jobs::{CancelRuns, PruneRuns, RetryRuns, Selection},
@@ -27,6 +28,9 @@ const STATE: &[&str] = &[
     "SELECT to_jsonb(t) FROM clients t",
     "SELECT to_jsonb(t) FROM client_failures t",
     "SELECT to_jsonb(t) FROM stocks t",
+    "SELECT to_jsonb(t) FROM trades t",
+    "SELECT to_jsonb(t) FROM holdings t",
+    "SELECT to_jsonb(t) FROM feed_outbox t",
     // 1.10 and 1.1000 are the same sum of squares.
     "SELECT to_jsonb(t) || jsonb_build_object('sum_squares', trim_scale(sum_squares)) FROM client_totals t",
     "SELECT to_jsonb(t) FROM merchant_days t",
@@ -114,6 +118,10 @@ async fn fixture(app: &App) {
     assert_eq!(trades["state"], "finished", "{trades}");
     let unwanted = app.load("unwanted.csv", files::wide_transactions(1_500, 6), "").await;
     app.undo(&unwanted).await;
+    app.account("holder", "100").await;
+    for volume in [1, 2, 500] {
+        app.trade("holder", "buy", volume, "AAPL").await;
+    }
     let mut conn = app.env.pool.get().await.unwrap();
     let by = EnqueueOptions::by("test");
     let filter = RunFilter { kind: Some("no such kind".to_owned()), ..RunFilter::default() };
@@ -125,6 +133,7 @@ async fn fixture(app: &App) {
     enqueue(&mut conn, &PruneFiles {}, &by).await.unwrap();
     enqueue(&mut conn, &RebuildSummaries { truncate: true }, &by).await.unwrap();
     enqueue(&mut conn, &VerifySummaries {}, &by).await.unwrap();
+    enqueue(&mut conn, &VerifyLedger {}, &by).await.unwrap();
     std::fs::write(&app.env.etl.clients, "client_id,name\nE1,One\n").unwrap();
     std::fs::write(&app.env.etl.transactions, files::rows(&["e1,E1,1,2025-01-15,7"])).unwrap();
     etl::start(&mut conn, &by).await.unwrap();

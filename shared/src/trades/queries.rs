@@ -57,7 +57,7 @@ pub struct TradeFilter {
 fn first_id(at: DateTime<Utc>) -> TradeId {
     let millis = u64::try_from(at.timestamp_millis()).unwrap_or(0);
     // What is not a whole millisecond belongs to the next: times of ids are whole ones.
-    let millis = millis + u64::from(at.timestamp_subsec_nanos() % 1_000_000 > 0);
+    let millis = millis + u64::from(!at.timestamp_subsec_nanos().is_multiple_of(1_000_000));
     let mut bytes = [0; 16];
     bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
     TradeId(uuid::Uuid::from_bytes(bytes))

@@ -85,6 +85,7 @@ impl Work<'_> {
     pub(super) fn topics(&self) -> &'static [Topic] {
         match (&self.rows, self.purpose) {
             (Rows::Clients(_), Purpose::Load) => &[Topic::All],
+            (Rows::Stocks(_), Purpose::Load) => &[Topic::Stocks],
             _ => &[],
         }
     }

@@ -292,7 +292,7 @@ pub(crate) fn start_of_day(zone: Tz, day: NaiveDate) -> Option<DateTime<Utc>> {
 }
 
 /// A local time as an instant; of two the earlier, and if the clock skipped it, the next there was.
-fn local(zone: Tz, time: NaiveDateTime) -> Option<DateTime<Utc>> {
+pub(crate) fn local(zone: Tz, time: NaiveDateTime) -> Option<DateTime<Utc>> {
     (0..=4)
         .filter_map(|half_hours| time.checked_add_signed(TimeDelta::minutes(30 * half_hours)))
         .find_map(|time| zone.from_local_datetime(&time).earliest())

@@ -115,6 +115,21 @@ pub const ACCESS: &[Rule] = &[
     // … C …
     get("/api/transactions/summary", Who::Readers),
     get("/api/transactions/summary/", Who::Readers),
+    // … D …
+    post("/users", Who::Uploaders),
+    post("/users/", Who::Uploaders),
+    get("/users/{username}", Who::Readers),
+    get("/users/{username}/", Who::Readers),
+    get("/stocks", Who::Readers),
+    post("/stocks", Who::Uploaders),
+    get("/stocks/", Who::Readers),
+    post("/stocks/", Who::Uploaders),
+    get("/stocks/{ticker}", Who::Readers),
+    get("/stocks/{ticker}/", Who::Readers),
+    post("/transactions", Who::Uploaders),
+    post("/transactions/", Who::Uploaders),
+    get("/transactions/{id}/{start}/{end}", Who::Readers),
+    get("/transactions/{id}/{start}/{end}/", Who::Readers),
     // … and E.
     get("/summary/{id}", Who::Readers),
     get("/summary/{id}/", Who::Readers),

@@ -49,6 +49,12 @@ pub async fn claim(
     Ok(if earlier == fingerprint { Claim::Repeated(location) } else { Claim::Reused })
 }
 
+/// Whether a key stands for something already.
+pub async fn is_taken(conn: &mut AsyncPgConnection, principal: &str, key: &str) -> QueryResult<bool> {
+    let found = idempotency_keys::table.find((principal, key)).select(idempotency_keys::key);
+    Ok(found.first::<String>(conn).await.optional()?.is_some())
+}
+
 /// Notes where the resource is that a claimed key stands for.
 pub async fn point(
     conn: &mut AsyncPgConnection,

@@ -10,6 +10,7 @@ mod clients;
 mod command_line;
 mod compat;
 mod compat_figures;
+mod compat_trading;
 mod connections;
 mod embedded;
 mod engine;

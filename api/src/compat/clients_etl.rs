@@ -4,7 +4,7 @@
 //! Its access tokens name the same users as Millrace's own, after the same login, and so open the same
 //! routes; Millrace's own tokens and API keys open its list.
 
-use super::rate::RateLimiter;
+use super::{rate::RateLimiter, stock_orders, stock_trading};
 use crate::{
     app::AppState,
     auth::{ClientAddress, Principal},
@@ -304,7 +304,7 @@ impl Row {
 }
 
 /// At least two decimals.
-fn money(amount: Decimal) -> String {
+pub(super) fn money(amount: Decimal) -> String {
     let mut short = amount.normalize();
     if short.scale() < 2 {
         short.rescale(2);
@@ -314,6 +314,8 @@ fn money(amount: Decimal) -> String {
 
 /// List a client's transactions, newest first, as clients of service A do.
 ///
+/// Of a client that was registered with a username, `/transactions/{id}` lists the settled trades, as clients of
+/// service D ask for them: the rows are those of `/transactions/{id}/{start}/{end}/`, and the dates do not apply.
 /// An array of at most MILLRACE_COMPAT_ROWS rows (10,000); `Link: <…>; rel="next"` leads to the rest.
 #[utoipa::path(get, path = "/transactions/{id}/", tag = "compat",
     params(("id" = String, Path, description = "The client"),
@@ -336,6 +338,10 @@ async fn list_client_rows(
     PathText(id): PathText,
     uri: Uri,
 ) -> ApiResult<Response> {
+    let shared_with_d = !uri.path().starts_with("/api/");
+    if shared_with_d && let Some(list) = stock_orders::list_user(&state, &principal, &id, &uri).await? {
+        return Ok(list);
+    }
     let (compat, zone) = (&state.config.compat, state.env.settings.zone);
     let now = state.env.clock.now().timestamp();
     let rate = limiter.count(&principal.name, compat.calls_per_minute, now)?;
@@ -344,7 +350,13 @@ async fn list_client_rows(
     let cursor = query("cursor").map(|text| read_cursor(&text)).transpose()?;
     let mut conn = state.env.pool.get().await?;
     let client = clients::queries::find_client(&mut conn, id.trim()).await?;
-    let client = client.ok_or_else(|| ApiError::not_found("Client not found"))?;
+    let client = client.ok_or_else(|| {
+        // An id of nobody is D's if it looks like D's.
+        if shared_with_d && stock_orders::is_user_id(&id) {
+            return stock_trading::no_user();
+        }
+        ApiError::not_found("Client not found")
+    })?;
     filter.client_id = Some(client.client_id);
     let request = PageRequest { limit: compat.rows.into(), cursor };
     let page = list_transactions(&mut conn, &filter, &request).await?;
@@ -427,6 +439,7 @@ pub(super) fn list_error(problem: &Problem, sent_credentials: bool) -> Value {
         }),
         StatusCode::UNAUTHORIZED => json!({ "detail": "Authentication credentials were not provided." }),
         StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED => json!({ "detail": problem.detail }),
+        _ if stock_trading::is_no_user(problem) => json!({ "detail": problem.detail }),
         _ => json!({ "error": problem.detail }),
     }
 }

@@ -3,15 +3,18 @@
 //! the service wrote. The folder can be read, and one day removed, as a unit; its faults are not kept (a
 //! 500 of theirs is the 4xx that it should have been, lists end, nothing is dropped in silence).
 //!
-//! A, C and E name the services as the contracts do: A has clients and their transactions, C summaries, E takes
-//! files and has figures of users.
+//! A, C, D and E name the services as the contracts do: A has clients and their transactions, C summaries, D users
+//! who trade stocks, E takes files and has figures of users.
 
 mod analysis;
 mod analysis_api;
 mod clients_etl;
 mod dashboard;
 mod fields;
+mod moment;
 mod rate;
+mod stock_orders;
+mod stock_trading;
 mod summaries;
 
 use crate::{app::AppState, auth::Principal, error::Problem};
@@ -29,6 +32,8 @@ enum Service {
     Transactions,
     /// C's summaries.
     Summaries,
+    /// D, but for the list that has A's path.
+    Trading,
     /// E.
     Analysis,
 }
@@ -37,6 +42,7 @@ enum Service {
 pub fn router() -> OpenApiRouter<AppState> {
     clients_etl::router()
         .merge(summaries::router())
+        .merge(stock_trading::router())
         .merge(analysis::router())
         .merge(analysis_api::router())
         .merge(dashboard::router())
@@ -54,6 +60,9 @@ fn service(path: &str) -> Option<Service> {
     if path == "/upload" || user.is_some_and(|user| !user.contains('/')) {
         return Some(Service::Analysis);
     }
+    if is_trading(path) {
+        return Some(Service::Trading);
+    }
     let path = path.strip_prefix("/api").unwrap_or(path);
     match path {
         "/token" | "/token/refresh" | "/token/verify" | "/token/logout" => Some(Service::Tokens),
@@ -64,9 +73,23 @@ fn service(path: &str) -> Option<Service> {
     }
 }
 
-/// Whether the service asked for no credentials here.
+fn is_trading(path: &str) -> bool {
+    let mut parts = path.split('/').skip(1);
+    match (parts.next(), parts.clone().count()) {
+        (Some("users" | "stocks"), 0 | 1) => true,
+        (Some("transactions"), 0 | 3) => parts.all(|part| !part.is_empty()),
+        _ => false,
+    }
+}
+
+/// Whether the service asked for no credentials here. A and D share `/transactions/{id}`, and A did: its handler
+/// refuses what is A's to who sends none.
 pub fn was_open(path: &str) -> bool {
-    matches!(service(path), Some(Service::Analysis | Service::Summaries))
+    match service(path) {
+        Some(Service::Analysis | Service::Summaries | Service::Trading) => true,
+        Some(Service::Transactions) => !path.starts_with("/api/"),
+        Some(Service::Tokens) | None => false,
+    }
 }
 
 /// Whether a path is of the one page that people open in a browser.
@@ -90,6 +113,7 @@ pub fn error_body(path: &str, problem: &Problem, sent_credentials: bool) -> Opti
         Service::Tokens => clients_etl::token_error(problem),
         Service::Transactions => clients_etl::list_error(problem, sent_credentials),
         Service::Summaries => summaries::error(problem),
+        Service::Trading => stock_trading::error(problem),
         Service::Analysis => analysis::error(problem),
     })
 }
@@ -119,6 +143,21 @@ mod tests {
         for path in ["/api/transactions/summary", "/api/transactions/summary/"] {
             assert_eq!(service(path), Some(Service::Summaries), "{path}");
         }
+        for path in [
+            "/users",
+            "/users/",
+            "/users/ann/",
+            "/stocks/",
+            "/stocks/AAPL",
+            "/transactions",
+            "/transactions/",
+            "/transactions/u/2026-01-01/2026-01-31/",
+        ] {
+            assert_eq!(service(path), Some(Service::Trading), "{path}");
+            assert!(was_open(path), "{path}");
+        }
+        assert!(was_open("/transactions/c1/") && !was_open("/api/transactions/c1/"));
+        assert!(!was_open("/token/") && !was_open("/api/v1/trades"));
         // Without /api it is service A's: the client of that id.
         assert_eq!(service("/transactions/summary"), Some(Service::Transactions));
         for path in [
@@ -130,6 +169,10 @@ mod tests {
             "/api/upload",
             "/",
             "/transactions/a/b",
+            "/transactions/a/b/c/d",
+            "/api/transactions/a/b/c",
+            "/api/users/ann",
+            "/users/a/b",
         ] {
             assert_eq!(service(path), None, "{path}");
         }

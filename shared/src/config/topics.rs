@@ -211,7 +211,8 @@ impl ApiConfig {
 
 /// The routes that clients of the replaced services use. `MILLRACE_COMPAT_ANONYMOUS` (false): whether they
 /// may be called without credentials where the service asked for none, as the role `integration`; whoever
-/// reaches the server may then hand in files. `MILLRACE_COMPAT_TOKEN_MINUTES` (5) and
+/// reaches the server may then hand in files, register account holders, list stocks and trade for every client that
+/// has a username. `MILLRACE_COMPAT_TOKEN_MINUTES` (5) and
 /// `MILLRACE_COMPAT_REFRESH_HOURS` (24): lives of the tokens of `/token/`. `MILLRACE_COMPAT_RATE` (600): calls
 /// of `/transactions/<client_id>/` that a caller may make in a minute, 0 for any number.
 /// `MILLRACE_COMPAT_ROWS` (10000): rows of one answer, where the service knew no limit; the header `Link`

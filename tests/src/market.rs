@@ -53,27 +53,65 @@ impl TestDatabase {
     /// The ledger's own proof, once more in other words: for the moment when nothing is on its way.
     pub async fn expect_ledger_exact(&self) {
         for (what, statement) in [
-            ("a journal that does not balance", "SELECT journal_id FROM entries GROUP BY journal_id, asset_kind, asset HAVING sum(amount) <> 0"),
-            ("a negative balance, volume or holding", "SELECT ticker FROM stocks WHERE volume < 0
-               UNION ALL SELECT client_id FROM holdings WHERE shares < 0
-               UNION ALL SELECT client_id FROM clients WHERE position < 0"),
-            ("a position that is not its entries", "SELECT c.client_id FROM clients c WHERE c.position <> c.opening_balance
-               + (SELECT coalesce(sum(e.amount), 0) FROM entries e WHERE e.client_id = c.client_id AND e.asset_kind = 'cash')"),
-            ("shares that are neither held nor to be bought", "SELECT s.ticker FROM stocks s WHERE s.listed_volume <> s.volume
-               + (SELECT coalesce(sum(h.shares), 0) FROM holdings h WHERE h.ticker = s.ticker)"),
-            ("a holding that is not its entries", "SELECT h.client_id FROM holdings h WHERE h.shares <>
-               (SELECT coalesce(sum(e.amount), 0) FROM entries e WHERE e.client_id = h.client_id AND e.asset_kind = 'shares' AND e.asset = h.ticker)"),
-            ("a settled trade without its journal, its transaction or its run's end", "SELECT t.id::text FROM trades t
-               WHERE t.state IN ('settled', 'reversed') AND NOT (
-                 (SELECT count(*) FROM journals j WHERE j.source_id = t.id AND j.kind = 'trade') = 1
-                 AND (SELECT count(*) FROM transactions x WHERE x.transaction_id = t.id::text AND x.source = 'trade' AND x.source_id = t.id
-                      AND x.client_id = t.client_id AND x.kind = t.side AND x.amount = t.amount AND x.shares = t.volume) = 1
-                 AND (SELECT r.state FROM runs r WHERE r.id = t.run_id) = 'completed')"),
-            ("a rejected trade that moved something", "SELECT t.id::text FROM trades t WHERE t.state = 'rejected' AND (
-                 EXISTS (SELECT FROM journals j WHERE j.source_id = t.id)
-                 OR EXISTS (SELECT FROM transaction_keys k WHERE k.transaction_id = t.id::text))"),
-            ("a decided trade that the feed is not told once", "SELECT t.id::text FROM trades t WHERE t.state <> 'pending' AND t.reason IS DISTINCT FROM 'cancelled'
-               AND 1 <> (SELECT count(*) FROM feed_outbox o, jsonb_array_elements(o.events) AS e WHERE e->>'trade_id' = t.id::text)"),
+            (
+                "a journal that does not balance",
+                "SELECT journal_id FROM entries GROUP BY journal_id, asset_kind, asset HAVING sum(amount) <> 0",
+            ),
+            (
+                "a negative balance, volume or holding",
+                "SELECT ticker FROM stocks WHERE volume < 0
+                 UNION ALL SELECT client_id FROM holdings WHERE shares < 0
+                 UNION ALL SELECT client_id FROM clients WHERE position < 0",
+            ),
+            (
+                "a position that is not its entries",
+                "SELECT client_id FROM clients c
+                 LEFT JOIN (SELECT client_id, sum(amount) AS moved FROM entries WHERE asset_kind = 'cash' GROUP BY 1) AS e
+                   USING (client_id)
+                 WHERE c.position <> c.opening_balance + coalesce(e.moved, 0)",
+            ),
+            (
+                "shares that are neither held nor to be bought",
+                "SELECT ticker FROM stocks s
+                 LEFT JOIN (SELECT ticker, sum(shares) AS held FROM holdings GROUP BY 1) AS h USING (ticker)
+                 WHERE s.listed_volume <> s.volume + coalesce(h.held, 0)",
+            ),
+            (
+                "a holding that is not its entries",
+                "SELECT client_id FROM holdings h
+                 FULL JOIN (SELECT client_id, asset AS ticker, sum(amount) AS moved FROM entries
+                            WHERE asset_kind = 'shares' AND account = 'client' GROUP BY 1, 2) AS e USING (client_id, ticker)
+                 WHERE coalesce(h.shares, 0) <> coalesce(e.moved, 0)",
+            ),
+            (
+                "a settled trade without its one journal, its transaction or its run's end",
+                "SELECT t.id FROM trades t
+                 LEFT JOIN (SELECT source_id, count(*) AS n FROM journals WHERE kind = 'trade' GROUP BY 1) AS j
+                   ON j.source_id = t.id
+                 LEFT JOIN transactions x ON x.source = 'trade' AND x.source_id = t.id AND x.transaction_id = t.id::text
+                   AND (x.client_id, x.kind, x.amount, x.shares) = (t.client_id, t.side, t.amount, t.volume)
+                 LEFT JOIN runs r ON r.id = t.run_id
+                 WHERE t.state IN ('settled', 'reversed')
+                   AND (j.n IS DISTINCT FROM 1 OR x.transaction_id IS NULL OR r.state IS DISTINCT FROM 'completed')",
+            ),
+            (
+                "a transaction of no settled trade",
+                "SELECT x.transaction_id FROM transactions x LEFT JOIN trades t ON t.id = x.source_id
+                 WHERE x.source = 'trade' AND coalesce(t.state, '') NOT IN ('settled', 'reversed')",
+            ),
+            (
+                "a rejected trade that moved something",
+                "SELECT t.id FROM trades t LEFT JOIN journals j ON j.source_id = t.id
+                 LEFT JOIN transaction_keys k ON k.transaction_id = t.id::text
+                 WHERE t.state = 'rejected' AND (j.id IS NOT NULL OR k.transaction_id IS NOT NULL)",
+            ),
+            (
+                "a decided trade that the feed is not told once",
+                "SELECT t.id FROM trades t
+                 LEFT JOIN (SELECT (e->>'trade_id')::uuid AS id, count(*) AS n
+                            FROM feed_outbox, jsonb_array_elements(events) AS e GROUP BY 1) AS o USING (id)
+                 WHERE t.state <> 'pending' AND t.reason IS DISTINCT FROM 'cancelled' AND o.n IS DISTINCT FROM 1",
+            ),
         ] {
             let found: i64 = self.one(&format!("SELECT count(*) FROM ({statement}) AS x"), &[]).await;
             assert_eq!(found, 0, "{what}: {statement}");

@@ -36,6 +36,7 @@ mod storage;
 mod summaries;
 mod synthetic;
 mod tied;
+mod trade_pages;
 mod trades;
 mod trials;
 mod twice;

@@ -59,6 +59,12 @@ pub(super) async fn show(shell: Shell) -> ApiResult<Response> {
                 if one differs: the run names the first.",
         actions: vec![shell.action("Verify", "/ui/admin/verify".to_owned(), None)],
     };
+    let verify_ledger = Deed {
+        title: "Verify the ledger",
+        about: "Compares every account, holding and stock with what the ledger’s entries add up to, as every night, \
+                while trades are settled, and fails if one differs: the run names the first.",
+        actions: vec![shell.action("Verify the ledger", "/ui/admin/verify-ledger".to_owned(), None)],
+    };
     let rebuild = |label| shell.action(label, "/ui/admin/rebuild".to_owned(), None);
     let rebuild = Deed {
         title: "Rebuild the totals",
@@ -69,7 +75,7 @@ pub(super) async fn show(shell: Shell) -> ApiResult<Response> {
             Action { fields: vec![("truncate", "yes".to_owned())], ..rebuild("Write all anew") },
         ],
     };
-    page(&AdminPage { shell, deeds: vec![etl, refresh, verify, rebuild] })
+    page(&AdminPage { shell, deeds: vec![etl, refresh, verify, verify_ledger, rebuild] })
 }
 
 /// `POST /ui/admin/refresh`.
@@ -98,6 +104,15 @@ pub(super) async fn verify(
     Form(form): Form<ActionForm>,
 ) -> ApiResult<Response> {
     ask(&session, &state, &form, Chore::Verify, "verifying").await
+}
+
+/// `POST /ui/admin/verify-ledger`.
+pub(super) async fn verify_ledger(
+    session: PageSession,
+    State(state): State<AppState>,
+    Form(form): Form<ActionForm>,
+) -> ApiResult<Response> {
+    ask(&session, &state, &form, Chore::VerifyLedger, "verifying-ledger").await
 }
 
 async fn ask(

@@ -3,9 +3,11 @@
 use super::{
     address::{Address, segment},
     chart::{Chart, SpendWords},
+    client_account::tabs,
     fmt,
-    pieces::{Badge, Chip, Chips, Empty, Money, Pager, Time},
+    pieces::{Badge, Chip, Chips, Empty, Money, Pager, Time, Way},
     shell::{Shell, page},
+    trades::trade_href,
     transactions::{self, FilterForm, TransactionLine},
 };
 use crate::{
@@ -58,6 +60,8 @@ struct ClientPage {
     client: Client,
     title: String,
     badge: Badge,
+    tabs: Chips,
+    trade: Way,
     status_reason: Option<String>,
     balance: Money,
     debt: Money,
@@ -147,6 +151,8 @@ pub(super) async fn show(
     page(&ClientPage {
         title: client.name.as_deref().map_or_else(|| client.client_id.clone(), |name| fmt::cut(name, 120)),
         badge: Badge::client(client.status()),
+        tabs: tabs(&client.client_id, ""),
+        trade: shell.way("Trade", trade_href(&client.client_id, "", "")),
         status_reason: status_reason(&client, &shell),
         balance: Money::new(client.balance(), &client.currency),
         debt: Money::new(client.debt(), &client.currency),

@@ -162,7 +162,7 @@ fn overtaken_words(stale: &Stale, shell: &Shell) -> String {
     }
 }
 
-async fn found(conn: &mut AsyncPgConnection, id: &str) -> ApiResult<Client> {
+pub(super) async fn found(conn: &mut AsyncPgConnection, id: &str) -> ApiResult<Client> {
     let missing = || ApiError::from(ClientError::NotFound(id.to_owned()));
     if id.contains('\0') {
         return Err(missing());

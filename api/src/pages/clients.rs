@@ -3,7 +3,7 @@
 use super::{
     address::{Address, segment},
     fmt,
-    pieces::{Badge, Chip, Chips, Empty, Money, Pager, Time, client_shape, icon},
+    pieces::{Badge, Chip, Chips, Empty, Money, Pager, Time, Way, client_shape, icon},
     shell::{Shell, page},
 };
 use crate::{app::AppState, error::ApiResult};
@@ -33,6 +33,7 @@ struct ListPage {
     countries: Vec<(String, bool)>,
     kinds: Chips,
     statuses: Chips,
+    new_client: Way,
     clear: Option<String>,
     clients: Vec<ClientLine>,
     pager: Pager,
@@ -112,6 +113,7 @@ pub(super) async fn list(
         countries: country_options(countries, filter.country.as_deref()),
         kinds: Chips { label: "Account", chips: account_chips(filter.account_type, &here) },
         statuses: Chips { label: "Status", chips: status_chips(filter.status, &here) },
+        new_client: shell.way("New client", "/ui/clients/new".to_owned()),
         clear: here.is_filtered().then(|| here.cleared()),
         pager: Pager::by_id(&found, &here, "client"),
         empty: found.items.is_empty().then(|| nothing(&filter, &here)),

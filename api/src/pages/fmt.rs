@@ -12,6 +12,11 @@ pub fn count(number: impl Borrow<i64>) -> String {
     format!("{sign}{}", grouped(&number.unsigned_abs().to_string()))
 }
 
+/// A movement: `+1,234`, `−7`.
+pub fn moved(number: i64) -> String {
+    format!("{}{}", if number > 0 { "+" } else { "" }, count(number))
+}
+
 /// Digits in groups of three.
 fn grouped(digits: &str) -> String {
     let mut text = String::with_capacity(digits.len() * 4 / 3);

@@ -13,12 +13,15 @@ mod assets;
 mod bulk;
 pub(crate) mod chart;
 mod client;
+mod client_account;
 mod client_edit;
+mod client_form;
 mod client_summaries;
 mod clients;
 mod clone;
 mod failures;
 mod fmt;
+mod forms;
 mod fx_rates;
 mod generate;
 mod overview;
@@ -36,6 +39,11 @@ mod schedule_words;
 mod schedules;
 mod search;
 pub(crate) mod shell;
+mod stock_form;
+mod stocks;
+mod trade;
+mod trade_form;
+mod trades;
 mod transaction;
 mod transactions;
 mod upload;
@@ -108,20 +116,31 @@ pub fn router() -> Router<AppState> {
         .route("/ui/kinds/{name}/resume", post(queues::resume_kind))
         .route("/ui/workers", get(workers::list))
         .route("/ui/workers/{id}", get(workers::show))
-        .route("/ui/clients", get(clients::list))
+        .route("/ui/clients", get(clients::list).post(client_form::submit))
+        .route("/ui/clients/new", get(client_form::form))
         .route("/ui/clients/{id}", get(client::show))
         .route("/ui/clients/{id}/transactions.csv", get(client::export))
         .route("/ui/clients/{id}/edit", get(client_edit::form).post(client_edit::submit))
+        .route("/ui/clients/{id}/holdings", get(client_account::holdings))
+        .route("/ui/clients/{id}/statement", get(client_account::statement))
         .route("/ui/client-summaries", get(client_summaries::list))
         .route("/ui/client-summaries/refresh", post(client_summaries::refresh))
         .route("/ui/transactions", get(transactions::list))
         .route("/ui/transactions/{id}", get(transaction::show))
+        .route("/ui/stocks", get(stocks::list).post(stock_form::submit))
+        .route("/ui/stocks/new", get(stock_form::form))
+        .route("/ui/stocks/{ticker}", get(stocks::show))
+        .route("/ui/trades", get(trades::list).post(trade_form::submit))
+        .route("/ui/trades/new", get(trade_form::form))
+        .route("/ui/trades/{id}", get(trade::show))
+        .route("/ui/trades/{id}/reverse", post(trade::reverse))
         .route("/ui/analytics", get(analytics::show))
         .route("/ui/admin", get(admin::show))
         .route("/ui/admin/etl", post(admin::etl))
         .route("/ui/admin/refresh", post(admin::refresh))
         .route("/ui/admin/rebuild", post(admin::rebuild))
         .route("/ui/admin/verify", post(admin::verify))
+        .route("/ui/admin/verify-ledger", post(admin::verify_ledger))
         .route("/ui/generate", get(generate::form).post(generate::submit))
         .route("/ui/fx-rates", get(fx_rates::list).post(fx_rates::submit))
         .route("/ui/live", get(sse::live))

@@ -29,6 +29,8 @@ use shared::{
         self,
         alerts::{self, Alert},
     },
+    stocks::queries::find_stock,
+    trades::queries as trade_queries,
     transactions::queries as transaction_queries,
     uploads::{model::UploadState, queries as upload_queries},
 };
@@ -302,8 +304,8 @@ async fn totals(conn: &mut AsyncPgConnection) -> ApiResult<Totals> {
     })
 }
 
-/// The page of what somebody means: a run or an upload by its id or the id's end, a client, a
-/// transaction; else the search among clients.
+/// The page of what somebody means: a run, an upload or a trade by its id or the id's end, a client, a stock,
+/// a transaction; else the search among clients.
 async fn find_place(conn: &mut AsyncPgConnection, meant: &str) -> ApiResult<String> {
     let id = meant.to_ascii_lowercase();
     if (8..=36).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
@@ -314,9 +316,17 @@ async fn find_place(conn: &mut AsyncPgConnection, meant: &str) -> ApiResult<Stri
         if let Some(run) = run_queries::find_by_ending(conn, ending).await? {
             return Ok(format!("/ui/runs/{run}"));
         }
+        if let Some(trade) = trade_queries::find_by_ending(conn, ending).await? {
+            return Ok(format!("/ui/trades/{trade}"));
+        }
     }
     if client_queries::find_client(conn, meant).await?.is_some() {
         return Ok(format!("/ui/clients/{}", segment(meant)));
+    }
+    for ticker in [meant, &meant.to_uppercase()] {
+        if find_stock(conn, ticker).await?.is_some() {
+            return Ok(format!("/ui/stocks/{}", segment(ticker)));
+        }
     }
     if transaction_queries::find_transaction(conn, meant).await?.is_some() {
         return Ok(Address::new("/ui/transactions").with("q", meant).to_string());

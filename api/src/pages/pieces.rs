@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
 use shared::{
-    clients::ClientStatus, pagination::Page, runs::RunState, schedules::TickOutcome,
+    clients::ClientStatus, pagination::Page, runs::RunState, schedules::TickOutcome, trades::TradeState,
     transactions::TransactionStatus, uploads::model::UploadState,
 };
 
@@ -146,6 +146,22 @@ impl From<UploadState> for Badge {
     }
 }
 
+/// The shape of a trade's state.
+pub fn trade_shape(state: TradeState) -> &'static str {
+    match state {
+        TradeState::Pending => "available",
+        TradeState::Settled => "completed",
+        TradeState::Rejected => "failed",
+        TradeState::Reversed => "retryable",
+    }
+}
+
+impl From<TradeState> for Badge {
+    fn from(state: TradeState) -> Self {
+        Self::new(state.as_str(), trade_shape(state), state.as_str())
+    }
+}
+
 impl From<TransactionStatus> for Badge {
     fn from(status: TransactionStatus) -> Self {
         let shape = match status {
@@ -227,6 +243,12 @@ impl Money {
     pub fn new(amount: Decimal, currency: &str) -> Self {
         let (whole, cents) = fmt::amount(amount);
         Self { whole, cents, currency: currency.to_owned() }
+    }
+
+    /// The same as a movement: what came has a sign too.
+    pub fn moved(amount: Decimal, currency: &str) -> Self {
+        let money = Self::new(amount, currency);
+        if amount > Decimal::ZERO { Self { whole: format!("+{}", money.whole), ..money } } else { money }
     }
 }
 
@@ -381,6 +403,27 @@ impl Empty {
     }
 }
 
+/// A button that leads to a form, or the reason why not.
+#[derive(Debug, Clone, Template)]
+#[template(path = "partials/way.html")]
+pub struct Way {
+    /// What the button says.
+    pub label: String,
+    /// Where the form is.
+    pub href: String,
+    /// Whether it is the page's main action.
+    pub main: bool,
+    /// Why it cannot be had.
+    pub refusal: Option<&'static str>,
+}
+
+impl Way {
+    /// The same as the page's main action.
+    pub fn primary(self) -> Self {
+        Self { main: true, ..self }
+    }
+}
+
 /// Something that can be done: a form with one button, or the reason why not.
 #[derive(Debug, Clone, Template)]
 #[template(path = "partials/action.html")]
@@ -434,5 +477,6 @@ impl HtmlSafe for Progress {}
 impl HtmlSafe for Chips {}
 impl HtmlSafe for Pager {}
 impl HtmlSafe for Empty {}
+impl HtmlSafe for Way {}
 impl HtmlSafe for Action {}
 impl HtmlSafe for Confirm {}

@@ -3,7 +3,7 @@
 
 use super::{
     assets, fmt,
-    pieces::{Action, Confirm, Icon, Id, Time, icon},
+    pieces::{Action, Confirm, Icon, Id, Time, Way, icon},
 };
 use crate::{
     app::AppState,
@@ -136,6 +136,13 @@ impl Shell {
         self.visitor.as_ref().is_some_and(|visitor| Who::Uploaders.contains(visitor.role))
     }
 
+    /// A button that leads to a form of those who may hand in files, register account holders, list stocks and
+    /// place orders.
+    pub fn way(&self, label: &str, href: String) -> Way {
+        let refusal = (!self.may_upload()).then_some("needs the role operator");
+        Way { label: label.to_owned(), href, main: false, refusal }
+    }
+
     /// A button that posts to `href`, unless the state or the visitor's role forbids it.
     pub fn action(&self, label: &str, href: String, refusal: Option<String>) -> Action {
         let refusal = if self.may_operate() { refusal } else { Some("needs the role operator".to_owned()) };
@@ -199,6 +206,13 @@ fn notice(uri: &Uri) -> Option<&'static str> {
         "client-unchanged" => "Nothing was different, so nothing was changed.",
         "rebuilding" => "Asked for. This run rebuilds the totals; reading and loading go on.",
         "verifying" => "Asked for. This run compares the totals with the transactions.",
+        "verifying-ledger" => "Asked for. This run compares every account with the ledger.",
+        "client-registered" => "Registered.",
+        "stock-listed" => "Listed. It can be traded from now on.",
+        "trade-accepted" => "Accepted. It is not settled yet; this page follows.",
+        "trade-settled" => "Settled.",
+        "trade-rejected" => "Rejected: nothing moved. The reason stands here.",
+        "trade-known" => "This form was sent before; here is its trade. Nothing was added.",
         "accepted" => "The file is stored and on its way.",
         "known" => {
             "This file was uploaded before with the same options; here is that upload. Nothing was added."

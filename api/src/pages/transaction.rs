@@ -75,6 +75,7 @@ pub(super) async fn show(
         line: TransactionLine::new(&row, &shell),
         source: match row.source.as_str() {
             "upload" => "A file whose upload is not known any more.".to_owned(),
+            "trade" => "It is what a trade moved, and has its id.".to_owned(),
             other => format!("It came by way of {other}, not in a file."),
         },
         origin,

@@ -46,7 +46,7 @@ pub struct TransactionLine {
     pub badge: Badge,
     /// Where it came from.
     pub source: String,
-    /// The upload's page, if it came in a file.
+    /// The page of the upload or the trade that it came from.
     pub source_href: Option<String>,
 }
 
@@ -68,7 +68,11 @@ impl TransactionLine {
                 Some(line) if upload.is_some() => format!("line {}", fmt::count(i64::from(line))),
                 _ => row.source.clone(),
             },
-            source_href: upload.map(|upload| format!("/ui/uploads/{upload}")),
+            source_href: match row.source.as_str() {
+                // A trade's transaction has its id.
+                "trade" => Some(format!("/ui/trades/{}", segment(&row.transaction_id))),
+                _ => upload.map(|upload| format!("/ui/uploads/{upload}")),
+            },
         }
     }
 }
@@ -217,7 +221,7 @@ fn word<T: FromStr>(name: &str, typed: &Option<String>, complaint: &mut Option<S
 }
 
 /// The first instant of a day; where clocks skip midnight, the first one after it.
-fn start_of(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
+pub(super) fn start_of(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
     let midnight = day.and_time(NaiveTime::MIN);
     (0..4)
         .find_map(|hours| zone.from_local_datetime(&(midnight + chrono::TimeDelta::hours(hours))).earliest())

@@ -126,8 +126,8 @@ pub async fn show_balance(
 async fn balance(conn: &mut AsyncPgConnection, client: Client, at: DateTime<Utc>) -> ApiResult<BalanceView> {
     let had = statement::moved_until(conn, &client.client_id, at).await?;
     let (cash, shares): (Vec<_>, Vec<_>) = had.into_iter().partition(|had| had.asset_kind == "cash");
-    let moved = cash.iter().filter(|had| had.asset == client.currency).map(|had| had.amount);
-    let position = moved.fold(Some(client.opening_balance), |sum, amount| sum?.checked_add(amount));
+    let mut moved = cash.iter().filter(|had| had.asset == client.currency).map(|had| had.amount);
+    let position = moved.try_fold(client.opening_balance, |sum: Decimal, amount| sum.checked_add(amount));
     let position: Decimal =
         position.ok_or_else(|| ApiError::internal("a position beyond what a decimal holds"))?;
     let shares = shares.into_iter().map(|had| (had.asset, had.amount.normalize())).collect();

@@ -68,7 +68,10 @@ impl FromParams for TradeParams {
     }
 }
 
-fn range(params: &Params) -> ApiResult<(Option<DateTime<Utc>>, Option<DateTime<Utc>>)> {
+/// From when on, and until when.
+type Range = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
+fn range(params: &Params) -> ApiResult<Range> {
     let (from, to) = (params.from("from")?, params.until("to")?);
     if from.zip(to).is_some_and(|(from, to)| from >= to) {
         return Err(ApiError::bad_parameter("to", "The range ends before it begins."));

@@ -3,6 +3,7 @@
 //! transaction and its summaries. What may happen is decided in memory under the locks (`book`).
 
 pub mod book;
+pub mod counts;
 pub mod error;
 pub mod jobs;
 pub mod model;

@@ -54,7 +54,7 @@ pub struct TradeFilter {
 }
 
 /// The first id of a moment: the order of ids is the order of times.
-fn first_id(at: DateTime<Utc>) -> TradeId {
+pub(super) fn first_id(at: DateTime<Utc>) -> TradeId {
     let millis = u64::try_from(at.timestamp_millis()).unwrap_or(0);
     // What is not a whole millisecond belongs to the next: times of ids are whole ones.
     let millis = millis + u64::from(!at.timestamp_subsec_nanos().is_multiple_of(1_000_000));
@@ -96,6 +96,24 @@ pub async fn list_trades(
     };
     let rows = query.limit(request.limit + 1).load(conn).await?;
     Ok(Page::from_rows(rows, request, |trade| vec![trade.id.to_string()]))
+}
+
+/// The newest trade whose id ends so, of the latest 100,000: people see only an id's end.
+pub async fn find_by_ending(conn: &mut AsyncPgConnection, ending: &str) -> QueryResult<Option<TradeId>> {
+    #[derive(QueryableByName)]
+    struct IdRow {
+        #[diesel(sql_type = Uuid)]
+        id: TradeId,
+    }
+    diesel::sql_query(
+        "SELECT id FROM (SELECT id FROM trades ORDER BY id DESC LIMIT 100000) AS latest
+         WHERE right(id::text, 8) = $1 ORDER BY id DESC LIMIT 1",
+    )
+    .bind::<Text, _>(ending)
+    .get_result::<IdRow>(conn)
+    .await
+    .optional()
+    .map(|row| row.map(|row| row.id))
 }
 
 /// What a client holds or has held, by ticker.

@@ -432,7 +432,11 @@ impl From<TradeError> for ApiError {
             TradeError::Reversal(_) => Self::conflict("is-reversal", text),
             TradeError::Reversed(..) => Self::conflict("reversed-already", text),
             TradeError::Busy => Self::busy(text),
-            TradeError::Unknown => Self::unavailable("trading desk", text),
+            TradeError::Unknown => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unknown-outcome", "Outcome unknown", text.clone())
+                    .with(header::RETRY_AFTER, "5")
+                    .because(text)
+            }
             TradeError::Run(error) => Self::internal(error),
             TradeError::Database(error) => match &*error {
                 DbError::Query(error) => Self::database(error),

@@ -75,16 +75,19 @@ CREATE TRIGGER trades_guard BEFORE UPDATE ON trades FOR EACH ROW
     WHEN (NOT (OLD.state, NEW.state) IN (('pending', 'settled'), ('pending', 'rejected'), ('settled', 'reversed')))
     EXECUTE FUNCTION trades_guard();
 
--- Whose settlement is cancelled wants the trade no more. The run's row is locked before the trade's, as a
--- settlement does.
+-- Who cancels a settlement wants the trade no more; nor does who leaves a failed one until it is pruned. The
+-- run's row is locked before the trade's, as a settlement does.
 CREATE FUNCTION trades_follow_their_run() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE trades SET state = 'rejected', reason = 'cancelled', decided_at = clock_timestamp()
-    WHERE id = (NEW.args->>'trade_id')::uuid AND state = 'pending';
+    WHERE id = (OLD.args->>'trade_id')::uuid AND state = 'pending';
     RETURN NULL;
 END $$;
 CREATE TRIGGER trades_follow_their_run AFTER UPDATE OF state ON runs FOR EACH ROW
     WHEN (NEW.kind = 'settle_trade' AND NEW.state = 'cancelled')
+    EXECUTE FUNCTION trades_follow_their_run();
+CREATE TRIGGER trades_do_not_wait_for_pruned_runs AFTER DELETE ON runs FOR EACH ROW
+    WHEN (OLD.kind = 'settle_trade' AND OLD.state IN ('failed', 'discarded'))
     EXECUTE FUNCTION trades_follow_their_run();
 
 -- What a client holds of a stock, by trades alone. `cost` is what the shares that are held cost, in the

@@ -155,7 +155,7 @@ fn is_io(error: &tokio_postgres::Error) -> bool {
 }
 
 /// diesel keeps the message only.
-fn is_diesel_outage(error: &diesel::result::Error) -> bool {
+pub(crate) fn is_diesel_outage(error: &diesel::result::Error) -> bool {
     use diesel::result::{DatabaseErrorKind as Kind, Error};
     let Error::DatabaseError(kind, info) = error else { return false };
     match kind {

@@ -343,6 +343,18 @@ async fn cancelling_the_settlement_rejects_the_trade() {
         (&"rejected".into(), &"cancelled".into()),
         "{cancelled}"
     );
+    // One that had failed and is left to be pruned is not left pending.
+    let (_, failing) = app.send(app.order("ann", "buy", 1, "AAA")).await;
+    let fail = "UPDATE runs SET state = 'failed', finished_at = now() WHERE id = $1::text::uuid";
+    app.db.client.batch_execute("SET session_replication_role = replica").await.unwrap();
+    app.db.client.execute(fail, &[&failing["run_id"].as_str().unwrap()]).await.unwrap();
+    app.db.client.batch_execute("SET session_replication_role = DEFAULT").await.unwrap();
+    let later = chrono::Days::new(400);
+    let mut conn = app.env.pool.get().await.unwrap();
+    let (nil, now) = (shared::ids::RunId(uuid::Uuid::nil()), app.env.clock.now() + later);
+    shared::runs::queries::prune(&mut conn, nil, chrono::DateTime::UNIX_EPOCH, now).await.unwrap();
+    let pruned = app.get(&format!("/api/v1/trades/{}", failing["id"].as_str().unwrap())).await;
+    assert_eq!(pruned["reason"], "cancelled", "{pruned}");
     // Tried again, the run finds it decided.
     let mut app = app;
     app.start_worker();

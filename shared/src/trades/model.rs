@@ -63,7 +63,7 @@ text_enum! {
         TransactionExists = "transaction_exists",
         /// The trade that it was to reverse is not settled any more.
         NotSettled = "not_settled",
-        /// Its settlement was cancelled by an operator.
+        /// Its settlement was cancelled by an operator, or had failed and was pruned.
         Cancelled = "cancelled",
     }
 }
@@ -83,7 +83,9 @@ impl Reason {
             Self::AmountTooLarge => "Price times volume has more than 16 digits before the decimal point.",
             Self::TransactionExists => "A transaction of this id had come by another way, such as a file.",
             Self::NotSettled => "The trade that it was to reverse was not settled any more.",
-            Self::Cancelled => "An operator cancelled its settlement before it began.",
+            Self::Cancelled => {
+                "Its settlement was cancelled by an operator, or had failed and was not tried again until it was pruned."
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     audit, clients,
-    db::{DbError, DbPool},
+    db::{DbError, DbPool, is_diesel_outage},
     gather::{AskError, BatchError, Gatherer},
     idempotency,
     ids::{RunId, TradeId},
@@ -128,8 +128,16 @@ async fn accept(
             }
             Ok(answers)
         }
+        Err(error) if is_outage(&error) => Err(BatchError::All(TradeError::Unknown)),
         Err(error) => Err(BatchError::Some(error)),
     }
+}
+
+/// Whether PostgreSQL went away: then nobody knows whether it had committed, and an order without a key that was
+/// tried again might be two.
+fn is_outage(error: &TradeError) -> bool {
+    let TradeError::Database(error) = error else { return false };
+    matches!(&**error, DbError::Query(error) if is_diesel_outage(error))
 }
 
 /// Writes orders down; answers each in its place, and says how many are new.

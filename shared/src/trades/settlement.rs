@@ -5,19 +5,20 @@
 use super::{
     book::{self, Account, Book, Fill, Listing, Moved, Order, Position},
     model::{Reason, Side, TradeState},
+    writing::write,
 };
 use crate::{
     cache::Topic,
     fx::RateTable,
     gather::{AskError, BatchError, Gatherer},
-    ids::{ClaimToken, JournalId, RunId, TradeId},
+    ids::{ClaimToken, RunId, TradeId},
     metrics,
-    money::{UNITS, decimal_of, units_of},
+    money::{UNITS, units_of},
     runs::{Closed, Environment, JobError, RunContext, RunError, complete_runs, hold_runs, is_contention},
     transactions::{
         TransactionKind,
         accounts::CURRENCIES_LOCK,
-        load::{self, Source},
+        load,
         parse::{self, Batch, NewTransaction},
         prepared::Prepared,
         prerequisites,
@@ -103,7 +104,7 @@ async fn settle_batch(
                 tracing::info!(%error, lost, "another transaction was in the way of a settlement; trying again");
             }
             // The server has looked at what it was sent and refused it: one trade's fault is not the others'.
-            Cause::Database(refused) if refused.as_db_error().is_some() && !is_contention(refused) => {
+            Cause::Database(refused) if refused.as_db_error().is_some() => {
                 return Err(BatchError::Some(Failure(Arc::new(error))));
             }
             _ => return Err(BatchError::All(Failure(Arc::new(error)))),
@@ -120,27 +121,27 @@ async fn begin(env: &Environment, claims: &[Claim]) -> Result<Vec<Option<Closed>
 }
 
 /// What becomes of a trade.
-struct Decided<'t> {
-    trade: &'t Pending,
+pub(super) struct Decided<'t> {
+    pub trade: &'t Pending,
     /// Microseconds since 1970: when its transaction took place.
-    at_us: i64,
-    outcome: Result<Fill, Reason>,
+    pub at_us: i64,
+    pub outcome: Result<Fill, Reason>,
 }
 
 /// A trade that is to be decided.
-struct Pending {
-    id: TradeId,
-    client_id: String,
-    ticker: String,
-    side: Side,
-    volume: i64,
+pub(super) struct Pending {
+    pub id: TradeId,
+    pub client_id: String,
+    pub ticker: String,
+    pub side: Side,
+    pub volume: i64,
     /// What it takes back.
-    reverses: Option<Reversed>,
+    pub reverses: Option<Reversed>,
 }
 
 /// A trade that is to be taken back.
-struct Reversed {
-    id: TradeId,
+pub(super) struct Reversed {
+    pub id: TradeId,
     /// Nothing, if it is not settled any more.
     moved: Option<Moved>,
 }
@@ -247,8 +248,8 @@ async fn lock_trades(
 
 /// What the accounts and stocks of a batch were found to be, and are after it.
 #[derive(Default)]
-struct Accounts {
-    book: Book,
+pub(super) struct Accounts {
+    pub book: Book,
     /// Of the clients that have one.
     usernames: BTreeMap<String, String>,
 }
@@ -352,7 +353,7 @@ async fn read_prices(
 }
 
 /// The transactions of the trades that are, or may be, settled.
-fn prepared(decided: &[Decided<'_>], stocks: &BTreeMap<String, Listing>) -> Prepared {
+pub(super) fn prepared(decided: &[Decided<'_>], stocks: &BTreeMap<String, Listing>) -> Prepared {
     let mut batch = Batch::default();
     for Decided { trade, at_us, outcome } in decided {
         let (Ok(fill), Some(stock)) = (outcome, stocks.get(&trade.ticker)) else { continue };
@@ -440,256 +441,4 @@ async fn read_rates(transaction: &Transaction<'_>, book: &Book) -> Result<RateTa
         .chain(book.stocks.values().map(|stock| stock.currency.as_str()))
         .collect();
     if currencies.len() < 2 { Ok(RateTable::default()) } else { RateTable::read(transaction).await }
-}
-
-/// A numeric column's value. What no column holds is refused by PostgreSQL.
-fn decimal(units: i128) -> Decimal {
-    decimal_of(units).unwrap_or(Decimal::MAX)
-}
-
-/// Writes what was decided: the accounts, the ledger, the trades, their transactions, and what the feed tells.
-async fn write(
-    transaction: &Transaction<'_>,
-    decided: &[Decided<'_>],
-    accounts: &Accounts,
-    env: &Environment,
-) -> Result<(), Error> {
-    move_accounts(transaction, &accounts.book).await?;
-    post(transaction, decided, &accounts.book).await?;
-    end_trades(transaction, decided, &accounts.book).await?;
-    let took_place = prepared(decided, &accounts.book.stocks);
-    load::add_registered(transaction, &took_place, Source::TRADES, env.settings.zone).await?;
-    let events: Vec<_> = decided.iter().map(|decided| event(decided, &accounts.book)).collect();
-    transaction
-        .execute("INSERT INTO feed_outbox (events) VALUES ($1)", &[&serde_json::Value::Array(events)])
-        .await?;
-    Ok(())
-}
-
-/// What the feed tells of a decided trade.
-fn event(decided: &Decided<'_>, book: &Book) -> serde_json::Value {
-    let Decided { trade, at_us, outcome } = decided;
-    let mut event = json!({
-        "type": if outcome.is_ok() { "trade.settled" } else { "trade.rejected" },
-        "trade_id": trade.id, "client_id": trade.client_id, "ticker": trade.ticker, "side": trade.side,
-        "volume": trade.volume, "at_us": at_us,
-        "reversal_of": trade.reverses.as_ref().map(|reversed| reversed.id),
-    });
-    match outcome {
-        Ok(fill) => {
-            event["price"] = json!(decimal(fill.price));
-            event["amount"] = json!(decimal(fill.amount));
-            event["currency"] = json!(book.stocks.get(&trade.ticker).map(|stock| &stock.currency));
-        }
-        Err(reason) => event["reason"] = json!(reason),
-    }
-    event
-}
-
-async fn move_accounts(transaction: &Transaction<'_>, book: &Book) -> Result<(), Error> {
-    if book.changed.is_empty() {
-        return Ok(());
-    }
-    let clients: BTreeSet<&String> = book.changed.iter().map(|(client, _)| client).collect();
-    let tickers: BTreeSet<&String> = book.changed.iter().map(|(_, ticker)| ticker).collect();
-    let (clients, positions): (Vec<&str>, Vec<Decimal>) = clients
-        .into_iter()
-        .filter_map(|client| Some((client.as_str(), decimal(book.accounts.get(client)?.position))))
-        .unzip();
-    transaction
-        .execute(
-            "UPDATE clients c SET position = v.position
-             FROM unnest($1::text[], $2::numeric[]) AS v (client_id, position) WHERE c.client_id = v.client_id",
-            &[&clients, &positions],
-        )
-        .await?;
-    let (tickers, volumes): (Vec<&str>, Vec<i64>) = tickers
-        .into_iter()
-        .filter_map(|ticker| Some((ticker.as_str(), book.stocks.get(ticker)?.volume)))
-        .unzip();
-    transaction
-        .execute(
-            "UPDATE stocks s SET volume = v.volume
-             FROM unnest($1::text[], $2::bigint[]) AS v (ticker, volume) WHERE s.ticker = v.ticker",
-            &[&tickers, &volumes],
-        )
-        .await?;
-    let (mut holders, mut held, mut shares) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut costs, mut realised) = (Vec::new(), Vec::new());
-    for key in &book.changed {
-        let Some(position) = book.holdings.get(key) else { continue };
-        holders.push(key.0.as_str());
-        held.push(key.1.as_str());
-        shares.push(position.shares);
-        costs.push(decimal(position.cost));
-        realised.push(decimal(position.realised));
-    }
-    transaction
-        .execute(
-            "INSERT INTO holdings (client_id, ticker, shares, cost, realised)
-             SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::numeric[], $5::numeric[])
-             ON CONFLICT (client_id, ticker) DO UPDATE
-             SET shares = excluded.shares, cost = excluded.cost, realised = excluded.realised",
-            &[&holders, &held, &shares, &costs, &realised],
-        )
-        .await?;
-    Ok(())
-}
-
-/// The columns of entries that are to be posted.
-#[derive(Default)]
-struct Entries<'e> {
-    journals: Vec<Uuid>,
-    numbers: Vec<i32>,
-    amounts: Vec<Decimal>,
-    accounts: Vec<&'static str>,
-    clients: Vec<Option<&'e str>>,
-    kinds: Vec<&'static str>,
-    assets: Vec<&'e str>,
-}
-
-impl<'e> Entries<'e> {
-    /// To the client, and from the clearing account. Nothing is no entry.
-    fn pair(
-        &mut self,
-        journal: JournalId,
-        number: i32,
-        client: &'e str,
-        kind: &'static str,
-        asset: &'e str,
-        amount: i128,
-    ) {
-        if amount == 0 {
-            return;
-        }
-        let sides = [("client", Some(client), amount), ("clearing", None, -amount)];
-        for ((account, client, amount), number) in sides.into_iter().zip(number..) {
-            self.journals.push(journal.0);
-            self.numbers.push(number);
-            self.amounts.push(decimal(amount));
-            self.accounts.push(account);
-            self.clients.push(client);
-            self.kinds.push(kind);
-            self.assets.push(asset);
-        }
-    }
-}
-
-/// A journal for each settled trade: cash one way, shares the other, against the clearing account.
-async fn post(transaction: &Transaction<'_>, decided: &[Decided<'_>], book: &Book) -> Result<(), Error> {
-    let (mut journals, mut sources, mut originals) = (Vec::new(), Vec::new(), Vec::new());
-    let mut entries = Entries::default();
-    for Decided { trade, outcome, .. } in decided {
-        let (Ok(fill), Some(account)) = (outcome, book.accounts.get(&trade.client_id)) else { continue };
-        let (cash, shares) = match trade.side {
-            Side::Buy => (-fill.moved.account_amount, i128::from(trade.volume) * UNITS),
-            Side::Sell => (fill.moved.account_amount, -i128::from(trade.volume) * UNITS),
-        };
-        let journal = JournalId::generate();
-        journals.push(journal.0);
-        sources.push(trade.id.0);
-        originals.push(trade.reverses.as_ref().map(|reversed| reversed.id.0));
-        entries.pair(journal, 1, &trade.client_id, "cash", &account.currency, cash);
-        entries.pair(journal, 3, &trade.client_id, "shares", &trade.ticker, shares);
-    }
-    if journals.is_empty() {
-        return Ok(());
-    }
-    transaction
-        .execute(
-            "INSERT INTO journals (id, kind, source_id, reversal_of)
-             SELECT v.id, 'trade', v.trade, j.id
-             FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS v (id, trade, original)
-             LEFT JOIN journals j ON j.source_id = v.original AND j.kind = 'trade'
-             ORDER BY v.id",
-            &[&journals, &sources, &originals],
-        )
-        .await?;
-    transaction
-        .execute(
-            "INSERT INTO entries (journal_id, entry, amount, account, client_id, asset_kind, asset)
-             SELECT * FROM unnest($1::uuid[], $2::integer[], $3::numeric[], $4::text[], $5::text[], $6::text[], $7::text[])",
-            &[
-                &entries.journals,
-                &entries.numbers,
-                &entries.amounts,
-                &entries.accounts,
-                &entries.clients,
-                &entries.kinds,
-                &entries.assets,
-            ],
-        )
-        .await?;
-    Ok(())
-}
-
-/// Writes the outcomes on the trades; those that were taken back are reversed now.
-async fn end_trades(
-    transaction: &Transaction<'_>,
-    decided: &[Decided<'_>],
-    book: &Book,
-) -> Result<(), Error> {
-    let fill = |decided: &Decided<'_>, value: fn(&Fill) -> i128| {
-        decided.outcome.as_ref().ok().map(value).map(decimal)
-    };
-    let column =
-        |value: fn(&Fill) -> i128| decided.iter().map(|decided| fill(decided, value)).collect::<Vec<_>>();
-    let settled = |decided: &Decided<'_>| decided.outcome.is_ok();
-    let ids: Vec<Uuid> = decided.iter().map(|decided| decided.trade.id.0).collect();
-    let states: Vec<&str> = decided
-        .iter()
-        .map(|decided| if settled(decided) { TradeState::Settled } else { TradeState::Rejected }.as_str())
-        .collect();
-    let reasons: Vec<Option<&str>> =
-        decided.iter().map(|decided| decided.outcome.as_ref().err().map(|reason| reason.as_str())).collect();
-    let stocks: Vec<Option<&str>> = decided
-        .iter()
-        .map(|decided| {
-            book.stocks
-                .get(&decided.trade.ticker)
-                .filter(|_| settled(decided))
-                .map(|stock| stock.currency.as_str())
-        })
-        .collect();
-    let accounts: Vec<Option<&str>> = decided
-        .iter()
-        .map(|decided| {
-            book.accounts
-                .get(&decided.trade.client_id)
-                .filter(|_| settled(decided))
-                .map(|account| account.currency.as_str())
-        })
-        .collect();
-    transaction
-        .execute(
-            "UPDATE trades t SET state = v.state, reason = v.reason, price = v.price, amount = v.amount,
-                 currency = v.currency, account_amount = v.account_amount, account_currency = v.account_currency,
-                 cost = v.cost, realised = v.realised, decided_at = clock_timestamp()
-             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::numeric[], $5::numeric[], $6::text[],
-                         $7::numeric[], $8::text[], $9::numeric[], $10::numeric[])
-                  AS v (id, state, reason, price, amount, currency, account_amount, account_currency, cost, realised)
-             WHERE t.id = v.id",
-            &[
-                &ids,
-                &states,
-                &reasons,
-                &column(|fill| fill.price),
-                &column(|fill| fill.amount),
-                &stocks,
-                &column(|fill| fill.moved.account_amount),
-                &accounts,
-                &column(|fill| fill.moved.cost),
-                &column(|fill| fill.moved.realised),
-            ],
-        )
-        .await?;
-    let reversed: Vec<Uuid> = decided
-        .iter()
-        .filter(|decided| settled(decided))
-        .filter_map(|decided| Some(decided.trade.reverses.as_ref()?.id.0))
-        .collect();
-    if !reversed.is_empty() {
-        transaction.execute("UPDATE trades SET state = 'reversed' WHERE id = ANY ($1)", &[&reversed]).await?;
-    }
-    Ok(())
 }

@@ -6,6 +6,7 @@ ALTER TABLE journals ALTER COLUMN posted_at SET DEFAULT now();
 DROP TABLE cache_trust;
 DROP TABLE feed_outbox;
 DROP TABLE holdings;
+DROP INDEX clients_username;
 DROP TRIGGER trades_do_not_wait_for_pruned_runs ON runs;
 DROP TRIGGER trades_follow_their_run ON runs;
 DROP FUNCTION trades_follow_their_run();

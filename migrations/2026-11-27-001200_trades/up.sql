@@ -42,6 +42,7 @@ CREATE TABLE trades (
     state             text NOT NULL CHECK (state IN ('pending', 'settled', 'rejected', 'reversed')),
     reason            text CHECK (reason IN ('unknown_stock', 'client_suspended', 'insufficient_funds',
                           'insufficient_volume', 'insufficient_holdings', 'no_exchange_rate', 'amount_too_large',
+                          'amount_too_small',
                           'transaction_exists', 'not_settled', 'cancelled')),
     created_by        text NOT NULL,
     price             numeric(20,4),
@@ -89,6 +90,9 @@ CREATE TRIGGER trades_follow_their_run AFTER UPDATE OF state ON runs FOR EACH RO
 CREATE TRIGGER trades_do_not_wait_for_pruned_runs AFTER DELETE ON runs FOR EACH ROW
     WHEN (OLD.kind = 'settle_trade' AND OLD.state IN ('failed', 'discarded'))
     EXECUTE FUNCTION trades_follow_their_run();
+
+-- Usernames are few, and found by how they begin.
+CREATE INDEX clients_username ON clients (username text_pattern_ops) WHERE username IS NOT NULL;
 
 -- What a client holds of a stock, by trades alone. `cost` is what the shares that are held cost, in the
 -- account's currency (average cost), `realised` what was won or lost by selling. Written only by who has

@@ -369,7 +369,7 @@ async fn a_pending_trade_says_why_it_waits_and_can_be_withdrawn() {
     assert_eq!(cancel.status(), StatusCode::SEE_OTHER);
     let page = browser.page(path).await;
     assert!(
-        page.contains("An operator cancelled its settlement") && page.contains("it moved nothing"),
+        page.contains("Its settlement was cancelled by an operator") && page.contains("it moved nothing"),
         "{page}"
     );
     assert!(!page.contains("http-equiv=\"refresh\""), "{page}");

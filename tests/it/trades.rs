@@ -37,7 +37,7 @@ async fn a_settled_trade_moves_cash_shares_volume_ledger_rows_and_summaries() {
     let balance = app.get(&format!("/api/v1/clients/ann/balance?at={between}")).await;
     assert_eq!(
         (&balance["position"], &balance["shares"]),
-        (&"875.0000".into(), &json!({ "AAA": "10" })),
+        (&"875.0000".into(), &json!({ "AAA": 10 })),
         "{balance}"
     );
     let before = app.get("/api/v1/clients/ann/balance?at=2020-01-01T00:00:00Z").await;
@@ -122,6 +122,10 @@ async fn what_cannot_be_settled_is_rejected_with_its_reason_and_moves_nothing() 
     assert_eq!(app.get("/api/v1/clients/ann/trades").await["items"], json!([]), "only what was settled");
     app.db.expect_ledger_exact().await;
     files::expect_everything_exact(&app.db).await;
+    // No shares for nothing, where little is left of the amount.
+    let hundredth = "INSERT INTO fx_rates VALUES ('JPY', 'USD', 0.00004, '2024-01-01', 'test')";
+    app.db.client.execute(hundredth, &[]).await.unwrap();
+    assert_eq!(app.trade("ann", "buy", 1, "YEN").await["reason"], "amount_too_small");
     // Converted once there is a rate.
     app.db
         .client
@@ -156,6 +160,9 @@ async fn orders_that_cannot_be_accepted_say_why_at_their_field() {
     for (body, field) in [
         (json!({ "username": "12345", "balance": "1" }), "username"),
         (json!({ "username": "ab", "balance": "1" }), "username"),
+        (json!({ "username": "١٢٣", "balance": "1" }), "username"),
+        (json!({ "username": "an\u{202e}na", "balance": "1" }), "username"),
+        (json!({ "username": "anna", "client_id": " a ", "balance": "1" }), "client_id"),
         (json!({ "username": "abc", "balance": "-1" }), "balance"),
         (json!({ "username": "abc", "balance": "1.00001" }), "balance"),
     ] {
@@ -322,6 +329,31 @@ async fn a_trade_is_reversed_once_and_all_is_as_before() {
     assert_eq!(app.get("/api/v1/stocks/AAA").await["volume"], 10);
     app.db.expect_ledger_exact().await;
     files::expect_everything_exact(&app.db).await;
+    expect_verified(&app).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_does_not_change_what_an_account_that_trades_began_with() {
+    let app = App::start().await;
+    app.account("ann", "100").await;
+    app.load("clients.csv", "client_id,name,balance\nbob,Bob,50\ncid,Cid,50\n", "?kind=clients").await;
+    app.stock("AAA", "7", 10).await;
+    app.trade("bob", "buy", 1, "AAA").await;
+    let file = "client_id,name,balance\nann,Ann,5000\nbob,Robert,5000\ncid,Cid,70\n";
+    let upload = app.load("again.csv", file, "?kind=clients").await;
+    assert_eq!(
+        (&upload["counts"]["updated"], &upload["counts"]["conflicts"]),
+        (&1.into(), &2.into()),
+        "{upload}"
+    );
+    let message: String = app.db.one("SELECT message FROM upload_rejects ORDER BY line LIMIT 1", &[]).await;
+    assert!(message.contains("began with 100 USD") && message.contains("leave the balance out"), "{message}");
+    assert_eq!(app.get("/api/v1/clients/bob").await["balance"], "43.0000");
+    assert_eq!(app.get("/api/v1/clients/cid").await["balance"], "70.0000", "nothing was traded on it");
+    let same = "client_id,name,balance\nann,Ann,100\nbob,Robert,\n";
+    let upload = app.load("same.csv", same, "?kind=clients").await;
+    assert_eq!(upload["counts"]["updated"], 2, "{upload}");
+    assert_eq!(app.get("/api/v1/clients?search=an").await["items"][0]["username"], "ann");
     expect_verified(&app).await;
 }
 

@@ -60,7 +60,8 @@ impl ClientLine {
         Self {
             href: format!("/ui/clients/{}", segment(&client.client_id)),
             id: client.client_id.clone(),
-            name: text(&client.name),
+            // What people know it by.
+            name: text(if client.name.is_some() { &client.name } else { &client.username }),
             email: text(&client.email),
             account_type: client.account_type,
             country: text(&client.country),
@@ -167,7 +168,9 @@ fn nothing(filter: &ClientFilter, here: &Address) -> Empty {
         let mut words = Vec::new();
         words.extend(filter.search.as_ref().map(|search| {
             let search = fmt::cut(search, 80);
-            format!("an id, a word of a name, an e-mail or a phone number that begins with “{search}”")
+            format!(
+                "an id, a username, a word of a name, an e-mail or a phone number that begins with “{search}”"
+            )
         }));
         words.extend(filter.country.as_ref().map(|country| format!("the country {}", fmt::cut(country, 80))));
         words.extend(filter.account_type.map(|kind| format!("the account type {kind}")));

@@ -18,7 +18,7 @@ use crate::{
 use axum::{Json, extract::State, response::Response};
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, prelude::ToPrimitive};
 use shared::{
     clients::Client,
     ledger::statement::{self, Asset},
@@ -130,7 +130,11 @@ async fn balance(conn: &mut AsyncPgConnection, client: Client, at: DateTime<Utc>
     let position = moved.try_fold(client.opening_balance, |sum: Decimal, amount| sum.checked_add(amount));
     let position: Decimal =
         position.ok_or_else(|| ApiError::internal("a position beyond what a decimal holds"))?;
-    let shares = shares.into_iter().map(|had| (had.asset, had.amount.normalize())).collect();
+    let shares = shares
+        .into_iter()
+        .map(|had| had.amount.to_i64().map(|amount| (had.asset, amount)))
+        .collect::<Option<_>>()
+        .ok_or_else(|| ApiError::internal("more shares than there can be"))?;
     Ok(BalanceView { client_id: client.client_id, at, currency: client.currency, position, shares })
 }
 

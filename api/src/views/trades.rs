@@ -165,6 +165,5 @@ pub struct BalanceView {
     /// Cash; negative is debt.
     pub position: Decimal,
     /// Shares by ticker, those that were not none.
-    #[schema(value_type = std::collections::BTreeMap<String, i64>)]
-    pub shares: std::collections::BTreeMap<String, Decimal>,
+    pub shares: std::collections::BTreeMap<String, i64>,
 }

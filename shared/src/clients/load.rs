@@ -165,8 +165,8 @@ async fn leave_existing(
     Ok(())
 }
 
-/// Takes out the rows whose e-mail is another client's, and those that would change the currency of
-/// an account whose amounts are recorded.
+/// Takes out the rows whose e-mail is another client's, those that would change the currency of an account whose
+/// amounts are recorded, and those that would change what an account began with that was registered or traded on.
 async fn refuse_taken(transaction: &Transaction<'_>, loaded: &mut LoadedClients) -> Result<(), Error> {
     let taken = transaction
         .query(
@@ -218,6 +218,40 @@ async fn refuse_taken(transaction: &Transaction<'_>, loaded: &mut LoadedClients)
         loaded.conflicts.push(ClientConflict {
             row: row.get::<_, i32>(0) as usize,
             column: "currency",
+            message,
+        });
+    }
+    refuse_another_beginning(transaction, loaded).await
+}
+
+/// What trades were settled against stays: nobody's past changes by a file.
+async fn refuse_another_beginning(
+    transaction: &Transaction<'_>,
+    loaded: &mut LoadedClients,
+) -> Result<(), Error> {
+    let began = transaction
+        .query(
+            "DELETE FROM incoming_clients i USING clients c
+             WHERE c.client_id = i.client_id AND i.opening_balance <> c.opening_balance
+               AND (c.username IS NOT NULL OR EXISTS (SELECT 1 FROM holdings h WHERE h.client_id = c.client_id))
+             RETURNING i.row, c.client_id, trim_scale(c.opening_balance)::text, trim_scale(i.opening_balance)::text,
+                       c.currency",
+            &[],
+        )
+        .await?;
+    for row in began {
+        let text = |at: usize| row.get::<_, &str>(at);
+        let message = format!(
+            "the account of client {} began with {} {currency}, and its trades count from there; a file cannot change \
+             that to {} {currency}: leave the balance out, or give the same",
+            text(1),
+            text(2),
+            text(3),
+            currency = text(4),
+        );
+        loaded.conflicts.push(ClientConflict {
+            row: row.get::<_, i32>(0) as usize,
+            column: "opening_balance",
             message,
         });
     }

@@ -9,7 +9,9 @@ use crate::{
     },
     uploads::{
         UploadKind,
-        reading::{BadRecord, RecordPlace, each_record, error_cell_fault, id_fault, name_fault, shown},
+        reading::{
+            BadRecord, RecordPlace, each_record, error_cell_fault, id_fault, is_invisible, name_fault, shown,
+        },
         records::Span,
     },
 };
@@ -155,10 +157,7 @@ fn text_unless(fault: ValueFault, field: usize, bytes: &[u8]) -> Result<String, 
 
 /// What is wrong with a name.
 pub(super) fn full_name_fault(bytes: &[u8]) -> ValueFault {
-    let unseen = |letter: char| {
-        letter.is_whitespace()
-            || matches!(letter, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
-    };
+    let unseen = |letter: char| letter.is_whitespace() || is_invisible(letter);
     let seen = str::from_utf8(bytes)
         .map_or(true, |name| name.is_empty() || name.chars().any(|letter| !unseen(letter)));
     name_fault(bytes, 255)

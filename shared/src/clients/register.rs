@@ -6,7 +6,10 @@ use super::{
     model::Client,
     queries,
 };
-use crate::{audit, uploads::reading::id_fault};
+use crate::{
+    audit,
+    uploads::reading::{id_fault, is_invisible},
+};
 use diesel_async::AsyncPgConnection;
 use rust_decimal::Decimal;
 
@@ -38,12 +41,20 @@ impl NewAccount {
         let characters = self.username.chars().count();
         if !USERNAME_CHARACTERS.contains(&characters) {
             fault("username", "has 3 to 50 characters".to_owned());
-        } else if self.username.chars().all(|c| c.is_ascii_digit()) {
+        } else if self.username.chars().all(char::is_numeric) {
             fault("username", "is not made of digits alone".to_owned());
-        } else if self.username.trim() != self.username || self.username.chars().any(char::is_control) {
-            fault("username", "is one line without blanks at its ends".to_owned());
+        } else if self.username.trim() != self.username
+            || self.username.chars().any(|character| character.is_control() || is_invisible(character))
+        {
+            fault(
+                "username",
+                "is one line of characters that can be seen, without blanks at its ends".to_owned(),
+            );
         }
-        if let Some((_, message)) = self.client_id.as_deref().and_then(|id| id_fault(id.as_bytes(), 36)) {
+        let id = self.client_id.as_deref();
+        if id.is_some_and(|id| id.trim() != id) {
+            fault("client_id", "has no blanks at its ends".to_owned());
+        } else if let Some((_, message)) = id.and_then(|id| id_fault(id.as_bytes(), 36)) {
             fault("client_id", message);
         }
         if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {

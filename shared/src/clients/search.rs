@@ -1,5 +1,5 @@
 //! Finding clients by what people know of them. The index `clients_search` holds the words
-//! (`client_search_terms`), the primary key the ids.
+//! (`client_search_terms`), the primary key the ids, an index of its own the usernames.
 
 use diesel::{
     expression::BoxableExpression,
@@ -21,6 +21,8 @@ pub(crate) fn found_by<Source: 'static>(
     let found = diesel::dsl::sql::<Bool>(&format!(
         "{column} = ANY (ARRAY(SELECT client_id FROM clients WHERE client_id LIKE "
     ))
+    .bind::<Text, _>(prefix.clone())
+    .sql(" UNION SELECT client_id FROM clients WHERE username IS NOT NULL AND username LIKE ")
     .bind::<Text, _>(prefix)
     .sql(
         " UNION SELECT client_id FROM clients

@@ -1,7 +1,7 @@
 //! Stocks as they are stored, and what is wrong with one that is to be listed.
 
 use super::error::StockFault;
-use crate::schema::stocks;
+use crate::{schema::stocks, uploads::reading::is_invisible};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use rust_decimal::Decimal;
@@ -69,9 +69,11 @@ impl NewStock {
     pub fn faults(&self) -> Vec<StockFault> {
         let mut faults = Vec::new();
         let mut fault = |field, code, reason: &str| faults.push(StockFault::new(field, code, reason));
-        let printable = |text: &str| !text.chars().any(char::is_control);
-        if self.ticker.is_empty() || self.ticker.chars().any(char::is_whitespace) || !printable(&self.ticker)
-        {
+        let printable =
+            |text: &str| !text.chars().any(|character| character.is_control() || is_invisible(character));
+        let word = !self.ticker.is_empty() && !self.ticker.chars().any(char::is_whitespace);
+        // A path would lose dots alone.
+        if !word || !printable(&self.ticker) || matches!(self.ticker.as_str(), "." | "..") {
             fault("ticker", "bad_ticker", "A ticker is a word without spaces, such as AAPL.");
         } else if self.ticker.chars().count() > TICKER_CHARACTERS {
             fault("ticker", "too_long", "A ticker has at most 15 characters.");
@@ -171,6 +173,8 @@ mod tests {
         assert_eq!(field(|stock| stock.volume = MAX_VOLUME + 1), ["volume"]);
         assert_eq!(field(|stock| stock.ticker = "A B".to_owned()), ["ticker"]);
         assert_eq!(field(|stock| stock.ticker = "A".repeat(16)), ["ticker"]);
+        assert_eq!(field(|stock| stock.ticker = "..".to_owned()), ["ticker"]);
+        assert_eq!(field(|stock| stock.ticker = "A\u{202e}B".to_owned()), ["ticker"]);
         assert_eq!(field(|stock| stock.currency = "usd".to_owned()), ["currency"]);
         assert_eq!(field(|stock| stock.name = Some(" ".to_owned())), ["name"]);
     }

@@ -162,7 +162,11 @@ fn converted(
     let code = |text: &str| <[u8; 3]>::try_from(text.as_bytes()).map_err(|_| Reason::NoExchangeRate);
     let (base, quote) = (code(&stock.currency)?, code(&account.currency)?);
     rates.rate(base, quote, at_us).ok_or(Reason::NoExchangeRate)?;
-    rates.convert(amount, base, quote, at_us).ok_or(Reason::AmountTooLarge)
+    match rates.convert(amount, base, quote, at_us) {
+        // Shares are not to be had for nothing.
+        Some(0) if amount > 0 => Err(Reason::AmountTooSmall),
+        converted => converted.ok_or(Reason::AmountTooLarge),
+    }
 }
 
 /// What the shares cost that go: their part of the cost of all, rounded half up; all of it with the last of

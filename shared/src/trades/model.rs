@@ -6,7 +6,7 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, RoundingStrategy};
 
 text_enum! {
     /// Which way shares go.
@@ -59,6 +59,8 @@ text_enum! {
         NoExchangeRate = "no_exchange_rate",
         /// Price times volume has more digits than an amount can have.
         AmountTooLarge = "amount_too_large",
+        /// Converted into the account's currency nothing is left of the amount.
+        AmountTooSmall = "amount_too_small",
         /// A transaction of the trade's id came by another way.
         TransactionExists = "transaction_exists",
         /// The trade that it was to reverse is not settled any more.
@@ -81,6 +83,9 @@ impl Reason {
                 "There is no exchange rate from the stock's currency into the account's. Add one, then trade again."
             }
             Self::AmountTooLarge => "Price times volume has more than 16 digits before the decimal point.",
+            Self::AmountTooSmall => {
+                "In the account's currency the amount is less than a ten-thousandth: nothing would be paid. Trade more."
+            }
             Self::TransactionExists => "A transaction of this id had come by another way, such as a file.",
             Self::NotSettled => "The trade that it was to reverse was not settled any more.",
             Self::Cancelled => {
@@ -154,6 +159,8 @@ impl Holding {
     /// What one share cost on average, to four decimals; nothing without shares.
     pub fn average_cost(&self) -> Option<Decimal> {
         let shares = Decimal::from(self.shares);
-        self.cost.checked_div(shares).filter(|_| self.shares > 0).map(|average| average.round_dp(4))
+        let average = self.cost.checked_div(shares).filter(|_| self.shares > 0)?;
+        // As everything that is rounded here.
+        Some(average.round_dp_with_strategy(4, RoundingStrategy::MidpointAwayFromZero))
     }
 }

@@ -160,6 +160,12 @@ fn is_shortened(bytes: &[u8]) -> bool {
     whole.len() == 1 && digits(whole) && digits(rest) && digits(power)
 }
 
+/// Whether a character is there and not seen: it turns what follows round, joins, or is nothing at all. Two names
+/// that differ by it look the same.
+pub fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 /// [`name_fault`] of an id, which also is no word or sign for a missing value.
 pub fn id_fault(bytes: &[u8], longest: u32) -> Option<(&'static str, String)> {
     no_id_fault(bytes).or_else(|| name_fault(bytes, longest))

@@ -149,11 +149,7 @@ pub(super) async fn show(
     drop(conn);
     let ClientCard { client, totals, .. } = card;
     page(&ClientPage {
-        title: client
-            .name
-            .as_deref()
-            .or(client.username.as_deref())
-            .map_or_else(|| client.client_id.clone(), |name| fmt::cut(name, 120)),
+        title: fmt::cut(client.label(), 120),
         badge: Badge::client(client.status()),
         tabs: tabs(&client.client_id, ""),
         trade: shell.way("Trade", trade_href(&client.client_id, "", "")),

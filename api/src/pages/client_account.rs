@@ -59,7 +59,7 @@ impl Head {
         Self {
             client_id: id.clone(),
             href: format!("/ui/clients/{}", segment(id)),
-            name: client.name.as_deref().map_or_else(|| id.clone(), |name| fmt::cut(name, 120)),
+            name: fmt::cut(client.label(), 120),
             balance: Money::new(client.position, &client.currency),
             tabs: tabs(id, on),
             trade: shell.way("Trade", trade_href(id, "", "")).primary(),

@@ -177,6 +177,7 @@ pub(super) async fn show(
     let filter = TradeFilter { ticker: Some(ticker), states, ..TradeFilter::default() };
     let found = list_trades(&mut conn, &filter, &request).await?;
     let counts = count_by_state(&mut conn, &filter).await?;
+    let lines = TradeLine::of(&found.items, &mut conn, &shell).await?;
     drop(conn);
     shell.moving = found.items.iter().any(|trade| trade.state == TradeState::Pending);
     let money = |amount| Money::new(amount, &stock.currency);
@@ -192,7 +193,7 @@ pub(super) async fn show(
         states: state_chips(&filter.states, &here, &counts),
         pager: Pager::by_time(&found, &here, "trade"),
         empty: found.items.is_empty().then(|| no_trades(&stock, &filter.states, &here)),
-        trades: found.items.iter().map(|trade| TradeLine::new(trade, &shell)).collect(),
+        trades: lines,
         stock,
         shell,
     })

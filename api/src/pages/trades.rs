@@ -16,8 +16,10 @@ use axum::{
 };
 use chrono::{Days, NaiveDate};
 use chrono_tz::Tz;
+use diesel_async::AsyncPgConnection;
 use serde::Deserialize;
 use shared::{
+    clients::queries::labels,
     pagination::{Cursor, PageRequest},
     trades::{
         Side, Trade, TradeState,
@@ -25,6 +27,7 @@ use shared::{
         queries::{TradeFilter, list_trades},
     },
 };
+use std::collections::BTreeSet;
 
 /// A trade in a list.
 pub struct TradeLine {
@@ -55,13 +58,20 @@ pub struct TradeLine {
 }
 
 impl TradeLine {
-    /// The line of a trade.
-    pub fn new(trade: &Trade, shell: &Shell) -> Self {
+    /// The lines of trades, with what people know their clients by.
+    pub async fn of(trades: &[Trade], conn: &mut AsyncPgConnection, shell: &Shell) -> ApiResult<Vec<Self>> {
+        let ids: BTreeSet<&str> = trades.iter().map(|trade| trade.client_id.as_str()).collect();
+        let labels = labels(conn, &ids.into_iter().collect::<Vec<_>>()).await?;
+        let label = |trade: &Trade| labels.get(&trade.client_id).map(|label| fmt::cut(label, 40));
+        Ok(trades.iter().map(|trade| Self::new(trade, label(trade), shell)).collect())
+    }
+
+    fn new(trade: &Trade, label: Option<String>, shell: &Shell) -> Self {
         Self {
             id: trade.id.to_string(),
             href: format!("/ui/trades/{}", trade.id),
             what: what(trade),
-            client: trade.client_id.clone(),
+            client: label.unwrap_or_else(|| trade.client_id.clone()),
             client_href: format!("/ui/clients/{}", segment(&trade.client_id)),
             badge: trade.state.into(),
             reason: trade.reason.map(|reason| fmt::words(reason.as_str())),
@@ -256,6 +266,7 @@ pub(super) async fn list(
     let mut conn = state.env.pool.get().await?;
     let found = list_trades(&mut conn, &sought.filter, &request).await?;
     let counts = count_by_state(&mut conn, &sought.filter).await?;
+    let lines = TradeLine::of(&found.items, &mut conn, &shell).await?;
     drop(conn);
     shell.moving = found.items.iter().any(|trade| trade.state == TradeState::Pending);
     page(&ListPage {
@@ -263,7 +274,7 @@ pub(super) async fn list(
         states: state_chips(&sought.filter.states, &sought.here, &counts),
         pager: Pager::by_time(&found, &sought.here, "trade"),
         empty: found.items.is_empty().then(|| sought.nothing()),
-        trades: found.items.iter().map(|trade| TradeLine::new(trade, &shell)).collect(),
+        trades: lines,
         sought,
         shell,
     })

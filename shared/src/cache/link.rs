@@ -1,7 +1,10 @@
 //! The connection to Redis. It does not mend itself: with each new one comes the id of the server's start, so
 //! that what a server brought back from before its death is told from what it was told since.
 
-use crate::config::RedisConfig;
+use crate::{
+    config::RedisConfig,
+    gather::{BatchError, Gatherer},
+};
 use redis::{AsyncConnectionConfig, RedisError, aio::MultiplexedConnection};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,6 +16,8 @@ use tokio::sync::Mutex as AsyncMutex;
 const PATIENCE: Duration = Duration::from_millis(250);
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_millis(500);
+/// Reads that are asked for together, at most.
+const LOOKS: usize = 100;
 /// Before a Redis that did not answer is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -29,6 +34,16 @@ pub(super) struct Link {
     config: RedisConfig,
     open: Mutex<State>,
     opening: AsyncMutex<()>,
+    looks: Gatherer<Keys, Found, ()>,
+}
+
+/// What a read asks for: the token of everything, that of its topic, its entry.
+pub(super) type Keys = [String; 3];
+
+/// What there was, and who said so.
+pub(super) struct Found {
+    pub open: Open,
+    pub values: [Option<String>; 3],
 }
 
 enum State {
@@ -40,7 +55,13 @@ enum State {
 impl Link {
     pub fn new(config: RedisConfig) -> Self {
         let prefix = config.prefix.clone();
-        Self { prefix, config, open: Mutex::new(State::Closed(None)), opening: AsyncMutex::new(()) }
+        Self {
+            prefix,
+            config,
+            open: Mutex::new(State::Closed(None)),
+            opening: AsyncMutex::new(()),
+            looks: Gatherer::new(LOOKS, LOOKS * 100),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -79,6 +100,28 @@ impl Link {
                 None
             }
         }
+    }
+
+    /// Looks keys up, together with whoever else does: under load a question to Redis serves many readers. `None` if
+    /// that fails.
+    pub async fn look(self: &Arc<Self>, keys: Keys) -> Option<Found> {
+        let link = self.clone();
+        let work = move |looks| {
+            let link = link.clone();
+            async move { link.look_up(looks).await.ok_or(BatchError::All(())) }
+        };
+        self.looks.ask(keys, work).await.ok()
+    }
+
+    async fn look_up(&self, looks: Vec<Keys>) -> Option<Vec<Found>> {
+        let open = self.get().await?;
+        let mut ask = redis::cmd("MGET");
+        looks.iter().flatten().for_each(|key| {
+            ask.arg(key);
+        });
+        let mut values: Vec<Option<String>> = self.ask(&open, &ask).await?;
+        let found = values.as_chunks_mut::<3>().0.iter_mut();
+        Some(found.map(|values| Found { open: open.clone(), values: std::mem::take(values) }).collect())
     }
 
     async fn connect(&self) -> Result<Open, RedisError> {

@@ -18,6 +18,7 @@ pub use writing::Changing;
 
 use crate::config::RedisConfig;
 use link::Link;
+use std::sync::Arc;
 use trust::Trust;
 
 /// What is changed, and forgotten, together.
@@ -60,13 +61,13 @@ impl Topic {
 /// The cache of a process.
 pub struct Cache {
     /// None without Redis.
-    link: Option<Link>,
+    link: Option<Arc<Link>>,
     trust: Trust,
 }
 
 impl Cache {
     /// Keeps answers in this Redis, or none.
     pub fn new(redis: Option<RedisConfig>) -> Self {
-        Self { link: redis.map(Link::new), trust: Trust::default() }
+        Self { link: redis.map(|redis| Arc::new(Link::new(redis))), trust: Trust::default() }
     }
 }

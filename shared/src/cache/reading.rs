@@ -78,13 +78,10 @@ impl Cache {
     async fn look(&self, pool: &DbPool, topic: &Topic, entry: &str) -> Result<String, Option<Place>> {
         let link = self.link.as_ref().ok_or(None)?;
         let epoch = self.trust.epoch(pool).await.ok_or(None)?;
-        let open = link.get().await.ok_or(None)?;
         let (all, own) = (Topic::All.key(&link.prefix), topic.key(&link.prefix));
         let key = format!("{own}:={entry}");
-        let mut ask = redis::cmd("MGET");
-        ask.arg(&all).arg(&own).arg(&key);
-        let (all_token, own_token, value): (Option<String>, Option<String>, Option<String>) =
-            link.ask(&open, &ask).await.ok_or(None)?;
+        let found = link.look([all.clone(), own.clone(), key.clone()]).await.ok_or(None)?;
+        let (open, [all_token, own_token, value]) = (found.open, found.values);
         let all_token = self.token(&open, &all, all_token).await.ok_or(None)?;
         let own_token = self.token(&open, &own, own_token).await.ok_or(None)?;
         let stamp = format!("{epoch}.{}.{all_token}.{own_token}\n", open.server);

@@ -80,6 +80,11 @@ pub struct Client {
 }
 
 impl Client {
+    /// What people know it by: its name, else its username, else its id.
+    pub fn label(&self) -> &str {
+        self.name.as_deref().or(self.username.as_deref()).unwrap_or(&self.client_id)
+    }
+
     /// What the client has.
     pub fn balance(&self) -> Decimal {
         self.position.max(Decimal::ZERO)

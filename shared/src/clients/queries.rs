@@ -17,6 +17,7 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use rust_decimal::Decimal;
+use std::collections::HashMap;
 
 /// One client.
 pub async fn find_client(conn: &mut AsyncPgConnection, id: &str) -> QueryResult<Option<Client>> {
@@ -109,6 +110,16 @@ pub async fn names(conn: &mut AsyncPgConnection, ids: &[&str]) -> QueryResult<Ve
         .select((clients::client_id, clients::name.assume_not_null()))
         .load(conn)
         .await
+}
+
+/// What people know some clients by, by id: the name, else the username; of those who have one.
+pub async fn labels(conn: &mut AsyncPgConnection, ids: &[&str]) -> QueryResult<HashMap<String, String>> {
+    let known: Vec<(String, Option<String>, Option<String>)> = clients::table
+        .filter(clients::client_id.eq_any(ids))
+        .select((clients::client_id, clients::name, clients::username))
+        .load(conn)
+        .await?;
+    Ok(known.into_iter().filter_map(|(id, name, username)| Some((id, name.or(username)?))).collect())
 }
 
 /// The first countries in use, at most `limit`, in order: found by jumping along their index.

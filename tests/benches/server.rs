@@ -156,6 +156,16 @@ impl Server {
         .await;
     }
 
+    /// The api's process.
+    pub fn api_id(&self) -> u32 {
+        self.api.id()
+    }
+
+    /// The worker's process.
+    pub fn worker_id(&self) -> u32 {
+        self.worker.id()
+    }
+
     /// Peak resident memory of the worker, in MiB.
     pub fn worker_peak_mib(&self) -> anyhow::Result<f64> {
         peak_mib(self.worker.id())

@@ -1,14 +1,15 @@
 //! `trades`: orders over HTTP at 50 connections, each with an idempotency key, on disk before it is answered; their
 //! settlement; both at once; and a stock that is kept. Beside them, in the same run, the least an answer costs
-//! (`/livez`) and the settlement as bare SQL, one trade a transaction.
+//! (`/livez`) and the settlement as bare SQL, one trade a transaction; and what a trade costs the processors, where.
 
 use crate::{
     report::Report,
     server::Server,
     wrk::{self, Measured},
 };
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use std::{
+    path::Path,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, Instant},
 };
@@ -45,17 +46,25 @@ pub async fn run(report: &mut Report, quick: bool) -> anyhow::Result<()> {
         let sql = bare_sql(&server, Duration::from_secs(seconds.into())).await?;
         add("sql_per_s", "trades/s", "–", sql);
         // Accepted alone.
+        let before = spent(&server)?;
         let paused = orders(&server, &format!("paused{round}"), seconds, true).await?;
         add("post_per_s", "requests/s", "≥ 3,000", paused.rate());
         add("post_p50_ms", "ms", "–", paused.p50 / 1e3);
         add("post_p99_ms", "ms", "≤ 100", paused.p99 / 1e3);
         // Settled alone.
         let waiting = pending(&server).await;
+        let accepted = spent(&server)?;
+        let each = |after: &[f64; 3], before: &[f64; 3], of: usize| (after[of] - before[of]) / waiting as f64;
+        add("post_api_cpu_ms", "ms", "–", each(&accepted, &before, 0));
+        add("post_postgres_cpu_ms", "ms", "–", each(&accepted, &before, 2));
         let (commits, batches, started) =
             (commits(&server).await?, settlements(&server).await, Instant::now());
         server.db.client.execute("DELETE FROM pauses WHERE name = 'light'", &[]).await?;
         decided(&server).await;
         let settled = waiting as f64 / started.elapsed().as_secs_f64();
+        let ended = spent(&server)?;
+        add("settle_worker_cpu_ms", "ms", "–", each(&ended, &accepted, 1));
+        add("settle_postgres_cpu_ms", "ms", "–", each(&ended, &accepted, 2));
         add("settled_per_s", "trades/s", "≥ 2,000", settled);
         add("settled_ratio_to_sql", "ratio", "–", settled / sql);
         tokio::time::sleep(Duration::from_millis(1100)).await; // PostgreSQL's counters lag by a second
@@ -84,7 +93,7 @@ pub async fn run(report: &mut Report, quick: bool) -> anyhow::Result<()> {
         add("cached_stock_ratio_to_hello", "ratio", "≥ 0.5", stock.rate() / hello.rate());
     }
     server.db.expect_ledger_exact().await;
-    time_by_statement(&server).await
+    Ok(())
 }
 
 /// Accounts that can pay, stocks that last.
@@ -175,14 +184,24 @@ async fn commits(server: &Server) -> anyhow::Result<i64> {
     Ok(server.db.one(statement, &[]).await)
 }
 
-/// Where PostgreSQL's time went, if it counts statements.
-async fn time_by_statement(server: &Server) -> anyhow::Result<()> {
-    let statement =
-        "SELECT round(total_exec_time)::bigint, calls, left(regexp_replace(query, '\\s+', ' ', 'g'), 110)
-                     FROM pg_stat_statements ORDER BY total_exec_time DESC LIMIT 25";
-    let Ok(rows) = server.db.client.query(statement, &[]).await else { return Ok(()) };
-    for row in rows {
-        println!("{:>8} ms {:>8} × {}", row.get::<_, i64>(0), row.get::<_, i64>(1), row.get::<_, &str>(2));
+/// Processor time since the start of the api, the worker, and PostgreSQL's processes; in milliseconds.
+fn spent(server: &Server) -> anyhow::Result<[f64; 3]> {
+    let mut postgres = 0.0;
+    for entry in std::fs::read_dir("/proc")? {
+        let path = entry?.path();
+        // A process may end between the two.
+        if std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == "postgres") {
+            postgres += processor_ms(&path).unwrap_or_default();
+        }
     }
-    Ok(())
+    let of = |pid: u32| processor_ms(&Path::new("/proc").join(pid.to_string()));
+    Ok([of(server.api_id())?, of(server.worker_id())?, postgres])
+}
+
+/// User and system time, and that of children that have ended; Linux counts it in hundredths of a second.
+fn processor_ms(process: &Path) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(process.join("stat"))?;
+    let fields = stat.rsplit(')').next().context("a stat line")?.split_whitespace();
+    let ticks: Vec<f64> = fields.skip(11).take(4).filter_map(|field| field.parse().ok()).collect();
+    Ok(ticks.iter().sum::<f64>() * 10.0)
 }

@@ -48,7 +48,7 @@ async fn market(app: &App) {
                  SELECT 'T' || n, 'USD', n, n, n, n, 5000, 5000, 'test' FROM generate_series(1, {STOCKS}) AS n;"
         ))
         .await
-        .unwrap();
+        .expect("a market");
 }
 
 fn order(random: &mut ChaCha8Rng, n: u64) -> NewTrade {

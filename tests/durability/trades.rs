@@ -5,7 +5,7 @@
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use shared::trades::{NewTrade, Side, place_trade, reverse_trade};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tests::{
     App, AppOptions, eventually,
     processes::{Process, Redis},
@@ -88,7 +88,6 @@ async fn thousands_of_trades_among_killed_workers_conserve_everything() {
         let seen = decided(&app).await;
         let wanted = (seen + random.random_range(1..=trades() as i64 / 20)).min(trades() as i64 * 9 / 10);
         eventually("settlements", || async { (decided(&app).await >= wanted).then_some(()) }).await;
-        tokio::time::sleep(Duration::from_millis(random.random_range(0..20))).await;
         workers[kill % 3].kill();
         workers[kill % 3] = worker(&app, &redis);
     }

@@ -118,11 +118,17 @@ async fn a_writer_that_is_cut_off_alone_makes_readers_pass_the_cache_by() {
     assert_eq!(read(1).await, "1");
     eventually("a kept answer", || async { (read(2).await == "1").then_some(()) }).await;
     let change = async |work: i64| {
-        writer.change(&app.env.pool, std::slice::from_ref(&topic), async { work }).await.unwrap()
+        writer.change(&app.env.pool, std::slice::from_ref(&topic), |_| true, async { work }).await.unwrap()
     };
     change(0).await;
     assert_eq!(read(3).await, "3", "the writer has told Redis");
     assert_eq!(read(4).await, "3");
+    // Whether this one has committed is not known: nothing is read or kept until its block has run out.
+    writer.change(&app.env.pool, std::slice::from_ref(&topic), |_| false, async {}).await.unwrap();
+    assert_eq!((read(10).await, read(11).await), ("10".to_owned(), "11".to_owned()));
+    redis.flush();
+    eventually("answers that are kept again", || async { (read(3).await == read(4).await).then_some(()) })
+        .await;
     proxy.cut();
     change(0).await;
     assert_eq!(read(5).await, "5", "the writer could not tell Redis, and told PostgreSQL");

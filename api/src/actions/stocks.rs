@@ -25,7 +25,8 @@ pub async fn list(
     asked: &(impl Serialize + Sync),
 ) -> ApiResult<(Stock, bool)> {
     let listing = insert(state, principal, new, key, asked);
-    state.env.cache.change(&state.env.pool, &[Topic::Stocks], listing).await?
+    let known = |listed: &ApiResult<_>| !listed.as_ref().is_err_and(|error| error.status().is_server_error());
+    state.env.cache.change(&state.env.pool, &[Topic::Stocks], known, listing).await?
 }
 
 async fn insert(

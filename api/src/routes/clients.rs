@@ -252,7 +252,8 @@ pub async fn edit_client(
     actor: &str,
 ) -> Result<Edited, ClientError> {
     let editing = edit_contact(conn, id, patch, version, actor);
-    state.env.cache.change(&state.env.pool, &[Topic::All], editing).await?
+    let known = |edited: &Result<_, ClientError>| !matches!(edited, Err(ClientError::Database(_)));
+    state.env.cache.change(&state.env.pool, &[Topic::All], known, editing).await?
 }
 
 /// List a client's transactions, newest first.

@@ -19,8 +19,9 @@ for _, key in ipairs(KEYS) do
 end
 return #KEYS";
 
-/// Topics that are being changed. Call [`Changing::done`] after the commit, or after the transaction failed; a
-/// process that dies before leaves them blocked, and unread, for two minutes.
+/// Topics that are being changed. Call [`Changing::done`] once the transaction is known to have committed, or not to.
+/// If that is not known (the connection broke in the commit, the process died) they stay blocked, and unread, for two
+/// minutes: a commit that comes late finds nothing kept from before it.
 #[must_use]
 pub struct Changing<'c> {
     cache: &'c Cache,
@@ -63,17 +64,21 @@ impl Cache {
 }
 
 impl Cache {
-    /// Does `work`, which changes topics and commits, while they are blocked.
+    /// Does `work`, which changes topics and commits, while they are blocked. `known` says of its outcome whether it
+    /// is known to have committed, or not to.
     pub async fn change<T>(
         &self,
         pool: &DbPool,
         topics: &[Topic],
+        known: impl FnOnce(&T) -> bool,
         work: impl Future<Output = T>,
     ) -> Result<T, diesel::result::Error> {
         let changing = self.changing(pool, topics).await?;
-        let done = work.await;
-        changing.done().await;
-        Ok(done)
+        let outcome = work.await;
+        if known(&outcome) {
+            changing.done().await;
+        }
+        Ok(outcome)
     }
 }
 

@@ -4,7 +4,7 @@ use super::JobError;
 use tokio_postgres::{Error, error::SqlState};
 
 /// How often a transaction that lost a deadlock or a lock is begun.
-const RETRIES: u32 = 20;
+pub(crate) const CONTENTION_RETRIES: u32 = 20;
 
 /// Whether an error says that another transaction was in the way, which ends with that one.
 pub(crate) fn is_contention(error: &Error) -> bool {
@@ -18,7 +18,7 @@ pub(crate) fn is_contention(error: &Error) -> bool {
 /// is the attempt's error.
 pub(crate) fn try_again(lost: &mut u32, error: Error) -> Result<(), JobError> {
     *lost += 1;
-    if *lost >= RETRIES || !is_contention(&error) {
+    if *lost >= CONTENTION_RETRIES || !is_contention(&error) {
         return Err(JobError::retry(error));
     }
     tracing::info!(%error, lost, "another transaction was in the way; trying again");

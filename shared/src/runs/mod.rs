@@ -19,7 +19,7 @@ pub mod service;
 pub mod waiting;
 pub mod workers;
 
-pub(crate) use contention::{is_contention, try_again};
+pub(crate) use contention::{CONTENTION_RETRIES, is_contention, try_again};
 pub use doorbell::Doorbells;
 pub use error::RunError;
 pub use job::{

@@ -14,7 +14,10 @@ use crate::{
     ids::{ClaimToken, RunId, TradeId},
     metrics,
     money::{UNITS, units_of},
-    runs::{Closed, Environment, JobError, RunContext, RunError, complete_runs, hold_runs, is_contention},
+    runs::{
+        CONTENTION_RETRIES, Closed, Environment, JobError, RunContext, RunError, complete_runs, hold_runs,
+        is_contention,
+    },
     transactions::{
         TransactionKind,
         accounts::CURRENCIES_LOCK,
@@ -37,8 +40,6 @@ use uuid::Uuid;
 const SETTLED_TOGETHER: usize = 200;
 /// Claimed runs that may wait; a worker has fewer slots.
 const ROOM: usize = 100_000;
-/// How often a batch that another transaction was in the way of is begun.
-const RETRIES: u32 = 20;
 
 /// A claimed run, and the trade that it is to settle.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +84,7 @@ pub(super) async fn settle(context: &RunContext, trade: TradeId) -> Result<Close
         Ok(None) => Err(RunError::FenceLost.into()),
         Err(AskError::Failed(failure)) => Err(JobError::retry(failure)),
         Err(AskError::Full | AskError::Lost) => Err(JobError::retry(anyhow::anyhow!(
-            "the settlement of its batch stopped halfway; nothing has moved"
+            "the settlement of its batch stopped; had it committed, the run would be closed"
         ))),
     }
 }
@@ -100,7 +101,7 @@ async fn settle_batch(
         };
         lost += 1;
         match &error {
-            Cause::Database(error) if is_contention(error) && lost < RETRIES => {
+            Cause::Database(error) if is_contention(error) && lost < CONTENTION_RETRIES => {
                 tracing::info!(%error, lost, "another transaction was in the way of a settlement; trying again");
             }
             // The server has looked at what it was sent and refused it: one trade's fault is not the others'.
@@ -187,9 +188,9 @@ async fn transact(
     let mut closed: HashMap<RunId, Closed> =
         complete_runs(&transaction, &closings).await?.into_iter().collect();
     let changing = env.cache.changing(&env.pool, &accounts.topics(&decided)).await.map_err(Cause::Cache)?;
-    let committed = transaction.commit().await;
+    // An error leaves them blocked: whether it has committed is not known.
+    transaction.commit().await?;
     changing.done().await;
-    committed?;
     let settled = decided.iter().filter(|decided| decided.outcome.is_ok()).count();
     metrics::trades_decided(TradeState::Settled.as_str(), settled);
     metrics::trades_decided(TradeState::Rejected.as_str(), decided.len() - settled);

@@ -85,7 +85,12 @@ pub(super) async fn handle(
     loop {
         let topics = work.topics();
         let committing = unless_cancelled(&context, work.commit(&mut client));
-        match context.env.cache.change(&context.env.pool, topics, committing).await?? {
+        match context
+            .env
+            .cache
+            .change(&context.env.pool, topics, |done| matches!(done, Ok(Ok(_))), committing)
+            .await??
+        {
             Ok(finished) => {
                 context.env.load_connections.put_back(client);
                 return Ok(finished);

@@ -45,7 +45,12 @@ pub(super) async fn finish(upload_id: UploadId, context: RunContext) -> Result<F
         let posting =
             chunk::unless_cancelled(&context, post(&context, &mut client, upload_id, result.clone()));
         // Positions move.
-        match context.env.cache.change(&context.env.pool, &[Topic::All], posting).await?? {
+        match context
+            .env
+            .cache
+            .change(&context.env.pool, &[Topic::All], |done| matches!(done, Ok(Ok(_))), posting)
+            .await??
+        {
             Ok(finished) => {
                 context.env.load_connections.put_back(client);
                 tracing::info!(

@@ -99,7 +99,12 @@ async fn step(
     loop {
         let topics: &[Topic] = if matches!(step, Step::Finish) { &[Topic::All] } else { &[] };
         let taking = chunk::unless_cancelled(context, take(context, client, upload, step));
-        match context.env.cache.change(&context.env.pool, topics, taking).await?? {
+        match context
+            .env
+            .cache
+            .change(&context.env.pool, topics, |done| matches!(done, Ok(Ok(_))), taking)
+            .await??
+        {
             Ok(taken) => return Ok(taken),
             Err(error) => try_again(&mut lost, error)?,
         }

@@ -1,8 +1,12 @@
 //! Putting the application together and serving it.
 
-use crate::{proven::Proven, router};
+use crate::{proven::Proven, realtime::feed::Feed, router};
 use axum::{Router, ServiceExt, extract::Request};
-use shared::{analytics::KeptAnswers, config::ApiConfig, runs::Environment};
+use shared::{
+    analytics::KeptAnswers,
+    config::{ApiConfig, RedisConfig},
+    runs::Environment,
+};
 use std::{future::IntoFuture, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -22,8 +26,23 @@ pub struct AppState {
     pub kept: Arc<KeptAnswers>,
     /// Callers that were proven a moment ago.
     pub proven: Arc<Proven>,
+    /// What happens, for those who listen.
+    pub feed: Feed,
     /// Ends when the process is to stop: long-lived streams watch it.
     pub shutdown: CancellationToken,
+}
+
+impl AppState {
+    /// The state of a process that serves until `shutdown` ends. Without Redis its feed is a second late.
+    pub fn new(
+        env: Arc<Environment>,
+        config: ApiConfig,
+        redis: Option<RedisConfig>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let feed = Feed::new(env.clone(), redis, shutdown.clone());
+        Self { env, config: Arc::new(config), kept: Arc::default(), proven: Arc::default(), feed, shutdown }
+    }
 }
 
 /// The application, for serving and for tests that call it without a socket.

@@ -18,6 +18,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
+use chrono::{DateTime, Utc};
 use shared::{
     auth::{self, Role, service::API_KEY_PREFIX},
     ids::UserId,
@@ -157,21 +158,27 @@ enum Proof {
 /// Looks the caller up. Credentials in a header come before the cookie; a wrong one is refused, never
 /// passed over.
 async fn authenticate(state: &AppState, headers: &HeaderMap) -> ApiResult<Proof> {
-    let key = headers.get("x-api-key");
-    if let Some(value) = key.or_else(|| headers.get(header::AUTHORIZATION)) {
-        let text = value.to_str().unwrap_or_default();
-        let credential = if key.is_some() { Some(text) } else { bearer(text) };
-        let Some(credential) = credential.map(str::trim).filter(|text| !text.is_empty()) else {
-            return Err(ApiError::unauthorized("The header Authorization has the form `Bearer <token>`."));
-        };
-        if let Some(principal) = state.proven.find(credential, key.is_some()) {
+    if let Some((credential, key)) = credential_text(headers)? {
+        if let Some(principal) = state.proven.find(credential, key) {
             return Ok(Proof::Credential(principal));
         }
-        let principal = by_credential(state, credential, key.is_some()).await?;
-        state.proven.keep(credential, key.is_some(), &principal);
+        let principal = by_credential(state, credential, key).await?;
+        state.proven.keep(credential, key, &principal);
         return Ok(Proof::Credential(principal));
     }
     Ok(find_page_session(state, headers).await?.map_or(Proof::Nothing, Proof::Session))
+}
+
+/// The credential that the headers carry, and whether it came as an API key.
+fn credential_text(headers: &HeaderMap) -> ApiResult<Option<(&str, bool)>> {
+    let key = headers.get("x-api-key");
+    let Some(value) = key.or_else(|| headers.get(header::AUTHORIZATION)) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    let credential = if key.is_some() { Some(text) } else { bearer(text) };
+    let Some(credential) = credential.map(str::trim).filter(|text| !text.is_empty()) else {
+        return Err(ApiError::unauthorized("The header Authorization has the form `Bearer <token>`."));
+    };
+    Ok(Some((credential, key.is_some())))
 }
 
 fn bearer(header: &str) -> Option<&str> {
@@ -200,8 +207,12 @@ async fn find_page_session(state: &AppState, headers: &HeaderMap) -> ApiResult<O
     let Some(cookie) = jar.get(SESSION_COOKIE) else {
         return Ok(None);
     };
+    session_of(state, cookie.value()).await
+}
+
+async fn session_of(state: &AppState, cookie: &str) -> ApiResult<Option<PageSession>> {
     let mut conn = state.env.pool.get().await?;
-    let found = auth::find_session(&mut conn, cookie.value()).await?;
+    let found = auth::find_session(&mut conn, cookie).await?;
     Ok(found.map(|session| PageSession {
         principal: Principal {
             name: session.user.username,
@@ -210,6 +221,55 @@ async fn find_page_session(state: &AppState, headers: &HeaderMap) -> ApiResult<O
         },
         csrf_token: session.csrf_token,
     }))
+}
+
+/// What somebody proved himself with who stays connected, so that it can be proven again.
+#[derive(Clone)]
+pub enum Credential {
+    /// An access token or API key.
+    Text {
+        /// As it was sent.
+        text: String,
+        /// It came as an API key.
+        key: bool,
+    },
+    /// The session of a page.
+    Session(String),
+    /// None: the operator lets clients of the replaced services in without.
+    Anonymous,
+}
+
+impl Credential {
+    /// What the headers of a request carry, if anything: a credential before the cookie. With a cookie alone the
+    /// request must not come from another site.
+    pub fn of(headers: &HeaderMap) -> ApiResult<Option<Self>> {
+        if let Some((text, key)) = credential_text(headers)? {
+            return Ok(Some(Self::Text { text: text.to_owned(), key }));
+        }
+        let jar = CookieJar::from_headers(headers);
+        Ok(jar.get(SESSION_COOKIE).map(|cookie| Self::Session(cookie.value().to_owned())))
+    }
+
+    /// Who it is of, if it is still good; asks the database.
+    pub async fn prove(&self, state: &AppState) -> ApiResult<Principal> {
+        match self {
+            Self::Text { text, key } => by_credential(state, text, *key).await,
+            Self::Session(cookie) => {
+                let session = session_of(state, cookie).await?;
+                let session = session.ok_or_else(|| ApiError::unauthorized("The session has ended."))?;
+                Ok(session.principal)
+            }
+            Self::Anonymous => Ok(compat::anonymous()),
+        }
+    }
+
+    /// When it stops being good by itself, if that is known.
+    pub fn expiry(&self, state: &AppState) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Text { text, key: false } => auth::token::expiry(&state.env.settings.signing_key, text),
+            _ => None,
+        }
+    }
 }
 
 /// Refuses a form or header that does not carry the session's CSRF token; compares in constant time.
@@ -228,7 +288,7 @@ pub fn verify_csrf(session: &PageSession, sent: &str) -> ApiResult<()> {
 
 /// Refuses what another site made the browser send. Browsers say where a request comes from;
 /// programs, which say nothing, have no cookie to abuse.
-fn refuse_cross_site(headers: &HeaderMap) -> ApiResult<()> {
+pub fn refuse_cross_site(headers: &HeaderMap) -> ApiResult<()> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let foreign = match (text("sec-fetch-site"), text("origin")) {
         (Some(site), _) => !matches!(site, "same-origin" | "none"),

@@ -21,6 +21,7 @@ use shared::{
     stocks::{StockError, StockFault},
     synthetic::Fault,
     trades::TradeError,
+    transactions::live::LiveError,
     uploads::UploadError,
 };
 use std::sync::Arc;
@@ -367,6 +368,23 @@ impl From<RunError> for ApiError {
             }
             RunError::FenceLost | RunError::Arguments(_) => Self::internal(text),
             RunError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<LiveError> for ApiError {
+    fn from(error: LiveError) -> Self {
+        let text = error.to_string();
+        match error {
+            LiveError::Busy => Self::busy(text),
+            LiveError::BeingUndone(_) => Self::conflict("upload-undone", text),
+            LiveError::Unknown => {
+                let mut unknown = Self::unavailable("database", &text);
+                unknown.problem.detail = text;
+                unknown
+            }
+            LiveError::Database(cause) => Self::internal(cause),
+            LiveError::Cache(error) => Self::database(&error),
         }
     }
 }

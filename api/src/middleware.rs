@@ -25,6 +25,8 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_BODY_BYTES: usize = 64 << 10;
 /// Largest body of an action on many runs: 10,000 ids take 390,000 bytes.
 const MAX_BULK_BYTES: usize = 512 << 10;
+/// Largest body of many transactions: 1,000 of 2 KiB.
+const MAX_BATCH_BYTES: usize = 2 << 20;
 /// What an upload's body may hold besides the file.
 const FORM_BYTES: u64 = 1 << 20;
 /// After this time a handler is given up.
@@ -160,6 +162,8 @@ pub async fn body_limit(State(state): State<AppState>, mut request: Request, nex
         usize::try_from(state.config.max_upload_bytes.saturating_add(FORM_BYTES)).unwrap_or(usize::MAX)
     } else if matches!(matched(&request), "/api/v1/runs:retry" | "/api/v1/runs:cancel") {
         MAX_BULK_BYTES
+    } else if matched(&request) == "/api/v1/transactions:batch" {
+        MAX_BATCH_BYTES
     } else {
         MAX_BODY_BYTES
     };

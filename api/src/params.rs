@@ -353,48 +353,64 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
-        if !is_json(request.headers()) {
-            return Err(ApiError::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-media-type",
-                "Unsupported media type",
-                "The body is JSON; say so with `Content-Type: application/json`.",
-            )
-            .with(header::ACCEPT, "application/json"));
-        }
-        let bytes = Bytes::from_request(request, state).await.map_err(|error| match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large("The body is larger than is accepted here."),
-            _ => ApiError::bad_request(format!("The body cannot be read: {}", error.body_text())),
-        })?;
-        let value: serde_json::Value = serde_json::from_slice(&bytes)
-            .map_err(|error| ApiError::bad_request(format!("The body is not JSON: {error}.")).at("body"))?;
-        if !value.is_object() {
-            return Err(ApiError::invalid("body", "The body is a JSON object: {\"field\": value, …}."));
-        }
-        if holds_nul(&value) {
-            return Err(ApiError::invalid("body", "The body holds a text with a NUL character."));
-        }
-        serde_path_to_error::deserialize(value).map(Self).map_err(|error| {
-            let (path, text) = (error.path().to_string(), error.inner().to_string());
-            // What is missing or unknown may not be in the path; serde quotes its name.
-            let named =
-                ["missing field `", "unknown field `"].iter().find_map(|start| text.strip_prefix(start));
-            let field = match (path.as_str(), named.and_then(|rest| rest.split('`').next())) {
-                (".", name) => name.unwrap_or("body").to_owned(),
-                (path, Some(name)) if !path.ends_with(name) => format!("{path}.{name}"),
-                (path, _) => path.to_owned(),
-            };
-            // What chrono says of a text that is no time.
-            let is_time =
-                ["input contains invalid characters", "premature end of input", "input is out of range"];
-            let hint = if is_time.contains(&text.as_str()) {
-                "; a time is written 2026-11-20T12:00:00Z"
-            } else {
-                ""
-            };
-            ApiError::invalid(&field, format!("The body has the wrong form: {text}{hint}."))
-        })
+        json_bytes(request, state).await.and_then(|bytes| read_json(&bytes)).map(Self)
     }
+}
+
+/// A JSON body whose numbers are read digit by digit, and at once: without a look at what it does not hold.
+pub struct ExactJson<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ExactJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
+        let bytes = json_bytes(request, state).await?;
+        // What cannot be read is read again, to say what is wrong with it.
+        serde_json::from_slice(&bytes).or_else(|_| read_json(&bytes)).map(Self)
+    }
+}
+
+async fn json_bytes<S: Send + Sync>(request: Request, state: &S) -> ApiResult<Bytes> {
+    if !is_json(request.headers()) {
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+            "Unsupported media type",
+            "The body is JSON; say so with `Content-Type: application/json`.",
+        )
+        .with(header::ACCEPT, "application/json"));
+    }
+    Bytes::from_request(request, state).await.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large("The body is larger than is accepted here."),
+        _ => ApiError::bad_request(format!("The body cannot be read: {}", error.body_text())),
+    })
+}
+
+fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<T> {
+    let value: serde_json::Value = serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::bad_request(format!("The body is not JSON: {error}.")).at("body"))?;
+    if !value.is_object() {
+        return Err(ApiError::invalid("body", "The body is a JSON object: {\"field\": value, …}."));
+    }
+    if holds_nul(&value) {
+        return Err(ApiError::invalid("body", "The body holds a text with a NUL character."));
+    }
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let (path, text) = (error.path().to_string(), error.inner().to_string());
+        // What is missing or unknown may not be in the path; serde quotes its name.
+        let named = ["missing field `", "unknown field `"].iter().find_map(|start| text.strip_prefix(start));
+        let field = match (path.as_str(), named.and_then(|rest| rest.split('`').next())) {
+            (".", name) => name.unwrap_or("body").to_owned(),
+            (path, Some(name)) if !path.ends_with(name) => format!("{path}.{name}"),
+            (path, _) => path.to_owned(),
+        };
+        // What chrono says of a text that is no time.
+        let is_time =
+            ["input contains invalid characters", "premature end of input", "input is out of range"];
+        let hint =
+            if is_time.contains(&text.as_str()) { "; a time is written 2026-11-20T12:00:00Z" } else { "" };
+        ApiError::invalid(&field, format!("The body has the wrong form: {text}{hint}."))
+    })
 }
 
 /// A JSON body that may be left out.

@@ -219,6 +219,11 @@ pub const ACCESS: &[Rule] = &[
     get("/api/v1/clients/{id}/spend-trend", Who::Readers),
     get("/api/v1/clients/{id}/trades-summary", Who::Readers),
     get("/api/v1/transactions", Who::Readers),
+    post("/api/v1/transactions", Who::Uploaders),
+    post("/api/v1/transactions:batch", Who::Uploaders),
+    get("/api/v1/transactions/stream", Who::Readers),
+    // Who comes without credentials has to send them before anything else.
+    get("/ws/transactions", Who::Public),
     get("/api/v1/transactions/{id}", Who::Readers),
     get("/api/v1/summaries", Who::Readers),
     post("/api/v1/summaries/refresh", Who::Operators),
@@ -384,6 +389,7 @@ mod tests {
         settings::Settings,
         storage::Storage,
         trades::TradeDesk,
+        transactions::live::LiveDesk,
     };
     use std::{collections::BTreeSet, sync::Arc, time::Duration};
     use tokio_util::sync::CancellationToken;
@@ -402,6 +408,7 @@ mod tests {
             secure_cookies: false,
             token_life: Duration::from_secs(60),
             calendar: None,
+            allowed_origins: Vec::new(),
             compat: CompatConfig::default(),
         };
         let env = Environment {
@@ -418,14 +425,9 @@ mod tests {
             etl: EtlConfig::from_env(directory),
             cache: Cache::new(None),
             trades: TradeDesk::default(),
+            live: LiveDesk::default(),
         };
-        AppState {
-            env: Arc::new(env),
-            config: Arc::new(config),
-            kept: Arc::default(),
-            proven: Arc::default(),
-            shutdown: CancellationToken::new(),
-        }
+        AppState::new(Arc::new(env), config, None, CancellationToken::new())
     }
 
     /// Status, headers and JSON body (null if it is none).

@@ -5,7 +5,8 @@ use crate::services::Services;
 use anyhow::{Context, anyhow};
 use shared::{
     config::{
-        ApiConfig, EtlConfig, FilesConfig, MetricsConfig, RetentionConfig, SchedulesConfig, WorkerConfig,
+        ApiConfig, EtlConfig, FeedConfig, FilesConfig, MetricsConfig, RetentionConfig, SchedulesConfig,
+        WorkerConfig,
     },
     db::DbPool,
 };
@@ -53,16 +54,9 @@ impl Roles {
         listener: TcpListener,
     ) -> anyhow::Result<DbPool> {
         let env = services.environment("millrace-api").await?;
-        let pool = env.pool.clone();
+        let (pool, redis) = (env.pool.clone(), services.redis.clone());
         self.start("api", SHORT_PATIENCE, |shutdown| {
-            let state = api::AppState {
-                env,
-                config: Arc::new(config),
-                kept: Arc::default(),
-                proven: Arc::default(),
-                shutdown,
-            };
-            api::serve(state, listener)
+            api::serve(api::AppState::new(env, config, redis, shutdown), listener)
         });
         Ok(pool)
     }
@@ -104,6 +98,8 @@ impl Roles {
     pub fn start_scheduler(&mut self, services: &Services, embedded: bool) -> anyhow::Result<()> {
         let setup = scheduler::SchedulerSetup {
             database: services.database.clone(),
+            redis: services.redis.clone(),
+            feed: FeedConfig::from_env()?,
             doorbells: shared::runs::Doorbells::new(services.redis.clone()),
             kinds: shared::runs::registry::KINDS,
             nightly: SchedulesConfig::from_env()?.nightly.unwrap_or(embedded),

@@ -15,6 +15,7 @@ use shared::{
     settings::Settings,
     storage::Storage,
     trades::TradeDesk,
+    transactions::live::LiveDesk,
 };
 use std::sync::Arc;
 
@@ -85,6 +86,7 @@ impl Services {
             etl: EtlConfig::from_env(&self.storage.data_dir),
             cache: Cache::new(self.redis.clone()),
             trades: TradeDesk::default(),
+            live: LiveDesk::default(),
         }))
     }
 }

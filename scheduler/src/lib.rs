@@ -1,14 +1,16 @@
-//! Makes runs of what is due. Any number of schedulers may run: one leads (`leader`) and ticks (`tick`).
+//! Makes runs of what is due, and publishes the feed (`feed_publisher`). Any number of schedulers may run: one leads
+//! (`leader`) and ticks (`tick`).
 //! What is due, and what becomes of it, is `shared::schedules`: a tick is a unique row, so that even two
 //! leaders fire once.
 
+mod feed_publisher;
 mod leader;
 mod tick;
 
 pub use tick::look;
 
 use shared::{
-    config::DatabaseConfig,
+    config::{DatabaseConfig, FeedConfig, RedisConfig},
     db::{self, DbPool},
     runs::{Doorbells, registry::Kind},
     schedules::built_in,
@@ -25,6 +27,10 @@ const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 pub struct SchedulerSetup {
     /// The record.
     pub database: DatabaseConfig,
+    /// Where the feed is published, if anywhere.
+    pub redis: Option<RedisConfig>,
+    /// How long the feed's events are kept.
+    pub feed: FeedConfig,
     /// Rings for the runs that are made.
     pub doorbells: Doorbells,
     /// The kinds there are.
@@ -33,8 +39,14 @@ pub struct SchedulerSetup {
     pub nightly: bool,
 }
 
-/// Ticks while it leads, until `shutdown` ends. A database that is away is waited for.
+/// Ticks and publishes while it leads, until `shutdown` ends. A database that is away is waited for.
 pub async fn run(setup: SchedulerSetup, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let publishing = feed_publisher::run(setup.clone(), shutdown.clone());
+    tokio::try_join!(run_schedules(setup, shutdown), publishing)?;
+    Ok(())
+}
+
+async fn run_schedules(setup: SchedulerSetup, shutdown: CancellationToken) -> anyhow::Result<()> {
     // One tick at a time needs one connection; the lock has its own.
     let config = DatabaseConfig { pool_size: 2, ..setup.database.clone() };
     let pool = db::pool(&config, &leader::name("scheduler"))?;

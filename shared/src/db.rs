@@ -133,11 +133,7 @@ impl From<PoolError> for DbError {
 pub fn is_outage(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         if let Some(error) = cause.downcast_ref::<tokio_postgres::Error>() {
-            return match error.code() {
-                // Class 08 and 57P01..57P03: connection lost, server stopping or starting.
-                Some(code) => code.code().starts_with("08") || code.code().starts_with("57P0"),
-                None => error.is_closed() || is_io(error),
-            };
+            return is_outage_of(error);
         }
         if let Some(PoolError::Backend(_)) = cause.downcast_ref() {
             return true;
@@ -148,6 +144,15 @@ pub fn is_outage(error: &anyhow::Error) -> bool {
         };
         error.is_some_and(is_diesel_outage)
     })
+}
+
+/// The same of an error of its client.
+pub(crate) fn is_outage_of(error: &tokio_postgres::Error) -> bool {
+    match error.code() {
+        // Class 08 and 57P01..57P03: connection lost, server stopping or starting.
+        Some(code) => code.code().starts_with("08") || code.code().starts_with("57P0"),
+        None => error.is_closed() || is_io(error),
+    }
 }
 
 fn is_io(error: &tokio_postgres::Error) -> bool {

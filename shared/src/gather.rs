@@ -31,18 +31,26 @@ pub enum AskError<E> {
 /// Gathers items `T`, each to be answered with `R`.
 pub struct Gatherer<T, R, E> {
     inner: Arc<Mutex<Inner<T, R, E>>>,
-    /// Items of a batch, at most.
+    /// Weight of a batch, at most; an item that is heavier is a batch of its own.
     batch: usize,
-    /// Items that may wait.
+    /// Weight that may wait.
     room: usize,
 }
 
 type Answer<R, E> = oneshot::Sender<Result<R, AskError<E>>>;
 
 struct Inner<T, R, E> {
-    waiting: VecDeque<(T, Answer<R, E>)>,
+    waiting: VecDeque<Waiting<T, R, E>>,
+    /// The weight of all that wait.
+    weight: usize,
     /// Somebody is at work and will take what waits.
     working: bool,
+}
+
+struct Waiting<T, R, E> {
+    item: T,
+    weight: usize,
+    answer: Answer<R, E>,
 }
 
 impl<T, R, E> Gatherer<T, R, E>
@@ -51,9 +59,10 @@ where
     R: Send + 'static,
     E: Clone + Send + 'static,
 {
-    /// Batches of at most `batch` items; beyond `room` waiting ones, more are refused.
+    /// Batches of at most `batch` items; beyond `room` waiting ones, more are refused. Where items have weights, both
+    /// are weights.
     pub fn new(batch: usize, room: usize) -> Self {
-        let inner = Inner { waiting: VecDeque::new(), working: false };
+        let inner = Inner { waiting: VecDeque::new(), weight: 0, working: false };
         Self { inner: Arc::new(Mutex::new(inner)), batch, room }
     }
 
@@ -65,13 +74,23 @@ where
         W: Fn(Vec<T>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Vec<R>, BatchError<E>>> + Send + 'static,
     {
+        self.ask_weighing(item, 1, work).await
+    }
+
+    /// As [`Self::ask`], for an item that weighs as much as so many.
+    pub async fn ask_weighing<W, F>(&self, item: T, weight: usize, work: W) -> Result<R, AskError<E>>
+    where
+        W: Fn(Vec<T>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Vec<R>, BatchError<E>>> + Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
         {
             let mut inner = lock(&self.inner);
-            if inner.waiting.len() >= self.room {
+            if inner.weight + weight > self.room {
                 return Err(AskError::Full);
             }
-            inner.waiting.push_back((item, answer));
+            inner.weight += weight;
+            inner.waiting.push_back(Waiting { item, weight, answer });
             if !inner.working {
                 inner.working = true;
                 tokio::spawn(work_off(Turn(self.inner.clone()), self.batch, work));
@@ -92,17 +111,26 @@ impl<T, R, E> Drop for Turn<T, R, E> {
     fn drop(&mut self) {
         let mut inner = lock(&self.0);
         inner.waiting.clear();
+        inner.weight = 0;
         inner.working = false;
     }
 }
 
 impl<T, R, E> Turn<T, R, E> {
     /// The next batch. Without one the turn ends, under the lock under which others look for it.
-    fn next(&self, batch: usize) -> Vec<(T, Answer<R, E>)> {
+    fn next(&self, batch: usize) -> (Vec<T>, Vec<Answer<R, E>>) {
         let mut inner = lock(&self.0);
-        let count = batch.min(inner.waiting.len());
-        inner.working = count > 0;
-        inner.waiting.drain(..count).collect()
+        let (mut items, mut answers, mut weight) = (Vec::new(), Vec::new(), 0);
+        while let Some(next) =
+            inner.waiting.pop_front_if(|next| items.is_empty() || weight + next.weight <= batch)
+        {
+            weight += next.weight;
+            items.push(next.item);
+            answers.push(next.answer);
+        }
+        inner.weight -= weight;
+        inner.working = !items.is_empty();
+        (items, answers)
     }
 }
 
@@ -114,13 +142,12 @@ where
     F: Future<Output = Result<Vec<R>, BatchError<E>>>,
 {
     loop {
-        let taken = turn.next(batch);
-        if taken.is_empty() {
+        let (items, answers) = turn.next(batch);
+        if items.is_empty() {
             // Another turn may have begun: this one must not end it.
             std::mem::forget(turn);
             return;
         }
-        let (items, answers): (Vec<T>, Vec<Answer<R, E>>) = taken.into_iter().unzip();
         match work(items.clone()).await {
             Ok(results) => answer_all(answers, results),
             Err(BatchError::Some(_)) if items.len() > 1 => {
@@ -214,6 +241,22 @@ mod tests {
         let panics = |_: Vec<u32>| async { panic!("for the test") };
         assert_eq!(gatherer.ask(1, panics).await, Err(AskError::Lost));
         assert_eq!(gatherer.ask(1, |items| async { Ok(items) }).await, Ok(1));
+    }
+
+    #[tokio::test]
+    async fn heavy_items_are_batches_of_their_own() {
+        let gatherer = Numbers::new(10, 30);
+        let batches = Arc::new(Mutex::new(Vec::new()));
+        let noted = batches.clone();
+        let work = move |items: Vec<u32>| {
+            noted.lock().unwrap().push(items.clone());
+            async move { Ok(items) }
+        };
+        // All wait before the first batch begins: it does so in a task of its own.
+        let asked = [4u32, 6, 12, 1].map(|item| gatherer.ask_weighing(item, item as usize, work.clone()));
+        assert_eq!(futures::future::join_all(asked).await, [Ok(4), Ok(6), Ok(12), Ok(1)]);
+        assert_eq!(*batches.lock().unwrap(), [vec![4, 6], vec![12], vec![1]]);
+        assert_eq!(gatherer.ask_weighing(31, 31, work).await, Err(AskError::Full));
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod feed;
 pub mod fixed;
 pub mod fx;
 pub mod gather;

@@ -7,7 +7,10 @@ use shared::{
     auth::Role,
     cache::Cache,
     clock::SystemClock,
-    config::{ApiConfig, CompatConfig, EtlConfig, FilesConfig, RedisConfig, RetentionConfig, WorkerConfig},
+    config::{
+        ApiConfig, CompatConfig, EtlConfig, FeedConfig, FilesConfig, RedisConfig, RetentionConfig,
+        WorkerConfig,
+    },
     db,
     ids::UploadId,
     runs::{Doorbells, Environment, Queue, registry::Kind},
@@ -15,6 +18,7 @@ use shared::{
     storage::Storage,
     summaries::Calendar,
     trades::TradeDesk,
+    transactions::live::LiveDesk,
     uploads::{NewUpload, UploadKind, UploadOptions, accept_upload, service::storage_key, undo},
 };
 use std::{
@@ -87,6 +91,7 @@ pub struct App {
     admin_token: String,
     http: reqwest::Client,
     shutdown: CancellationToken,
+    api_config: ApiConfig,
     worker_config: WorkerConfig,
     kinds: &'static [Kind],
     tasks: Vec<JoinHandle<anyhow::Result<()>>>,
@@ -144,6 +149,7 @@ impl App {
             },
             cache: Cache::new(Some(redis.clone())),
             trades: TradeDesk::default(),
+            live: LiveDesk::default(),
         });
         let shutdown = CancellationToken::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -154,15 +160,11 @@ impl App {
             secure_cookies: false,
             token_life: Duration::from_secs(3600),
             calendar: options.calendar,
+            allowed_origins: Vec::new(),
             compat: options.compat,
         };
-        let state = api::AppState {
-            env: env.clone(),
-            config: Arc::new(config),
-            kept: Arc::default(),
-            proven: Arc::default(),
-            shutdown: shutdown.child_token(),
-        };
+        let state =
+            api::AppState::new(env.clone(), config.clone(), Some(redis.clone()), shutdown.child_token());
         let mut app = Self {
             db,
             url,
@@ -175,6 +177,7 @@ impl App {
                 .build()
                 .expect("a client"),
             shutdown,
+            api_config: config,
             worker_config: quick_worker(options.chunk_records),
             kinds: options.kinds,
             tasks: vec![tokio::spawn(api::serve(state, listener))],
@@ -184,6 +187,32 @@ impl App {
         }
         app.admin_token = app.token(Role::Admin).await;
         app
+    }
+
+    /// Starts one more api beside this one; where it answers.
+    pub async fn start_api(&mut self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let redis = Some(self.redis.clone());
+        let stop = self.shutdown.child_token();
+        let state = api::AppState::new(self.env.clone(), self.api_config.clone(), redis, stop);
+        self.tasks.push(tokio::spawn(api::serve(state, listener)));
+        url
+    }
+
+    /// Starts a scheduler, which also publishes the feed, in this process.
+    pub fn start_scheduler(&mut self) -> CancellationToken {
+        let stop = self.shutdown.child_token();
+        let setup = scheduler::SchedulerSetup {
+            database: self.db.config(),
+            redis: Some(self.redis.clone()),
+            feed: FeedConfig { kept: Duration::from_secs(3600) },
+            doorbells: self.env.doorbells.clone(),
+            kinds: self.kinds,
+            nightly: false,
+        };
+        self.tasks.push(tokio::spawn(scheduler::run(setup, stop.clone())));
+        stop
     }
 
     /// Starts a worker (one more) in this process.

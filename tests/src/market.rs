@@ -108,8 +108,9 @@ impl TestDatabase {
             (
                 "a decided trade that the feed is not told once",
                 "SELECT t.id FROM trades t
-                 LEFT JOIN (SELECT (e->>'trade_id')::uuid AS id, count(*) AS n
-                            FROM feed_outbox, jsonb_array_elements(events) AS e GROUP BY 1) AS o USING (id)
+                 LEFT JOIN (SELECT (e->'trade'->>'id')::uuid AS id, count(*) AS n
+                            FROM feed_outbox, json_array_elements(events) AS e
+                            WHERE e->'trade' IS NOT NULL GROUP BY 1) AS o USING (id)
                  WHERE t.state <> 'pending' AND t.reason IS DISTINCT FROM 'cancelled' AND o.n IS DISTINCT FROM 1",
             ),
         ] {

@@ -7,6 +7,7 @@ use shared::{
     db::{self, DbError, LoadConnections},
     runs::{Doorbells, Environment},
     trades::TradeDesk,
+    transactions::live::LiveDesk,
 };
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Runtime;
@@ -97,6 +98,7 @@ pub(crate) fn crew(
         etl: setup.etl.clone(),
         cache: Cache::new(setup.redis.clone()),
         trades: TradeDesk::default(),
+        live: LiveDesk::default(),
     };
     Ok(Crew { runtime: Some(runtime), env: Arc::new(env) })
 }

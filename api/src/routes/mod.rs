@@ -15,6 +15,7 @@ pub mod fx_rates;
 mod health;
 mod kinds;
 mod ledger;
+pub mod live;
 mod metrics;
 mod nightly;
 mod previews;
@@ -34,7 +35,11 @@ mod workers;
 
 pub use health::livez;
 
-use crate::{app::AppState, compat, openapi};
+use crate::{
+    app::AppState,
+    compat, openapi,
+    realtime::{stream, websocket},
+};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -111,7 +116,10 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(client_analytics::show_risk_profile))
         .routes(routes!(client_analytics::show_spend_trend))
         .routes(routes!(client_analytics::show_trades_summary))
-        .routes(routes!(transactions::list_transactions))
+        .routes(routes!(transactions::list_transactions, live::add_transaction))
+        .routes(routes!(live::add_transactions))
+        .routes(routes!(stream::stream_transactions))
+        .routes(routes!(websocket::socket_transactions))
         .routes(routes!(transactions::show_transaction))
         .routes(routes!(summaries::list_summaries))
         .routes(routes!(summaries::refresh_summaries))

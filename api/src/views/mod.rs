@@ -7,6 +7,7 @@ pub mod clients;
 pub mod failures;
 pub mod fx_rates;
 pub mod kinds;
+pub mod live;
 pub mod previews;
 pub mod queues;
 pub mod runs;

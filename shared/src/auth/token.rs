@@ -88,6 +88,12 @@ pub fn read_token(key: &[u8], token: &str, now: DateTime<Utc>) -> Result<UserId,
     Ok(claims.sub)
 }
 
+/// When a token of ours expires; `None` of what is no token.
+pub fn expiry(key: &[u8], token: &str) -> Option<DateTime<Utc>> {
+    let claims: Named = verify(key, token).ok()?;
+    DateTime::from_timestamp(claims.exp, 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

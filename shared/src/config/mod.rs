@@ -4,7 +4,7 @@
 mod topics;
 
 pub use topics::{
-    ApiConfig, CompatConfig, DatabaseConfig, EtlConfig, FilesConfig, MetricsConfig, RedisConfig,
+    ApiConfig, CompatConfig, DatabaseConfig, EtlConfig, FeedConfig, FilesConfig, MetricsConfig, RedisConfig,
     RetentionConfig, SchedulesConfig, SettingsConfig, StorageConfig, WorkerConfig,
 };
 

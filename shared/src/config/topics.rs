@@ -175,7 +175,8 @@ impl SettingsConfig {
 /// in the clear. `MILLRACE_TOKEN_MINUTES` (60): life of an access token; short ones limit what a stolen
 /// one is worth, too short ones make clients log in all the time. `MILLRACE_CALENDAR` (unset): gregorian or
 /// jalali, the periods of summaries when a request does not say; unset is gregorian, and jalali on service C's
-/// route.
+/// route. `MILLRACE_ALLOWED_ORIGINS` (none): origins besides our own whose pages may open a WebSocket, with commas
+/// between (`https://desk.example.com`); each can read the feed as whoever gives it a token.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
     /// Address to listen on.
@@ -188,6 +189,8 @@ pub struct ApiConfig {
     pub token_life: Duration,
     /// Whose weeks and months summaries have when a request does not say.
     pub calendar: Option<Calendar>,
+    /// Origins besides our own whose pages may open a WebSocket.
+    pub allowed_origins: Vec<String>,
     /// The routes of the replaced services.
     pub compat: CompatConfig,
 }
@@ -204,6 +207,9 @@ impl ApiConfig {
                 None => None,
                 Some(_) => Some(parsed("MILLRACE_CALENDAR", Calendar::Gregorian)?),
             },
+            allowed_origins: text("MILLRACE_ALLOWED_ORIGINS")
+                .map(|origins| origins.split(',').map(|origin| origin.trim().to_owned()).collect())
+                .unwrap_or_default(),
             compat: CompatConfig::from_env()?,
         })
     }
@@ -354,6 +360,27 @@ impl RetentionConfig {
             completed_days: parsed("MILLRACE_KEEP_COMPLETED_DAYS", 7)?,
             failed_days: parsed("MILLRACE_KEEP_FAILED_DAYS", 30)?,
         })
+    }
+}
+
+/// `MILLRACE_FEED_MINUTES` (60): how long the feed's events are kept for listeners that come back. A short time makes
+/// those who were away longer read everything anew; a long one costs disk, some 300 bytes an event.
+#[derive(Debug, Clone, Copy)]
+pub struct FeedConfig {
+    /// How long events are kept.
+    pub kept: Duration,
+}
+
+impl FeedConfig {
+    /// Reads the topic.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        const MINUTES: &str = "MILLRACE_FEED_MINUTES";
+        let minutes: u64 = parsed(MINUTES, 60)?;
+        if !(1..=10_080).contains(&minutes) {
+            let reason = "events are kept for 1 to 10,080 minutes (a week)".to_owned();
+            return Err(ConfigError { name: MINUTES, value: minutes.to_string(), reason });
+        }
+        Ok(Self { kept: Duration::from_secs(60 * minutes) })
     }
 }
 

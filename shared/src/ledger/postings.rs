@@ -30,12 +30,7 @@ pub async fn note(
     prepared: &Prepared,
     settled: &[Settled],
 ) -> Result<(), Error> {
-    let mut owed: BTreeMap<&str, i128> = BTreeMap::new();
-    for settled in settled {
-        let buys = prepared.row(settled.row).kind == TransactionKind::Buy;
-        let signed = if buys { -settled.account_amount } else { settled.account_amount };
-        *owed.entry(prepared.client(settled.row)).or_default() += signed;
-    }
+    let owed = owed(prepared, settled);
     if owed.is_empty() {
         return Ok(());
     }
@@ -56,6 +51,75 @@ pub async fn note(
         )
         .await?;
     Ok(())
+}
+
+/// What settled buys (which take) and sells (which give) owe the accounts of their clients; units.
+fn owed<'p>(prepared: &'p Prepared, settled: &[Settled]) -> BTreeMap<&'p str, i128> {
+    let mut owed: BTreeMap<&str, i128> = BTreeMap::new();
+    for settled in settled {
+        let buys = prepared.row(settled.row).kind == TransactionKind::Buy;
+        let signed = if buys { -settled.account_amount } else { settled.account_amount };
+        *owed.entry(prepared.client(settled.row)).or_default() += signed;
+    }
+    owed
+}
+
+/// Accounts that are locked: their currencies, and the usernames of those that have one, by client.
+pub(crate) type Locked = BTreeMap<String, (String, Option<String>)>;
+
+/// Locks the accounts that live rows may move. Call it when the rows' ids are registered and before any summary is
+/// written.
+pub(crate) async fn lock_accounts(transaction: &Transaction<'_>, clients: &[&str]) -> Result<Locked, Error> {
+    let rows = transaction
+        .query(
+            "SELECT client_id, currency, username FROM clients WHERE client_id = ANY ($1)
+             ORDER BY client_id FOR NO KEY UPDATE",
+            &[&clients],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect())
+}
+
+/// Posts what live buys and sells that took place move: one journal for all that commit together, net for each
+/// client, against the clearing account of each currency. The accounts are locked.
+pub(crate) async fn post_live(
+    transaction: &Transaction<'_>,
+    commit: uuid::Uuid,
+    prepared: &Prepared,
+    settled: &[Settled],
+    accounts: &Locked,
+) -> Result<(), Error> {
+    let mut clearing: BTreeMap<&str, i128> = BTreeMap::new();
+    let mut lines: Vec<(&str, Option<&str>, &str, i128)> = Vec::new();
+    for (client, amount) in owed(prepared, settled).into_iter().filter(|(_, amount)| *amount != 0) {
+        let Some((currency, _)) = accounts.get(client) else { continue };
+        lines.push(("client", Some(client), currency, amount));
+        *clearing.entry(currency).or_default() -= amount;
+    }
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let others = clearing.into_iter().filter(|(_, amount)| *amount != 0);
+    lines.extend(others.map(|(currency, amount)| ("clearing", None, currency, amount)));
+    let journal = JournalId::generate();
+    transaction
+        .execute("INSERT INTO journals (id, kind, source_id) VALUES ($1, 'live', $2)", &[&journal.0, &commit])
+        .await?;
+    let column = |text: for<'l> fn(&'l (&str, Option<&str>, &str, i128)) -> &'l str| {
+        lines.iter().map(text).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let clients: Vec<Option<&str>> = lines.iter().map(|line| line.1).collect();
+    let amounts: Vec<String> = lines.iter().map(|line| units_to_text(line.3)).collect();
+    transaction
+        .execute(
+            "INSERT INTO entries (journal_id, entry, amount, account, client_id, asset_kind, asset)
+             SELECT $1, n, amount::numeric, account, client_id, 'cash', asset
+             FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY
+                  AS line (account, client_id, asset, amount, n)",
+            &[&journal.0, &column(|line| line.0), &clients, &column(|line| line.2), &amounts],
+        )
+        .await?;
+    move_positions(transaction, journal).await.map(drop)
 }
 
 /// The uploads that will not finish by themselves, owe something, and whose rows this upload found there.

@@ -188,6 +188,34 @@ pub fn settlement_committed() {
     counter!(names::SETTLEMENTS.name).increment(1);
 }
 
+/// A live transaction was dealt with.
+pub fn live_row(outcome: &'static str) {
+    counter!(names::LIVE_ROWS.name, "outcome" => outcome).increment(1);
+}
+
+/// Live transactions were committed together.
+pub fn live_commit() {
+    counter!(names::LIVE_COMMITS.name).increment(1);
+}
+
+/// Rows of the outbox were published.
+pub fn feed_published(entries: usize) {
+    counter!(names::FEED_PUBLISHED.name).increment(entries as u64);
+}
+
+/// An event reached this process, this long after it was told.
+pub fn feed_event(lag: Option<Duration>) {
+    counter!(names::FEED_EVENTS.name).increment(1);
+    if let Some(lag) = lag {
+        histogram!(names::FEED_LAG.name).record(lag.as_secs_f64());
+    }
+}
+
+/// A listener was told that it misses something: `gap` or `reset`.
+pub fn feed_notice(kind: &'static str) {
+    counter!(names::FEED_NOTICES.name, "kind" => kind).increment(1);
+}
+
 /// A request was answered. `route` is the pattern, never the path: paths are without number.
 pub fn request_answered(method: &'static str, route: &str, status: u16, took: Duration) {
     let class = match status {

@@ -54,6 +54,18 @@ metrics! {
         "Trades settled or rejected.";
     Counter SETTLEMENTS = "millrace_settlements_total" []
         "Transactions that settled trades, many at a time.";
+    Counter LIVE_ROWS = "millrace_live_rows_total" [Outcome]
+        "Live transactions by what became of them.";
+    Counter LIVE_COMMITS = "millrace_live_commits_total" []
+        "Commits of live transactions, many in each.";
+    Counter FEED_PUBLISHED = "millrace_feed_published_total" []
+        "Commits that this process published on the feed's stream.";
+    Counter FEED_EVENTS = "millrace_feed_events_total" []
+        "Events that this process took in for its listeners.";
+    Counter FEED_NOTICES = "millrace_feed_notices_total" [Kind]
+        "Listeners that were told of events they do not get: gap (too slow), reset (an id of another epoch, or too old).";
+    Histogram FEED_LAG = "millrace_feed_lag_seconds" []
+        "Seconds from when an event was told to when this process had it for its listeners.";
     Counter HTTP_REQUESTS = "millrace_http_requests_total" [Method, Route, Status]
         "Requests answered, by route pattern and class of status (2xx).";
     Histogram HTTP_DURATION = "millrace_http_request_duration_seconds" [Method, Route]

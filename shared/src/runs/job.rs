@@ -21,6 +21,7 @@ use crate::{
     settings::Settings,
     storage::Storage,
     trades::TradeDesk,
+    transactions::live::LiveDesk,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures::future::BoxFuture;
@@ -287,6 +288,8 @@ pub struct Environment {
     pub cache: Cache,
     /// Trades that are accepted, and settled, together.
     pub trades: TradeDesk,
+    /// Transactions that come live, and are loaded together.
+    pub live: LiveDesk,
 }
 
 /// What one attempt of one run is given.

@@ -256,13 +256,8 @@ impl Job for PruneRuns {
             .map_err(JobError::retry)?;
         let ticks = schedules::queries::prune_ticks(conn).await.map_err(JobError::retry)?;
         let alerts = schedules::alerts::prune(conn).await.map_err(JobError::retry)?;
-        // Until somebody publishes them they are of no use to anybody.
-        let told = diesel::sql_query("DELETE FROM feed_outbox WHERE created_at < now() - interval '1 day'")
-            .execute(conn)
-            .await
-            .map_err(JobError::retry)?;
         Ok(Finished::Result(serde_json::json!({
-            "events": told, "runs": deleted, "workers": workers, "failures": failures, "ticks": ticks, "alerts": alerts,
+            "runs": deleted, "workers": workers, "failures": failures, "ticks": ticks, "alerts": alerts,
         })))
     }
 }

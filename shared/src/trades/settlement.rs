@@ -5,7 +5,7 @@
 use super::{
     book::{self, Account, Book, Fill, Listing, Moved, Order, Position},
     model::{Reason, Side, TradeState},
-    writing::write,
+    writing::{tell, write},
 };
 use crate::{
     cache::Topic,
@@ -188,6 +188,7 @@ async fn transact(
     let mut closed: HashMap<RunId, Closed> =
         complete_runs(&transaction, &closings).await?.into_iter().collect();
     let changing = env.cache.changing(&env.pool, &accounts.topics(&decided)).await.map_err(Cause::Cache)?;
+    tell(&transaction, &decided, &accounts.book, &*env.clock).await?;
     // An error leaves them blocked: whether it has committed is not known.
     transaction.commit().await?;
     changing.done().await;

@@ -1,18 +1,21 @@
-//! Writing what was decided: accounts, ledger, trades, their transactions, and what the feed tells.
+//! Writing what was decided: accounts, ledger, trades, their transactions; and telling the feed.
 
 use super::{
     book::{Book, Fill},
-    model::{Side, TradeState},
+    model::{Reason, Side, TradeState},
     settlement::{Accounts, Decided, prepared},
 };
 use crate::{
-    ids::JournalId,
+    clock::Clock,
+    feed::event,
+    ids::{JournalId, TradeId},
     money::{UNITS, decimal_of},
     runs::Environment,
     transactions::load::{self, Source},
 };
+use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
-use serde_json::json;
+use serde::Serialize;
 use std::collections::BTreeSet;
 use tokio_postgres::{Error, Transaction};
 use uuid::Uuid;
@@ -22,7 +25,7 @@ fn decimal(units: i128) -> Decimal {
     decimal_of(units).unwrap_or(Decimal::MAX)
 }
 
-/// Writes what was decided: the accounts, the ledger, the trades, their transactions, and what the feed tells.
+/// Writes what was decided: the accounts, the ledger, the trades and their transactions.
 pub(super) async fn write(
     transaction: &Transaction<'_>,
     decided: &[Decided<'_>],
@@ -33,32 +36,62 @@ pub(super) async fn write(
     post(transaction, decided, &accounts.book).await?;
     end_trades(transaction, decided, &accounts.book).await?;
     let took_place = prepared(decided, &accounts.book.stocks);
-    load::add_registered(transaction, &took_place, Source::TRADES, env.settings.zone).await?;
-    let events: Vec<_> = decided.iter().map(|decided| event(decided, &accounts.book)).collect();
-    transaction
-        .execute("INSERT INTO feed_outbox (events) VALUES ($1)", &[&serde_json::Value::Array(events)])
-        .await?;
-    Ok(())
+    load::add_registered(transaction, &took_place, Source::TRADES, env.settings.zone).await
 }
 
-/// What the feed tells of a decided trade.
-fn event(decided: &Decided<'_>, book: &Book) -> serde_json::Value {
-    let Decided { trade, at_us, outcome } = decided;
-    let mut event = json!({
-        "type": if outcome.is_ok() { "trade.settled" } else { "trade.rejected" },
-        "trade_id": trade.id, "client_id": trade.client_id, "ticker": trade.ticker, "side": trade.side,
-        "volume": trade.volume, "at_us": at_us,
-        "reversal_of": trade.reverses.as_ref().map(|reversed| reversed.id),
+#[derive(Serialize)]
+struct TradeEvent<'e> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    at: &'e str,
+    trade: Told<'e>,
+}
+
+/// A decided trade as the feed tells it.
+#[derive(Serialize)]
+struct Told<'e> {
+    id: TradeId,
+    client_id: &'e str,
+    ticker: &'e str,
+    side: Side,
+    volume: i64,
+    state: TradeState,
+    reason: Option<Reason>,
+    reversal_of: Option<TradeId>,
+    occurred_at: DateTime<Utc>,
+    price: Option<Decimal>,
+    amount: Option<Decimal>,
+    currency: Option<&'e str>,
+}
+
+/// Tells the feed what was decided. The last thing before the commit.
+pub(super) async fn tell(
+    transaction: &Transaction<'_>,
+    decided: &[Decided<'_>],
+    book: &Book,
+    clock: &dyn Clock,
+) -> Result<(), Error> {
+    let at = event::at(clock.now());
+    let events = decided.iter().map(|Decided { trade, at_us, outcome }| {
+        let fill = outcome.as_ref().ok();
+        let told = Told {
+            id: trade.id,
+            client_id: &trade.client_id,
+            ticker: &trade.ticker,
+            side: trade.side,
+            volume: trade.volume,
+            state: fill.map_or(TradeState::Rejected, |_| TradeState::Settled),
+            reason: outcome.as_ref().err().copied(),
+            reversal_of: trade.reverses.as_ref().map(|reversed| reversed.id),
+            occurred_at: DateTime::from_timestamp_micros(*at_us).unwrap_or_default(),
+            price: fill.map(|fill| decimal(fill.price)),
+            amount: fill.map(|fill| decimal(fill.amount)),
+            currency: fill.and_then(|_| Some(book.stocks.get(&trade.ticker)?.currency.as_str())),
+        };
+        let kind = fill.map_or(event::REJECTED, |_| event::SETTLED);
+        TradeEvent { kind, at: &at, trade: told }
     });
-    match outcome {
-        Ok(fill) => {
-            event["price"] = json!(decimal(fill.price));
-            event["amount"] = json!(decimal(fill.amount));
-            event["currency"] = json!(book.stocks.get(&trade.ticker).map(|stock| &stock.currency));
-        }
-        Err(reason) => event["reason"] = json!(reason),
-    }
-    event
+    event::tell(transaction, &events.collect::<Vec<_>>()).await
 }
 
 async fn move_accounts(transaction: &Transaction<'_>, book: &Book) -> Result<(), Error> {

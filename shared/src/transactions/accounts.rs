@@ -1,6 +1,10 @@
 //! What buys and sells move in their clients' accounts: the amount in the account's currency.
 
-use super::{model::TransactionKind, parse::CurrencyCode, prepared::Prepared, versions::text};
+use super::{
+    model::TransactionKind,
+    parse::{Batch, CurrencyCode},
+    versions::text,
+};
 use crate::fx::RateTable;
 use std::collections::HashMap;
 use tokio_postgres::{Error, Transaction};
@@ -24,20 +28,19 @@ pub struct Unconverted {
 /// its currency.
 pub async fn convert(
     transaction: &Transaction<'_>,
-    prepared: &mut Prepared,
+    batch: &mut Batch,
     default_currency: CurrencyCode,
 ) -> Result<Vec<Unconverted>, Error> {
-    let trades: Vec<usize> = (0..prepared.batch.rows.len())
-        .filter(|&row| matches!(prepared.batch.rows[row].kind, TransactionKind::Buy | TransactionKind::Sell))
+    let trades: Vec<usize> = (0..batch.rows.len())
+        .filter(|&row| matches!(batch.rows[row].kind, TransactionKind::Buy | TransactionKind::Sell))
         .collect();
     if trades.is_empty() {
         return Ok(Vec::new());
     }
     transaction.execute("SELECT pg_advisory_xact_lock_shared($1)", &[&CURRENCIES_LOCK]).await?;
-    let currencies = other_currencies(transaction, prepared, &trades, default_currency).await?;
+    let currencies = other_currencies(transaction, batch, &trades, default_currency).await?;
     let rates = RateTable::read(transaction).await?;
     let mut unconverted = Vec::new();
-    let batch = &mut prepared.batch;
     for at in trades {
         let row = &mut batch.rows[at];
         let account =
@@ -65,11 +68,12 @@ pub async fn convert(
 /// The currencies of those of the rows' clients whose accounts are not in the default one.
 async fn other_currencies(
     transaction: &Transaction<'_>,
-    prepared: &Prepared,
+    batch: &Batch,
     rows: &[usize],
     default_currency: CurrencyCode,
 ) -> Result<HashMap<String, CurrencyCode>, Error> {
-    let mut clients: Vec<&str> = rows.iter().map(|&row| prepared.client(row as u32)).collect();
+    let mut clients: Vec<&str> =
+        rows.iter().map(|&row| text(batch.rows[row].client_id.of(&batch.text))).collect();
     clients.sort_unstable();
     clients.dedup();
     let rows = transaction

@@ -88,7 +88,7 @@ pub(super) async fn classify(
             (true, false) => known.duplicates.push(index),
         }
     }
-    loaded.duplicates += known.duplicates.len() as i64;
+    loaded.duplicates.extend(&known.duplicates);
     loaded.conflicts.extend(name_conflicts(transaction, prepared, &conflicts).await?);
     known.moves.sort_unstable_by_key(|&row| prepared.row(row).transaction_id.of(&prepared.batch.text));
     Ok(known)
@@ -135,7 +135,7 @@ pub(super) async fn rehearse_new(
         let Some(index) = prepared.find(known.get(0)) else { continue };
         let row = prepared.row(index);
         if row.content_hash == known.get::<_, i64>(1) {
-            loaded.duplicates += 1;
+            loaded.duplicates.push(index);
         } else {
             let place = known.get::<_, Option<i64>>(2).map(|line| format!("on line {line} of"));
             let message = format!(

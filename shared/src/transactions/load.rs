@@ -29,11 +29,19 @@ pub struct Source {
 }
 
 impl Source {
+    /// Rows that come one by one; a commit of them has an id if it moves money.
+    pub const fn live(commit: Option<uuid::Uuid>) -> Self {
+        Self { name: "live", id: commit, chunk: 0 }
+    }
+
     /// Trades.
     pub const TRADES: Self = Self { name: "trade", id: None, chunk: 0 };
 
     fn id_of(&self, transaction_id: &[u8]) -> Option<uuid::Uuid> {
-        self.id.or_else(|| uuid::Uuid::try_parse_ascii(transaction_id).ok())
+        match self.name {
+            "trade" => uuid::Uuid::try_parse_ascii(transaction_id).ok(),
+            _ => self.id,
+        }
     }
 }
 
@@ -63,9 +71,9 @@ pub struct Loaded {
     /// New rows.
     pub inserted: i64,
     /// Rows whose status moved from pending.
-    pub updated: i64,
+    pub updated: Vec<u32>,
     /// Rows that were there, the same.
-    pub duplicates: i64,
+    pub duplicates: Vec<u32>,
     /// Rows that were there, different.
     pub conflicts: Vec<Conflict>,
     /// Buys and sells that took place: new ones, and those that were pending until now.
@@ -94,6 +102,30 @@ pub(super) struct Known {
     pub(super) hashes: std::collections::HashMap<u32, i64>,
 }
 
+/// A batch whose ids are registered: what is new in it, and what was known. Nothing else is locked yet.
+pub struct Met {
+    fresh: Vec<u32>,
+    moves: Vec<u32>,
+    loaded: Loaded,
+}
+
+impl Met {
+    /// Rows that will be added, by month, client and time.
+    pub fn fresh(&self) -> &[u32] {
+        &self.fresh
+    }
+
+    /// Rows whose status may move from pending.
+    pub fn moves(&self) -> &[u32] {
+        &self.moves
+    }
+
+    /// Rows that were there, different.
+    pub fn conflicts(&self) -> &[Conflict] {
+        &self.loaded.conflicts
+    }
+}
+
 /// Loads a batch within the caller's transaction. Its months and clients must exist
 /// (`ensure_months`, `ensure_clients`). Lock order: keys, then summaries in `totals`.
 pub async fn load(
@@ -102,9 +134,20 @@ pub async fn load(
     source: Source,
     zone: Tz,
 ) -> Result<Loaded, LoadError> {
+    let met = meet(transaction, prepared, source).await?;
+    add(transaction, prepared, met, source, zone).await
+}
+
+/// The first half of [`load`]: registers the ids of a batch and tells which rows are new. Who has more to lock
+/// than summaries does so between the two.
+pub async fn meet(
+    transaction: &Transaction<'_>,
+    prepared: &Prepared,
+    source: Source,
+) -> Result<Met, LoadError> {
     let mut loaded = Loaded::default();
     if prepared.by_id.is_empty() {
-        return Ok(loaded);
+        return Ok(Met { fresh: Vec::new(), moves: Vec::new(), loaded });
     }
     let mut new = vec![true; prepared.batch.rows.len()];
     let mut known = Known::default();
@@ -114,13 +157,28 @@ pub async fn load(
     }
     ownership::hold(transaction, prepared, &known, source).await?;
     settle_repeats(transaction, prepared, &known, &mut loaded).await?;
-    let fresh: Vec<u32> = prepared.by_place.iter().copied().filter(|&row| new[row as usize]).collect();
+    let fresh = prepared.by_place.iter().copied().filter(|&row| new[row as usize]).collect();
+    Ok(Met { fresh, moves: known.moves, loaded })
+}
+
+/// The second half of [`load`]: adds the new rows, moves statuses, and brings every summary up to date.
+pub async fn add(
+    transaction: &Transaction<'_>,
+    prepared: &Prepared,
+    met: Met,
+    source: Source,
+    zone: Tz,
+) -> Result<Loaded, LoadError> {
+    let Met { fresh, moves, mut loaded } = met;
+    if fresh.is_empty() && moves.is_empty() {
+        return Ok(loaded);
+    }
     loaded.inserted = fresh.len() as i64;
     loaded.bounds = bounds(prepared, &fresh);
     copy_rows(transaction, prepared, &fresh, source).await?;
-    let moved = move_statuses(transaction, prepared, known.moves, source).await?;
-    loaded.updated += moved.done.len() as i64;
-    loaded.duplicates += moved.overtaken;
+    let moved = move_statuses(transaction, prepared, moves, source).await?;
+    loaded.updated.extend(&moved.done);
+    loaded.duplicates.extend(moved.overtaken);
     loaded.settled = fresh.iter().filter_map(|&row| settled(prepared, row)).chain(moved.settled).collect();
     totals::apply(transaction, prepared, fresh, moved.done, zone).await?;
     Ok(loaded)
@@ -167,7 +225,7 @@ pub async fn rehearse(
     keys::copy(transaction, prepared, "incoming_keys").await?;
     let none_new = vec![false; prepared.batch.rows.len()];
     let known = keys::classify(transaction, prepared, &none_new, &mut loaded).await?;
-    loaded.updated = known.moves.len() as i64;
+    loaded.updated.clone_from(&known.moves);
     keys::rehearse_new(transaction, prepared, &known, upload, &mut loaded).await?;
     settle_repeats(transaction, prepared, &known, &mut loaded).await?;
     Ok(loaded)
@@ -252,7 +310,7 @@ async fn copy_rows(
 struct Moved {
     done: Vec<u32>,
     /// Rows that another load had moved before this one held the key.
-    overtaken: i64,
+    overtaken: Vec<u32>,
     settled: Vec<Settled>,
 }
 
@@ -278,8 +336,7 @@ async fn move_statuses(
         .iter()
         .map(|row| row.get(0))
         .collect();
-    let done: Vec<u32> = rows.iter().copied().filter(|&row| held.contains(id(row))).collect();
-    let overtaken = (rows.len() - done.len()) as i64;
+    let (done, overtaken): (Vec<u32>, Vec<u32>) = rows.iter().partition(|&&row| held.contains(id(row)));
     let Some((first, last)) = bounds(prepared, &done) else {
         return Ok(Moved { overtaken, ..Moved::default() });
     };

@@ -1,13 +1,15 @@
 //! Transactions: what a row means (`model`, `parse`, `instant`), and the one way into the table
-//! (`load`), which keeps keys, rows and summaries exact in one database transaction.
+//! (`load`), which keeps keys, rows and summaries exact in one database transaction. What comes one by one (`live`)
+//! goes that way, too, many at a time.
 
 pub mod accounts;
 pub mod copy;
 pub mod instant;
 mod keys;
+pub mod live;
 pub mod load;
 pub mod model;
-mod ownership;
+pub(crate) mod ownership;
 pub mod parse;
 pub mod prepared;
 pub mod prerequisites;

@@ -1,6 +1,10 @@
 //! Transactions as they are stored.
 
-use crate::schema::transactions;
+use super::{
+    parse::{Batch, Row},
+    versions::text,
+};
+use crate::{money::decimal_of, schema::transactions, uploads::records::Span};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use rust_decimal::Decimal;
@@ -69,4 +73,33 @@ pub struct Transaction {
     pub source_id: Option<uuid::Uuid>,
     /// Line in the upload's file.
     pub source_line: Option<i32>,
+}
+
+impl Transaction {
+    /// A row as it was sent live.
+    pub(crate) fn sent(batch: &Batch, row: &Row) -> Self {
+        let owned = |span: Span| text(span.of(&batch.text)).to_owned();
+        // What is no decimal was refused when it was read.
+        let units = |units: i128| decimal_of(units).unwrap_or_default();
+        let trade = row.trade.as_deref();
+        Self {
+            transaction_id: owned(row.transaction_id),
+            occurred_at: DateTime::from_timestamp_micros(row.occurred_us).unwrap_or_default(),
+            client_id: owned(row.client_id),
+            merchant_id: row.merchant_id.map(owned),
+            product_id: row.product_id.map(owned),
+            kind: row.kind,
+            ticker: row.ticker.map(owned),
+            stock_name: row.stock_name.map(owned),
+            shares: trade.and_then(|trade| trade.shares).map(units),
+            price: trade.and_then(|trade| trade.price).map(units),
+            amount: units(row.amount),
+            currency: text(&row.currency).to_owned(),
+            status: row.status,
+            channel: row.channel.map(owned),
+            source: "live".to_owned(),
+            source_id: None,
+            source_line: None,
+        }
+    }
 }

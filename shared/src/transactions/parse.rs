@@ -8,7 +8,7 @@ use crate::{
     money::{AmountError, parse_units},
     uploads::{
         UploadKind,
-        columns::Mapping,
+        columns::{self, Mapping},
         reading::{
             BadRecord, RecordForm, RecordPlace, each_record, error_cell_fault, id_fault, name_fault, shown,
         },
@@ -92,7 +92,7 @@ impl Reading {
 }
 
 /// What only trades have; amounts in units.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Trade {
     /// What moves in the client's account, in its currency; known only when the row is loaded.
     pub account_amount: Option<i128>,
@@ -156,6 +156,78 @@ impl Batch {
             }
         });
         batch
+    }
+}
+
+/// A field of a transaction that comes alone cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldFault {
+    /// The field.
+    pub field: &'static str,
+    /// For programs.
+    pub code: &'static str,
+    /// For people, behind the field's name.
+    pub message: String,
+}
+
+/// The fields of a transaction that comes alone, as texts in the order of [`columns::TRANSACTION_FIELDS`]; an empty
+/// one is none.
+pub type FieldTexts<'f> = [&'f str; columns::TRANSACTION_FIELDS.len()];
+
+impl Reading {
+    /// How transactions are understood that come one by one.
+    pub fn of_fields(zone: Tz, currency: CurrencyCode, now: DateTime<Utc>) -> Self {
+        Self {
+            form: RecordForm { delimiter: b',', counts_rows: false, field_bytes: usize::MAX },
+            header: Vec::new(),
+            mapping: Mapping((0..columns::TRANSACTION_FIELDS.len()).map(Some).collect()),
+            zone,
+            currency,
+            until_us: end_of_next_year(now),
+            today: now.with_timezone(&zone).date_naive(),
+        }
+    }
+}
+
+impl Batch {
+    /// Adds a transaction from its fields, by the same rules as one that stands in a file.
+    pub fn add_fields(&mut self, fields: &FieldTexts<'_>, reading: &Reading) -> Result<(), FieldFault> {
+        let before = self.text.len();
+        let spans = fields.map(|field| {
+            let start = self.text.len();
+            self.text.extend_from_slice(field.as_bytes());
+            Span::new(start, self.text.len())
+        });
+        let record = RecordPlace { line: 0, span: Span::new(before, before) };
+        match row(&self.text, record, &spans, reading) {
+            Ok(row) => {
+                self.rows.push(row);
+                Ok(())
+            }
+            Err(Fault(field, code, message)) => {
+                self.text.truncate(before);
+                Err(FieldFault { field: columns::TRANSACTION_FIELDS[field].name, code, message })
+            }
+        }
+    }
+
+    /// Adds the rows of another batch behind these.
+    pub fn append(&mut self, other: &Self) {
+        let offset = self.text.len();
+        self.text.extend_from_slice(&other.text);
+        let moved = |span: Span| span.moved(offset);
+        self.rows.extend(other.rows.iter().map(|row| Row {
+            transaction_id: moved(row.transaction_id),
+            client_id: moved(row.client_id),
+            merchant_id: row.merchant_id.map(moved),
+            product_id: row.product_id.map(moved),
+            channel: row.channel.map(moved),
+            ticker: row.ticker.map(moved),
+            stock_name: row.stock_name.map(moved),
+            trade: row.trade.clone(),
+            record: moved(row.record),
+            ..*row
+        }));
     }
 }
 

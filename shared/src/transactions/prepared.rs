@@ -88,6 +88,11 @@ impl Prepared {
         &self.batch.rows[row as usize]
     }
 
+    /// Rows whose own status was pending, and which a later row of the batch moved.
+    pub(crate) fn moved_within(&self) -> impl Iterator<Item = u32> {
+        self.repeats.iter().filter(|repeat| repeat.moves).map(|repeat| repeat.first)
+    }
+
     /// The client of a row.
     pub(crate) fn client(&self, row: u32) -> &str {
         text(self.row(row).client_id.of(&self.batch.text))
@@ -114,20 +119,23 @@ pub(super) fn settle(prepared: &Prepared, recorded: &HashMap<u32, i64>, loaded: 
     for repeat in &prepared.repeats {
         let (earlier, row) = (prepared.row(repeat.first), prepared.row(repeat.row));
         match recorded.get(&repeat.first) {
-            Some(hash) if *hash == row.content_hash => loaded.duplicates += 1,
+            Some(hash) if *hash == row.content_hash => loaded.duplicates.push(repeat.row),
             Some(_) => conflicts.push(repeat.row),
             None if earlier.content_hash != row.content_hash => {
+                let place = match earlier.line {
+                    0 => "was sent at the same time".to_owned(),
+                    line => format!("stands on line {line} of this file"),
+                };
                 let message = format!(
-                    "transaction {} stands on line {} of this file with another content: there {}; here {}",
+                    "transaction {} {place} with another content: there {}; here {}",
                     text(row.transaction_id.of(&batch.text)),
-                    earlier.line,
                     described(batch, earlier),
                     described(batch, row)
                 );
                 loaded.conflicts.push(Conflict { row: repeat.row as usize, message });
             }
-            None if repeat.moves => loaded.updated += 1,
-            None => loaded.duplicates += 1,
+            None if repeat.moves => loaded.updated.push(repeat.row),
+            None => loaded.duplicates.push(repeat.row),
         }
     }
     conflicts

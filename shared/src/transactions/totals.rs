@@ -172,13 +172,17 @@ fn write_sums(copy: &mut CopyWriter, sums: &Sums) {
     copy.units(sums.max);
 }
 
+/// So few rows are sorted while nobody waits.
+const QUICK: usize = 5000;
+
 /// Some rows with their keys, by key.
 fn by_key<K: Ord>(rows: impl Iterator<Item = (K, u32)>) -> Vec<(K, u32)> {
-    tokio::task::block_in_place(|| {
-        let mut rows: Vec<(K, u32)> = rows.collect();
-        rows.sort_unstable();
-        rows
-    })
+    let mut rows: Vec<(K, u32)> = rows.collect();
+    match rows.len() {
+        ..QUICK => rows.sort_unstable(),
+        _ => tokio::task::block_in_place(|| rows.sort_unstable()),
+    }
+    rows
 }
 
 /// Totals are streamed: the rows are sorted by key, and each group is written as it ends. Nearly every

@@ -150,8 +150,8 @@ impl Work<'_> {
         };
         Ok(Counts {
             inserted: loaded.inserted,
-            updated: loaded.updated,
-            duplicates: loaded.duplicates,
+            updated: loaded.updated.len() as i64,
+            duplicates: loaded.duplicates.len() as i64,
             conflicts: loaded.conflicts.into_iter().map(conflict).collect(),
             bounds: loaded.bounds,
         })
@@ -285,7 +285,7 @@ async fn reject_unconverted(
     rejects: &mut Vec<BadRecord>,
 ) -> Result<(), Error> {
     let currency = context.env.settings.currency.as_bytes().try_into().unwrap_or_default();
-    let unconverted = accounts::convert(transaction, prepared, currency).await?;
+    let unconverted = accounts::convert(transaction, &mut prepared.batch, currency).await?;
     if unconverted.is_empty() {
         return Ok(());
     }

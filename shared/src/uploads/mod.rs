@@ -30,5 +30,5 @@ mod values;
 pub mod waiting;
 
 pub use error::UploadError;
-pub use model::{Reject, Upload, UploadCounts, UploadKind, UploadOptions, UploadState};
+pub use model::{Reject, UnknownClients, Upload, UploadCounts, UploadKind, UploadOptions, UploadState};
 pub use service::{Accepted, NewUpload, accept_upload};

@@ -33,6 +33,11 @@ impl Span {
         self.start.get() as usize - 1
     }
 
+    /// The same in a text that has so many bytes more before it.
+    pub fn moved(self, bytes: usize) -> Self {
+        Self::new(self.start() + bytes, self.start() + bytes + self.len as usize)
+    }
+
     /// Whether it holds nothing.
     pub fn is_empty(self) -> bool {
         self.len == 0

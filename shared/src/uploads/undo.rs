@@ -18,6 +18,7 @@ use crate::{
     ids::{RunId, UploadId},
     runs::{self, EnqueueOptions, enqueue},
     schema::uploads,
+    transactions::ownership::LIVE,
     uploads::jobs::UndoUpload,
 };
 use diesel::{
@@ -141,7 +142,14 @@ async fn refusal_by_later(
     with: &[Upload],
 ) -> QueryResult<Option<String>> {
     let all: Vec<UploadId> = with.iter().map(|other| other.id).chain([id]).collect();
-    let later = later_uploads(conn, &all).await?;
+    let (live, later): (Vec<LaterUpload>, Vec<LaterUpload>) =
+        later_uploads(conn, &all).await?.into_iter().partition(|later| later.id.0 == LIVE);
+    if let Some(live) = live.as_slice().first() {
+        return Ok(Some(format!(
+            "{} of its rows were sent live, too, by a program that was told that they are there.",
+            live.rows
+        )));
+    }
     if later.is_empty() {
         return Ok(None);
     }
@@ -192,12 +200,13 @@ struct LaterUpload {
     rows: i64,
 }
 
-/// The uploads besides these that found rows of these there already, newest first.
+/// The uploads besides these that found rows of these there already, newest first; [`LIVE`] stands for what came
+/// live.
 async fn later_uploads(conn: &mut AsyncPgConnection, ids: &[UploadId]) -> QueryResult<Vec<LaterUpload>> {
     diesel::sql_query(
-        "SELECT u.id, u.filename, sum(o.rows)::bigint AS rows
-         FROM upload_overlaps o JOIN uploads u ON u.id = o.later
-         WHERE o.earlier = ANY ($1) AND o.later <> ALL ($1) GROUP BY u.id, u.filename ORDER BY u.id DESC",
+        "SELECT o.later AS id, coalesce(u.filename, '') AS filename, sum(o.rows)::bigint AS rows
+         FROM upload_overlaps o LEFT JOIN uploads u ON u.id = o.later
+         WHERE o.earlier = ANY ($1) AND o.later <> ALL ($1) GROUP BY o.later, u.filename ORDER BY o.later DESC",
     )
     .bind::<Array<Uuid>, _>(ids)
     .load(conn)

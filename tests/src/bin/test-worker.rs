@@ -6,7 +6,8 @@ use scheduler::SchedulerSetup;
 use shared::{
     clock::SystemClock,
     config::{
-        DatabaseConfig, EtlConfig, FilesConfig, RedisConfig, RetentionConfig, StorageConfig, WorkerConfig,
+        DatabaseConfig, EtlConfig, FeedConfig, FilesConfig, RedisConfig, RetentionConfig, StorageConfig,
+        WorkerConfig,
     },
     runs::Doorbells,
     storage::Storage,
@@ -59,8 +60,14 @@ async fn play(role: &str, lines: RunLogs) -> anyhow::Result<()> {
             worker::run(setup, shutdown).await
         }
         "scheduler" => {
-            let doorbells = Doorbells::new(redis);
-            let setup = SchedulerSetup { database, doorbells, kinds: tests::kinds::all(), nightly: false };
+            let setup = SchedulerSetup {
+                database,
+                doorbells: Doorbells::new(redis.clone()),
+                redis,
+                feed: FeedConfig::from_env()?,
+                kinds: tests::kinds::all(),
+                nightly: false,
+            };
             scheduler::run(setup, shutdown).await
         }
         _ => bail!("usage: test-worker worker|scheduler"),

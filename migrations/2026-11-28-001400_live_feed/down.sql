@@ -1,3 +1,4 @@
+DROP INDEX transactions_pending;
 -- Journals of live rows may be there: only new ones are refused.
 ALTER TABLE journals
     DROP CONSTRAINT journals_kind_check,

@@ -29,3 +29,6 @@ INSERT INTO feed_epoch (epoch) VALUES (1 + floor(random() * 281474976710655)::bi
 ALTER TABLE journals
     DROP CONSTRAINT journals_kind_check,
     ADD CONSTRAINT journals_kind_check CHECK (kind IN ('upload', 'upload_reversal', 'trade', 'live'));
+
+-- Days' pending totals lose rows one by one as these are decided; their extremes are looked up here.
+CREATE INDEX transactions_pending ON transactions (occurred_at) WHERE status = 'pending';

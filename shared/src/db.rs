@@ -9,11 +9,13 @@ use diesel_async::{
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use std::{
+    collections::HashMap,
     ops::{Deref, DerefMut},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::task::JoinHandle;
+use tokio_postgres::{Statement, Transaction};
 use tokio_util::task::AbortOnDropHandle;
 
 /// The schema's history, compiled in.
@@ -204,7 +206,68 @@ pub struct LoadConnections {
 /// statement that nobody waits for any more.
 pub struct LoadConnection {
     client: tokio_postgres::Client,
+    statements: Statements,
     _driver: AbortOnDropHandle<()>,
+}
+
+/// Statements that a connection has prepared, by their text.
+type Statements = Mutex<HashMap<String, Statement>>;
+
+/// A transaction for loading.
+pub struct LoadTransaction<'c> {
+    transaction: Transaction<'c>,
+    statements: &'c Statements,
+}
+
+impl<'c> Deref for LoadTransaction<'c> {
+    type Target = Transaction<'c>;
+
+    fn deref(&self) -> &Transaction<'c> {
+        &self.transaction
+    }
+}
+
+impl LoadTransaction<'_> {
+    /// A statement that is run often, prepared once on this connection: PostgreSQL reads and plans it no more.
+    pub async fn prepared(&self, statement: &str) -> Result<Statement, tokio_postgres::Error> {
+        if let Some(known) = known(self.statements, statement) {
+            return Ok(known);
+        }
+        let made = self.transaction.prepare(statement).await?;
+        keep(self.statements, statement, &made);
+        Ok(made)
+    }
+
+    /// Commits.
+    pub async fn commit(self) -> Result<(), tokio_postgres::Error> {
+        self.transaction.commit().await
+    }
+}
+
+fn known(statements: &Statements, text: &str) -> Option<Statement> {
+    statements.lock().unwrap_or_else(PoisonError::into_inner).get(text).cloned()
+}
+
+fn keep(statements: &Statements, text: &str, made: &Statement) {
+    statements.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned(), made.clone());
+}
+
+impl LoadConnection {
+    /// Begins a transaction.
+    pub async fn begin(&mut self) -> Result<LoadTransaction<'_>, tokio_postgres::Error> {
+        let transaction = self.client.transaction().await?;
+        Ok(LoadTransaction { transaction, statements: &self.statements })
+    }
+
+    /// As [`LoadTransaction::prepared`], outside of one.
+    pub async fn prepared(&self, statement: &str) -> Result<Statement, tokio_postgres::Error> {
+        if let Some(known) = known(&self.statements, statement) {
+            return Ok(known);
+        }
+        let made = self.client.prepare(statement).await?;
+        keep(&self.statements, statement, &made);
+        Ok(made)
+    }
 }
 
 impl Deref for LoadConnection {
@@ -234,7 +297,11 @@ impl LoadConnections {
             Some(connection) if !connection.is_closed() => Ok(connection),
             _ => {
                 let (client, driver) = open(&self.url).await?;
-                let connection = LoadConnection { client, _driver: AbortOnDropHandle::new(driver) };
+                let connection = LoadConnection {
+                    client,
+                    statements: Statements::default(),
+                    _driver: AbortOnDropHandle::new(driver),
+                };
                 connection.batch_execute(SESSION).await?;
                 connection.batch_execute(session).await?;
                 Ok(connection)

@@ -4,6 +4,7 @@
 
 mod chaos;
 mod ingest;
+mod live;
 mod read;
 mod reference;
 mod report;
@@ -37,7 +38,7 @@ async fn main() -> anyhow::Result<()> {
 
 async fn measure(report: &mut Report, names: &[&str], quick: bool) -> anyhow::Result<()> {
     let parts = ingest::PARTS.map(|part| format!("ingest/{part}"));
-    let known: Vec<&str> = ["ingest", "read", "trades", "runs", "schedules", "chaos"]
+    let known: Vec<&str> = ["ingest", "read", "trades", "live", "runs", "schedules", "chaos"]
         .into_iter()
         .chain(parts.iter().map(String::as_str))
         .collect();
@@ -55,6 +56,9 @@ async fn measure(report: &mut Report, names: &[&str], quick: bool) -> anyhow::Re
     }
     if wanted("trades") {
         trades::run(report, quick).await?;
+    }
+    if wanted("live") {
+        live::run(report, quick).await?;
     }
     if wanted("runs") {
         runs::run(report, quick).await?;

@@ -1,4 +1,4 @@
-//! Millrace as real processes, one api and one worker, on a database of its own.
+//! Millrace as real processes, an api, a worker and a scheduler, on a database of its own.
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
@@ -15,6 +15,7 @@ pub struct Server {
     pub db: TestDatabase,
     api: Process,
     worker: Process,
+    _scheduler: Process,
     url: String,
     token: String,
     /// What a browser that has logged in sends.
@@ -48,6 +49,7 @@ impl Server {
         let server = Self {
             api: Process::millrace(&["api"], &environment),
             worker: Process::millrace(&["worker"], &environment),
+            _scheduler: Process::millrace(&["scheduler"], &environment),
             url: format!("http://{listen}"),
             token: String::new(),
             cookie: String::new(),

@@ -3,13 +3,14 @@
 
 use crate::{
     clock::Clock,
+    db::LoadTransaction,
     transactions::{TransactionKind, TransactionStatus, prepared::Prepared},
 };
 use chrono::{DateTime, SecondsFormat, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, collections::BTreeSet};
-use tokio_postgres::{Error, Transaction};
+use tokio_postgres::Error;
 
 /// A live transaction is new.
 pub const CREATED: &str = "transaction.created";
@@ -24,12 +25,13 @@ pub const TYPES: [&str; 4] = [CREATED, UPDATED, SETTLED, REJECTED];
 
 /// Writes events into the outbox, in the caller's transaction. Nothing may be locked after this: the order of the
 /// outbox is that of the commits because it is kept locked until then.
-pub async fn tell<T: Serialize>(transaction: &Transaction<'_>, events: &[T]) -> Result<(), Error> {
+pub async fn tell<T: Serialize>(transaction: &LoadTransaction<'_>, events: &[T]) -> Result<(), Error> {
     if events.is_empty() {
         return Ok(());
     }
     let told = serde_json::to_string(events).expect("events are made of texts and numbers");
-    transaction.execute("SELECT tell_feed($1::text::json)", &[&told]).await?;
+    let statement = transaction.prepared("SELECT tell_feed($1::text::json)").await?;
+    transaction.execute(&statement, &[&told]).await?;
     Ok(())
 }
 
@@ -67,7 +69,7 @@ struct Told {
 
 /// Tells of rows that were added, and of those whose status moved, in the order in which they were sent.
 pub async fn tell_transactions(
-    transaction: &Transaction<'_>,
+    transaction: &LoadTransaction<'_>,
     prepared: &Prepared,
     mut fresh: Vec<u32>,
     updated: &[u32],

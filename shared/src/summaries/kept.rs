@@ -106,6 +106,10 @@ impl Column {
         matches!(self, Day | Text(_))
     }
 
+    fn is_extreme(self) -> bool {
+        matches!(self, Least(..) | Greatest(..))
+    }
+
     fn of_rows(self) -> String {
         match self {
             Day => "(t.occurred_at AT TIME ZONE :zone)::date".to_owned(),
@@ -245,6 +249,35 @@ impl Kept {
              )
              SELECT (SELECT count(*) FROM written), (SELECT count(*) FROM removed)",
             self.same_key("c", "k")
+        )
+    }
+
+    /// Takes totals `from` a query, of rows that have left, out of those that are kept, which are held. Where one of
+    /// their extremes may have left, or nothing is left, `counted` says what is: it may name `keys`, which then are
+    /// the keys of those.
+    pub(crate) fn leave(&self, from: &str, counted: &str) -> String {
+        let (table, order) = (self.table, self.of("g", self.keys()));
+        let set = list(
+            self.values().filter(|column| !column.is_extreme()),
+            |column| format!("{0} = d.{0} - g.{0}", column.name()),
+        );
+        let inside: Vec<String> = self
+            .values()
+            .filter_map(|column| match column {
+                Least(name, _) => Some(format!("d.{name} < g.{name}")),
+                Greatest(name, _) => Some(format!("d.{name} > g.{name}")),
+                _ => None,
+            })
+            .collect();
+        let keys = format!("SELECT {order} FROM gone g WHERE NOT EXISTS (SELECT FROM less l WHERE {})", self.same_key("l", "g"));
+        format!(
+            "WITH gone AS MATERIALIZED ({from}), less AS (
+                 UPDATE {table} d SET {set} FROM gone g WHERE {} AND {} RETURNING {}
+             ), {}",
+            self.same_key("d", "g"),
+            inside.join(" AND "),
+            self.of("d", self.keys()),
+            self.overwrite(&keys, counted, "true", false).trim_start_matches("WITH ")
         )
     }
 

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     cache::Topic,
+    db::{LoadConnection, LoadTransaction},
     fx::RateTable,
     gather::{AskError, BatchError, Gatherer},
     ids::{ClaimToken, RunId, TradeId},
@@ -33,7 +34,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
-use tokio_postgres::{Client, Error, Row, Transaction};
+use tokio_postgres::{Error, Row, Transaction};
 use uuid::Uuid;
 
 /// Trades that are settled together, at most.
@@ -149,14 +150,14 @@ pub(super) struct Reversed {
 
 async fn transact(
     env: &Environment,
-    client: &mut Client,
+    client: &mut LoadConnection,
     claims: &[Claim],
 ) -> Result<Vec<Option<Closed>>, Cause> {
     let now_us = env.clock.now().timestamp_micros();
     // The months first, in transactions of their own; a batch takes place within the microseconds it has trades.
     let ends = [now_us, now_us + claims.len() as i64].map(crate::transactions::instant::first_of_month);
     prerequisites::ensure_months(client, &ends).await?;
-    let transaction = client.transaction().await?;
+    let transaction = client.begin().await?;
     let fences: Vec<(RunId, ClaimToken)> = claims.iter().map(|claim| (claim.run, claim.token)).collect();
     let held: HashSet<RunId> = hold_runs(&transaction, &fences).await?.into_iter().collect();
     let held: Vec<&Claim> = claims.iter().filter(|claim| held.contains(&claim.run)).collect();
@@ -272,7 +273,7 @@ impl Accounts {
 
 /// Decides trades one after the other, each upon what those before it have left. What it has locked stays locked.
 async fn decide<'t>(
-    transaction: &Transaction<'_>,
+    transaction: &LoadTransaction<'_>,
     trades: &'t [Pending],
     now_us: i64,
     accounts: &mut Accounts,

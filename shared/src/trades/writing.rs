@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    db::LoadTransaction,
     feed::event,
     ids::{JournalId, TradeId},
     money::{UNITS, decimal_of},
@@ -27,7 +28,7 @@ fn decimal(units: i128) -> Decimal {
 
 /// Writes what was decided: the accounts, the ledger, the trades and their transactions.
 pub(super) async fn write(
-    transaction: &Transaction<'_>,
+    transaction: &LoadTransaction<'_>,
     decided: &[Decided<'_>],
     accounts: &Accounts,
     env: &Environment,
@@ -66,7 +67,7 @@ struct Told<'e> {
 
 /// Tells the feed what was decided. The last thing before the commit.
 pub(super) async fn tell(
-    transaction: &Transaction<'_>,
+    transaction: &LoadTransaction<'_>,
     decided: &[Decided<'_>],
     book: &Book,
     clock: &dyn Clock,

@@ -5,8 +5,11 @@ use crate::money::UNITS;
 use bytes::{BufMut, Bytes, BytesMut};
 use ethnum::U256;
 use futures::SinkExt;
-use std::pin::Pin;
-use tokio_postgres::{CopyInSink, Error, Transaction};
+use std::{error::Error as StdError, pin::Pin};
+use tokio_postgres::{
+    CopyInSink, Error, ToStatement, Transaction,
+    types::{IsNull, ToSql, Type, to_sql_checked},
+};
 
 /// The same, in days.
 const POSTGRES_EPOCH_DAYS: i32 = 10_957;
@@ -23,7 +26,10 @@ pub struct CopyWriter {
 
 impl CopyWriter {
     /// Begins `COPY … FROM STDIN BINARY`.
-    pub async fn begin(transaction: &Transaction<'_>, statement: &str) -> Result<Self, Error> {
+    pub async fn begin<S>(transaction: &Transaction<'_>, statement: &S) -> Result<Self, Error>
+    where
+        S: ?Sized + ToStatement,
+    {
         let sink = Box::pin(transaction.copy_in(statement).await?);
         let mut buffer = BytesMut::with_capacity(FLUSH_BYTES + 4096);
         buffer.put_slice(b"PGCOPY\n\xff\r\n\0");
@@ -119,38 +125,12 @@ impl CopyWriter {
 
     /// numeric with four decimals.
     pub fn units(&mut self, units: i128) {
-        // Base 10,000, least significant first: the first digit is just the four decimals.
-        let mut digits = [0u16; 20];
-        let (mut count, mut rest) = (0, units.unsigned_abs());
-        while rest > 0 {
-            digits[count] = (rest % UNITS.unsigned_abs()) as u16;
-            rest /= UNITS.unsigned_abs();
-            count += 1;
-        }
-        self.numeric(&digits[..count], 1, units < 0);
+        Numeric::of(units).write(&mut self.buffer, true);
     }
 
     /// numeric with eight decimals, from a sum of squared units.
-    pub fn squared_units(&mut self, mut rest: U256) {
-        let (base, mut digits, mut count) = (U256::from(UNITS.unsigned_abs()), [0u16; 20], 0);
-        while rest > 0 {
-            digits[count] = (rest % base).as_u16();
-            rest /= base;
-            count += 1;
-        }
-        self.numeric(&digits[..count], 2, false);
-    }
-
-    /// numeric, from digits of base 10,000, least significant first, `decimals` of them after the point.
-    fn numeric(&mut self, digits: &[u16], decimals: i16, negative: bool) {
-        let zeros = digits.iter().take_while(|&&digit| digit == 0).count();
-        let count = digits.len() - zeros;
-        self.buffer.put_i32(8 + 2 * count as i32);
-        self.buffer.put_i16(count as i16);
-        self.buffer.put_i16(digits.len() as i16 - 1 - decimals);
-        self.buffer.put_u16(if negative { 0x4000 } else { 0 });
-        self.buffer.put_u16(4 * decimals.unsigned_abs());
-        digits[zeros..].iter().rev().for_each(|&digit| self.buffer.put_u16(digit));
+    pub fn squared_units(&mut self, squares: U256) {
+        Numeric::of_squares(squares).write(&mut self.buffer, true);
     }
 
     /// numeric with four decimals, or NULL.
@@ -160,4 +140,68 @@ impl CopyWriter {
             None => self.null(),
         }
     }
+}
+
+/// PostgreSQL's numeric, from units or squared units; as a parameter it is a numeric, too.
+#[derive(Debug, Clone, Copy)]
+pub struct Numeric {
+    /// Base 10,000, least significant first.
+    digits: [u16; 20],
+    count: usize,
+    /// How many of them are after the point.
+    decimals: i16,
+    negative: bool,
+}
+
+impl Numeric {
+    /// With four decimals, from units.
+    pub fn of(units: i128) -> Self {
+        // The first digit is just the four decimals.
+        let mut digits = [0u16; 20];
+        let (mut count, mut rest) = (0, units.unsigned_abs());
+        while rest > 0 {
+            digits[count] = (rest % UNITS.unsigned_abs()) as u16;
+            rest /= UNITS.unsigned_abs();
+            count += 1;
+        }
+        Self { digits, count, decimals: 1, negative: units < 0 }
+    }
+
+    /// With eight decimals, from a sum of squared units.
+    pub fn of_squares(mut rest: U256) -> Self {
+        let (base, mut digits, mut count) = (U256::from(UNITS.unsigned_abs()), [0u16; 20], 0);
+        while rest > 0 {
+            digits[count] = (rest % base).as_u16();
+            rest /= base;
+            count += 1;
+        }
+        Self { digits, count, decimals: 2, negative: false }
+    }
+
+    fn write(&self, buffer: &mut BytesMut, with_length: bool) {
+        let digits = &self.digits[..self.count];
+        let zeros = digits.iter().take_while(|&&digit| digit == 0).count();
+        let count = digits.len() - zeros;
+        if with_length {
+            buffer.put_i32(8 + 2 * count as i32);
+        }
+        buffer.put_i16(count as i16);
+        buffer.put_i16(digits.len() as i16 - 1 - self.decimals);
+        buffer.put_u16(if self.negative { 0x4000 } else { 0 });
+        buffer.put_u16(4 * self.decimals.unsigned_abs());
+        digits[zeros..].iter().rev().for_each(|&digit| buffer.put_u16(digit));
+    }
+}
+
+impl ToSql for Numeric {
+    fn to_sql(&self, _: &Type, buffer: &mut BytesMut) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        self.write(buffer, false);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::NUMERIC
+    }
+
+    to_sql_checked!();
 }

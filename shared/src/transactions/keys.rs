@@ -5,10 +5,12 @@ use super::{
     load::{Conflict, Known, Loaded},
     model::TransactionStatus,
     prepared::Prepared,
+    totals::FEW,
     versions::{described, name_conflicts, text},
 };
-use crate::ids::UploadId;
-use tokio_postgres::{Error, Transaction, error::SqlState};
+use crate::{db::LoadTransaction, ids::UploadId};
+use chrono::{DateTime, Utc};
+use tokio_postgres::{Error, Row, Transaction, error::SqlState};
 
 /// Registers the batch's ids if all of them are new, which is usual, by copying them straight into the
 /// registry; else takes that back and returns false. A concurrent load of the same id is awaited here.
@@ -26,23 +28,47 @@ pub(super) async fn register_all(transaction: &Transaction<'_>, prepared: &Prepa
 /// Registers those of the batch's ids that are new; tells by row which are. A concurrent load of the
 /// same id is awaited here.
 pub(super) async fn register_new(
-    transaction: &Transaction<'_>,
+    transaction: &LoadTransaction<'_>,
     prepared: &Prepared,
 ) -> Result<Vec<bool>, Error> {
-    copy(transaction, prepared, "incoming_keys").await?;
-    // A temporary table is read in the order of writing, which is the order of the ids.
-    let registered = transaction
-        .query(
-            "INSERT INTO transaction_keys SELECT * FROM incoming_keys
-             ON CONFLICT (transaction_id) DO NOTHING RETURNING transaction_id",
-            &[],
-        )
-        .await?;
+    let registered = if prepared.by_id.len() < FEW {
+        register_few(transaction, prepared).await?
+    } else {
+        copy(transaction, prepared, "incoming_keys").await?;
+        // A temporary table is read in the order of writing, which is the order of the ids.
+        transaction
+            .query(
+                "INSERT INTO transaction_keys SELECT * FROM incoming_keys
+                 ON CONFLICT (transaction_id) DO NOTHING RETURNING transaction_id",
+                &[],
+            )
+            .await?
+    };
     let mut new = vec![false; prepared.batch.rows.len()];
     for row in registered.iter().filter_map(|row| prepared.find(row.get(0))) {
         new[row as usize] = true;
     }
     Ok(new)
+}
+
+/// Registers few ids, which are parameters, in their order.
+async fn register_few(transaction: &LoadTransaction<'_>, prepared: &Prepared) -> Result<Vec<Row>, Error> {
+    let rows = || prepared.by_id.iter().map(|&row| prepared.row(row));
+    let all = &prepared.batch.text;
+    let ids: Vec<&str> = rows().map(|row| text(row.transaction_id.of(all))).collect();
+    let clients: Vec<&str> = rows().map(|row| text(row.client_id.of(all))).collect();
+    let times: Vec<DateTime<Utc>> =
+        rows().map(|row| DateTime::from_timestamp_micros(row.occurred_us).unwrap_or_default()).collect();
+    let hashes: Vec<i64> = rows().map(|row| row.content_hash).collect();
+    let pending: Vec<bool> = rows().map(|row| row.status == TransactionStatus::Pending).collect();
+    let statement = transaction
+        .prepared(
+            "INSERT INTO transaction_keys (transaction_id, client_id, occurred_at, content_hash, pending)
+             SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[], $5::boolean[])
+             ON CONFLICT (transaction_id) DO NOTHING RETURNING transaction_id",
+        )
+        .await?;
+    transaction.query(&statement, &[&ids, &clients, &times, &hashes, &pending]).await
 }
 
 pub(super) async fn copy(
@@ -76,13 +102,20 @@ pub(super) async fn classify(
     new: &[bool],
     loaded: &mut Loaded,
 ) -> Result<Known, Error> {
-    let rows = transaction.query(include_str!("classify.sql"), &[]).await?;
+    let ids: Vec<&str> = prepared
+        .by_id
+        .iter()
+        .filter(|&&row| !new[row as usize])
+        .map(|&row| text(prepared.row(row).transaction_id.of(&prepared.batch.text)))
+        .collect();
+    let rows = transaction.query(include_str!("classify.sql"), &[&ids]).await?;
     let (mut known, mut conflicts) = (Known::default(), Vec::new());
     for row in rows {
-        let Some(index) = prepared.find(row.get(0)).filter(|&row| !new[row as usize]) else { continue };
+        let Some(index) = prepared.find(row.get(0)) else { continue };
         let hash: i64 = row.get(1);
         known.hashes.insert(index, hash);
-        match (hash == prepared.row(index).content_hash, row.get(2)) {
+        let moves = row.get(2) && prepared.row(index).status != TransactionStatus::Pending;
+        match (hash == prepared.row(index).content_hash, moves) {
             (false, _) => conflicts.push(index),
             (true, true) => known.moves.push(index),
             (true, false) => known.duplicates.push(index),

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     cache::Topic,
+    db::LoadConnection,
     feed,
     gather::{AskError, BatchError, Gatherer},
     ids::UploadId,
@@ -280,7 +281,7 @@ impl Work {
 
 async fn load_all(
     env: &Environment,
-    client: &mut Client,
+    client: &mut LoadConnection,
     submissions: &[Arc<Submission>],
 ) -> Result<Vec<Vec<Outcome>>, Cause> {
     // One that is to be loaded whole is alone.
@@ -291,7 +292,7 @@ async fn load_all(
     if whole && work.prevented() {
         return Ok(work.answers(submissions, &Outcome::LeftOut));
     }
-    let transaction = client.transaction().await?;
+    let transaction = client.begin().await?;
     convert(env, &transaction, &mut work).await?;
     let prepared = Prepared::new(std::mem::take(&mut work.batch));
     let trades = prepared.batch.rows.iter().any(|row| is_trade(row.kind));
@@ -337,7 +338,7 @@ fn is_trade(kind: TransactionKind) -> bool {
 /// Makes stubs of the clients that nobody knows; rejects their transactions where that is wanted.
 async fn ensure_clients(
     env: &Environment,
-    client: &Client,
+    client: &LoadConnection,
     submissions: &[Arc<Submission>],
     work: &mut Work,
 ) -> Result<(), Error> {

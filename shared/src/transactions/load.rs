@@ -11,7 +11,7 @@ use super::{
     totals,
     versions::{name_conflicts, text},
 };
-use crate::{ids::UploadId, uploads::records::Span};
+use crate::{db::LoadTransaction, ids::UploadId, uploads::records::Span};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use std::collections::HashSet;
@@ -129,7 +129,7 @@ impl Met {
 /// Loads a batch within the caller's transaction. Its months and clients must exist
 /// (`ensure_months`, `ensure_clients`). Lock order: keys, then summaries in `totals`.
 pub async fn load(
-    transaction: &Transaction<'_>,
+    transaction: &LoadTransaction<'_>,
     prepared: &Prepared,
     source: Source,
     zone: Tz,
@@ -141,7 +141,7 @@ pub async fn load(
 /// The first half of [`load`]: registers the ids of a batch and tells which rows are new. Who has more to lock
 /// than summaries does so between the two.
 pub async fn meet(
-    transaction: &Transaction<'_>,
+    transaction: &LoadTransaction<'_>,
     prepared: &Prepared,
     source: Source,
 ) -> Result<Met, LoadError> {
@@ -151,9 +151,12 @@ pub async fn meet(
     }
     let mut new = vec![true; prepared.batch.rows.len()];
     let mut known = Known::default();
-    if !keys::register_all(transaction, prepared).await? {
+    // Few ids are not worth a second try.
+    if prepared.by_id.len() < totals::FEW || !keys::register_all(transaction, prepared).await? {
         new = keys::register_new(transaction, prepared).await?;
-        known = keys::classify(transaction, prepared, &new, &mut loaded).await?;
+        if prepared.by_id.iter().any(|&row| !new[row as usize]) {
+            known = keys::classify(transaction, prepared, &new, &mut loaded).await?;
+        }
     }
     ownership::hold(transaction, prepared, &known, source).await?;
     settle_repeats(transaction, prepared, &known, &mut loaded).await?;
@@ -163,7 +166,7 @@ pub async fn meet(
 
 /// The second half of [`load`]: adds the new rows, moves statuses, and brings every summary up to date.
 pub async fn add(
-    transaction: &Transaction<'_>,
+    transaction: &LoadTransaction<'_>,
     prepared: &Prepared,
     met: Met,
     source: Source,
@@ -186,7 +189,7 @@ pub async fn add(
 
 /// Registers the ids of a batch, before anything else is locked; tells by row which are new. What is registered
 /// and then not added is let go by [`unregister`] in the same transaction.
-pub(crate) async fn register(transaction: &Transaction<'_>, prepared: &Prepared) -> Result<Vec<bool>, Error> {
+pub(crate) async fn register(transaction: &LoadTransaction<'_>, prepared: &Prepared) -> Result<Vec<bool>, Error> {
     keys::register_new(transaction, prepared).await
 }
 
@@ -201,7 +204,7 @@ pub(crate) async fn unregister(transaction: &Transaction<'_>, ids: &[String]) ->
 /// Adds rows whose ids [`register`] found new, and brings every summary up to date with them. Their months and
 /// clients must exist.
 pub(crate) async fn add_registered(
-    transaction: &Transaction<'_>,
+    transaction: &LoadTransaction<'_>,
     prepared: &Prepared,
     source: Source,
     zone: Tz,
@@ -260,7 +263,7 @@ pub(super) fn bounds(prepared: &Prepared, rows: &[u32]) -> Option<(DateTime<Utc>
 }
 
 async fn copy_rows(
-    transaction: &Transaction<'_>,
+    transaction: &LoadTransaction<'_>,
     prepared: &Prepared,
     rows: &[u32],
     source: Source,
@@ -268,14 +271,15 @@ async fn copy_rows(
     if rows.is_empty() {
         return Ok(());
     }
-    let mut copy = CopyWriter::begin(
-        transaction,
-        "COPY transactions (occurred_at, amount, account_amount, shares, price, source_id, source_line,
+    let statement = transaction
+        .prepared(
+            "COPY transactions (occurred_at, amount, account_amount, shares, price, source_id, source_line,
              transaction_id, client_id, merchant_id, product_id, kind, ticker, stock_name, currency, status,
              channel, source)
          FROM STDIN BINARY",
-    )
-    .await?;
+        )
+        .await?;
+    let mut copy = CopyWriter::begin(transaction, &statement).await?;
     let all = &prepared.batch.text;
     for &index in rows {
         let row = prepared.row(index);

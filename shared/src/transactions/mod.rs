@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod copy;
 pub mod instant;
+mod groups;
 mod keys;
 pub mod live;
 pub mod load;

@@ -1,6 +1,7 @@
 //! What must be there before rows are loaded: the months' partitions and the clients. Both are made in
 //! short transactions of their own, so that parallel loads do not wait for each other's commits.
 
+use crate::db::LoadConnection;
 use chrono::NaiveDate;
 use tokio_postgres::{Client, Error};
 
@@ -37,13 +38,13 @@ pub async fn ensure_clients(client: &Client, clients: &[&str], currency: &str) -
 }
 
 /// Those of `clients` that nobody knows.
-pub async fn unknown_clients(client: &Client, clients: &[&str]) -> Result<Vec<String>, Error> {
-    let rows = client
-        .query(
+pub async fn unknown_clients(client: &LoadConnection, clients: &[&str]) -> Result<Vec<String>, Error> {
+    let statement = client
+        .prepared(
             "SELECT id FROM unnest($1::text[]) AS id
              WHERE NOT EXISTS (SELECT 1 FROM clients c WHERE c.client_id = id)",
-            &[&clients],
         )
         .await?;
+    let rows = client.query(&statement, &[&clients]).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }

@@ -1,37 +1,38 @@
 //! Bringing the summaries up to date with what a load changed. New rows are added as sums of the
 //! batch, in key order; what a total is says `summaries::kept`. Where a row leaves a total (its status
-//! moved), that total is counted anew (`recount`).
+//! moved), it is taken out of it (`recount`).
 
 use super::{
     copy::CopyWriter,
-    instant::{date_of, day_of},
+    groups::{self, Groups},
+    instant::day_of,
     model::{TransactionKind, TransactionStatus},
     parse::{CurrencyCode, Row},
     prepared::Prepared,
-    recount::{recount_clients, recount_merchants, recount_pending_days},
+    recount::{leave_clients, leave_merchants, leave_pending_days},
     versions::text,
 };
 use crate::{
-    money::units_to_text,
-    summaries::kept::{CLIENT_FAILURES, CLIENT_TOTALS, DAY_TOTALS, MERCHANT_DAYS},
+    db::LoadTransaction,
+    summaries::kept::{CLIENT_FAILURES, CLIENT_TOTALS, DAY_TOTALS, Kept, MERCHANT_DAYS},
 };
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use ethnum::U256;
-use std::{collections::BTreeMap, collections::HashMap};
+use std::collections::BTreeMap;
 use tokio_postgres::{Error, Transaction};
 
 /// Sums of some rows; amounts in units.
 #[derive(Debug, Clone, Copy)]
-struct Sums {
-    count: i64,
-    sum: i128,
-    min: i128,
-    max: i128,
+pub(super) struct Sums {
+    pub count: i64,
+    pub sum: i128,
+    pub min: i128,
+    pub max: i128,
 }
 
 impl Sums {
-    const NONE: Self = Self { count: 0, sum: 0, min: i128::MAX, max: i128::MIN };
+    pub const NONE: Self = Self { count: 0, sum: 0, min: i128::MAX, max: i128::MIN };
 
     fn of<'r>(rows: impl Iterator<Item = &'r Row>) -> Self {
         let mut sums = Self::NONE;
@@ -39,7 +40,7 @@ impl Sums {
         sums
     }
 
-    fn add(&mut self, amount: i128) {
+    pub fn add(&mut self, amount: i128) {
         self.count += 1;
         self.sum += amount;
         self.min = self.min.min(amount);
@@ -49,26 +50,30 @@ impl Sums {
 
 /// What is kept of a client's rows in one currency besides [`Sums`].
 #[derive(Debug, Clone, Copy)]
-struct ClientSums {
-    spent: i128,
-    squares: U256,
-    first_us: i64,
-    last_us: i64,
+pub(super) struct ClientSums {
+    pub spent: i128,
+    pub squares: U256,
+    pub first_us: i64,
+    pub last_us: i64,
 }
 
 impl ClientSums {
+    pub const NONE: Self = Self { spent: 0, squares: U256::ZERO, first_us: i64::MAX, last_us: i64::MIN };
+
     fn of<'r>(rows: impl Iterator<Item = &'r Row>) -> Self {
-        let mut totals = Self { spent: 0, squares: U256::ZERO, first_us: i64::MAX, last_us: i64::MIN };
-        for row in rows {
-            if matches!(row.kind, TransactionKind::Buy | TransactionKind::Payment) {
-                totals.spent += row.amount;
-            }
-            let amount = U256::from(row.amount.unsigned_abs());
-            totals.squares += amount * amount;
-            totals.first_us = totals.first_us.min(row.occurred_us);
-            totals.last_us = totals.last_us.max(row.occurred_us);
-        }
+        let mut totals = Self::NONE;
+        rows.for_each(|row| totals.add(row));
         totals
+    }
+
+    pub fn add(&mut self, row: &Row) {
+        if matches!(row.kind, TransactionKind::Buy | TransactionKind::Payment) {
+            self.spent += row.amount;
+        }
+        let amount = U256::from(row.amount.unsigned_abs());
+        self.squares += amount * amount;
+        self.first_us = self.first_us.min(row.occurred_us);
+        self.last_us = self.last_us.max(row.occurred_us);
     }
 }
 
@@ -80,7 +85,6 @@ struct Failures {
     last_us: i64,
 }
 
-type DayKey = (i32, CurrencyCode, &'static str, &'static str);
 type MerchantKey<'a> = (&'a [u8], i32, CurrencyCode, &'static str);
 type ClientKey<'a> = (&'a [u8], CurrencyCode);
 
@@ -88,23 +92,45 @@ type ClientKey<'a> = (&'a [u8], CurrencyCode);
 /// with the batch's status) from one total to another. Lock order: merchant_days, client_totals,
 /// client_failures, day_totals, each ascending.
 pub(super) async fn apply(
-    transaction: &Transaction<'_>,
+    transaction: &LoadTransaction<'_>,
     prepared: &Prepared,
     fresh: Vec<u32>,
     moved: Vec<u32>,
     zone: Tz,
 ) -> Result<(), Error> {
-    let failed: Vec<u32> =
-        moved.iter().copied().filter(|&row| prepared.row(row).status == TransactionStatus::Failed).collect();
+    let rows = |rows: &[u32]| rows.iter().map(|&row| prepared.row(row)).collect::<Vec<&Row>>();
+    let failed: Vec<&Row> =
+        rows(&moved).into_iter().filter(|row| row.status == TransactionStatus::Failed).collect();
     let counting: Vec<u32> = fresh.iter().copied().filter(|&row| counts(prepared.row(row))).collect();
-    add_to_merchants(transaction, prepared, &counting, zone).await?;
-    recount_merchants(transaction, prepared, &failed, zone).await?;
-    add_to_clients(transaction, prepared, counting).await?;
-    recount_clients(transaction, prepared, &failed, zone).await?;
-    let failures = fresh.iter().copied().filter(|&row| !counts(prepared.row(row))).chain(failed);
+    let few = counting.len() < FEW;
+    if few {
+        let counting = rows(&counting);
+        add(transaction, &MERCHANT_DAYS, groups::merchants(prepared, counting.iter().copied(), zone)).await?;
+        leave_merchants(transaction, groups::merchants(prepared, failed.iter().copied(), zone), &failed, zone).await?;
+        add(transaction, &CLIENT_TOTALS, groups::clients(prepared, counting.into_iter())).await?;
+    } else {
+        add_to_merchants(transaction, prepared, &counting, zone).await?;
+        leave_merchants(transaction, groups::merchants(prepared, failed.iter().copied(), zone), &failed, zone).await?;
+        add_to_clients(transaction, prepared, counting).await?;
+    }
+    leave_clients(transaction, groups::clients(prepared, failed.iter().copied()), zone).await?;
+    let failures = rows(&fresh).into_iter().filter(|row| !counts(row)).chain(failed);
     add_to_failures(transaction, &failures_of(prepared, failures)).await?;
-    add_to_days(transaction, &days_of(prepared, fresh.iter().chain(&moved), zone)).await?;
-    recount_pending_days(transaction, prepared, &moved, zone).await
+    let (fresh, moved) = (rows(&fresh), rows(&moved));
+    add(transaction, &DAY_TOTALS, groups::days(fresh.into_iter().chain(moved.iter().copied()), None, zone)).await?;
+    leave_pending_days(transaction, &moved, zone).await
+}
+
+/// Adds totals that are parameters.
+async fn add(
+    transaction: &LoadTransaction<'_>,
+    kept: &Kept,
+    groups: Option<Groups<'_>>,
+) -> Result<(), Error> {
+    let Some(groups) = groups else { return Ok(()) };
+    // An unnested array is read in the order of writing, which is the order of the keys.
+    let statement = transaction.prepared(&kept.add(&format!("({}) AS g", groups.query))).await?;
+    transaction.execute(&statement, &groups.columns()).await.map(drop)
 }
 
 /// What failed counts only in its day.
@@ -112,23 +138,12 @@ fn counts(row: &Row) -> bool {
     row.status != TransactionStatus::Failed
 }
 
-/// New rows, and moved ones in their new status, by day.
-fn days_of<'r>(prepared: &Prepared, rows: impl Iterator<Item = &'r u32>, zone: Tz) -> Vec<(DayKey, Sums)> {
-    let mut days: HashMap<DayKey, Sums> = HashMap::new();
-    for &row in rows {
-        let row = prepared.row(row);
-        let key = (day_of(row.occurred_us, zone), row.currency, row.kind.as_str(), row.status.as_str());
-        days.entry(key).or_insert(Sums::NONE).add(row.amount);
-    }
-    let mut days: Vec<_> = days.into_iter().collect();
-    days.sort_unstable_by_key(|(key, _)| *key);
-    days
-}
-
-fn failures_of(prepared: &Prepared, rows: impl Iterator<Item = u32>) -> Vec<(&str, Failures)> {
+fn failures_of<'p>(
+    prepared: &'p Prepared,
+    rows: impl Iterator<Item = &'p Row>,
+) -> Vec<(&'p str, Failures)> {
     let mut failures: BTreeMap<&str, Failures> = BTreeMap::new();
     for row in rows {
-        let row = prepared.row(row);
         let none = Failures { count: 0, first_us: i64::MAX, last_us: i64::MIN };
         let entry = failures.entry(text(row.client_id.of(&prepared.batch.text))).or_insert(none);
         entry.count += 1;
@@ -136,28 +151,6 @@ fn failures_of(prepared: &Prepared, rows: impl Iterator<Item = u32>) -> Vec<(&st
         entry.last_us = entry.last_us.max(row.occurred_us);
     }
     failures.into_iter().collect()
-}
-
-/// Columns count, sum, min, max of many [`Sums`].
-#[derive(Default)]
-struct SumColumns {
-    count: Vec<i64>,
-    sum: Vec<String>,
-    min: Vec<String>,
-    max: Vec<String>,
-}
-
-impl SumColumns {
-    fn of<'s>(sums: impl Iterator<Item = &'s Sums>) -> Self {
-        let mut columns = Self::default();
-        for sums in sums {
-            columns.count.push(sums.count);
-            columns.sum.push(units_to_text(sums.sum));
-            columns.min.push(units_to_text(sums.min));
-            columns.max.push(units_to_text(sums.max));
-        }
-        columns
-    }
 }
 
 fn instant(micros: i64) -> DateTime<Utc> {
@@ -172,6 +165,8 @@ fn write_sums(copy: &mut CopyWriter, sums: &Sums) {
     copy.units(sums.max);
 }
 
+/// Totals of fewer rows are parameters of one statement; those of more are copied into a table first.
+pub(super) const FEW: usize = 1000;
 /// So few rows are sorted while nobody waits.
 const QUICK: usize = 5000;
 
@@ -274,28 +269,6 @@ async fn add_to_failures(transaction: &Transaction<'_>, additions: &[(&str, Fail
                      AS a (client_id, count, first_at, last_at)",
             ),
             &[&clients, &counts, &first, &last],
-        )
-        .await?;
-    Ok(())
-}
-
-async fn add_to_days(transaction: &Transaction<'_>, additions: &[(DayKey, Sums)]) -> Result<(), Error> {
-    if additions.is_empty() {
-        return Ok(());
-    }
-    let days: Vec<NaiveDate> = additions.iter().map(|(key, _)| date_of(key.0)).collect();
-    let currencies: Vec<&str> = additions.iter().map(|(key, _)| text(&key.1)).collect();
-    let kinds: Vec<&str> = additions.iter().map(|(key, _)| key.2).collect();
-    let statuses: Vec<&str> = additions.iter().map(|(key, _)| key.3).collect();
-    let sums = SumColumns::of(additions.iter().map(|(_, sums)| sums));
-    transaction
-        .execute(
-            &DAY_TOTALS.add(
-                "(SELECT day, currency, kind, status, count, sum::numeric, min::numeric, max::numeric
-                  FROM unnest($1::date[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[],
-                              $8::text[]) AS a (day, currency, kind, status, count, sum, min, max)) AS a",
-            ),
-            &[&days, &currencies, &kinds, &statuses, &sums.count, &sums.sum, &sums.min, &sums.max],
         )
         .await?;
     Ok(())

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     cache::Topic,
     clients,
+    db::{LoadConnection, LoadTransaction},
     ledger::postings,
     runs::{Finished, JobError, RunContext},
     stocks,
@@ -23,7 +24,7 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use std::collections::{HashMap, HashSet};
-use tokio_postgres::{Client, Error, Transaction};
+use tokio_postgres::{Error, Transaction};
 
 /// A chunk that was read and is to be loaded or checked.
 pub(super) struct Work<'a> {
@@ -48,7 +49,7 @@ struct Counts {
 impl Work<'_> {
     /// Makes the months and the clients that the rows need, in short transactions of their own; rejects
     /// the rows of unknown clients where the upload wants that. A check makes nothing.
-    pub(super) async fn prepare(&mut self, client: &Client) -> Result<(), JobError> {
+    pub(super) async fn prepare(&mut self, client: &LoadConnection) -> Result<(), JobError> {
         let Rows::Transactions(prepared) = &mut self.rows else { return Ok(()) };
         if self.options.unknown_clients == UnknownClients::Reject {
             let unknown =
@@ -91,8 +92,8 @@ impl Work<'_> {
     }
 
     /// The transaction. Dying before its commit leaves nothing; after it, everything.
-    pub(super) async fn commit(&mut self, client: &mut Client) -> Result<Finished, LoadError> {
-        let transaction = client.transaction().await?;
+    pub(super) async fn commit(&mut self, client: &mut LoadConnection) -> Result<Finished, LoadError> {
+        let transaction = client.begin().await?;
         let counts = match &mut self.rows {
             Rows::Transactions(prepared) => {
                 reject_unconverted(&transaction, self.context, self.upload, prepared, &mut self.rejects)
@@ -125,7 +126,7 @@ impl Work<'_> {
         Ok(closed.into())
     }
 
-    async fn transactions(&self, transaction: &Transaction<'_>) -> Result<Counts, LoadError> {
+    async fn transactions(&self, transaction: &LoadTransaction<'_>) -> Result<Counts, LoadError> {
         let Rows::Transactions(prepared) = &self.rows else { unreachable!("the caller has looked") };
         let loaded = match self.purpose {
             Purpose::Check => load::rehearse(transaction, prepared, self.upload.id).await?,

@@ -88,15 +88,18 @@ async fn counted(server: &Server) -> anyhow::Result<(f64, f64)> {
 }
 
 /// Posts while a file is loaded, from its first byte to its end.
-async fn beside_upload(report: &mut Report, server: &Server, file: &std::path::Path, rows: u64) -> anyhow::Result<()> {
+async fn beside_upload(
+    report: &mut Report,
+    server: &Server,
+    file: &std::path::Path,
+    rows: u64,
+) -> anyhow::Result<()> {
     let context = format!("{CONNECTIONS} connections, beside an upload of {rows} rows on 2 chunk workers");
     let measured = async {
         let (mut rates, mut p99) = (Vec::new(), Vec::<f64>::new());
         for part in 0.. {
-            let loading: i64 = server
-                .db
-                .one("SELECT count(*) FROM uploads WHERE finished_at IS NULL", &[])
-                .await;
+            let loading: i64 =
+                server.db.one("SELECT count(*) FROM uploads WHERE finished_at IS NULL", &[]).await;
             if part > 0 && loading == 0 {
                 break;
             }
@@ -123,22 +126,41 @@ async fn bursts(report: &mut Report, server: &Server) -> anyhow::Result<()> {
     let mut posts = JoinSet::new();
     for n in 0..2500 {
         let (address, token) = (address.clone(), server.token().to_owned());
-        posts.spawn(async move { post_raw(&address, &token, &format!("burst-{}-{n}", std::process::id())).await });
+        posts.spawn(
+            async move { post_raw(&address, &token, &format!("burst-{}-{n}", std::process::id())).await },
+        );
     }
     let answers = posts.join_all().await;
     let errors = answers.iter().filter(|status| !matches!(status, Ok(201))).count();
-    report.add(BENCH, "burst_2500_errors", "errors", "0", "2,500 connections post once, at once", errors as f64);
+    report.add(
+        BENCH,
+        "burst_2500_errors",
+        "errors",
+        "0",
+        "2,500 connections post once, at once",
+        errors as f64,
+    );
     let took = started.elapsed().as_secs_f64();
     report.add(BENCH, "burst_2500_s", "s", "–", "2,500 connections post once, at once", took);
-    let rows: i64 = server.db.one("SELECT count(*) FROM transactions WHERE transaction_id LIKE 'burst-%'", &[]).await;
+    let rows: i64 =
+        server.db.one("SELECT count(*) FROM transactions WHERE transaction_id LIKE 'burst-%'", &[]).await;
     ensure!(rows == 2500 - errors as i64, "{rows} rows, {errors} errors");
     let clients: Vec<reqwest::Client> = (0..50).map(|_| reqwest::Client::new()).collect();
-    let asked = clients.iter().enumerate().flat_map(|(of, client)| {
-        (0..50).map(move |n| post(client, server, format!("many-{of}-{n}"), "c1"))
-    });
+    let asked = clients
+        .iter()
+        .enumerate()
+        .flat_map(|(of, client)| (0..50).map(move |n| post(client, server, format!("many-{of}-{n}"), "c1")));
     let errors = join_all(asked).await.iter().filter(|status| !matches!(status, Ok(201))).count();
-    report.add(BENCH, "burst_50x50_errors", "errors", "0", "50 clients with 50 posts under way each", errors as f64);
-    let rows: i64 = server.db.one("SELECT count(*) FROM transactions WHERE transaction_id LIKE 'many-%'", &[]).await;
+    report.add(
+        BENCH,
+        "burst_50x50_errors",
+        "errors",
+        "0",
+        "50 clients with 50 posts under way each",
+        errors as f64,
+    );
+    let rows: i64 =
+        server.db.one("SELECT count(*) FROM transactions WHERE transaction_id LIKE 'many-%'", &[]).await;
     ensure!(rows == 2500 - errors as i64, "{rows} rows, {errors} errors");
     Ok(())
 }
@@ -177,8 +199,16 @@ async fn listeners(report: &mut Report, server: &Server, quick: bool) -> anyhow:
     for count in [1, 100, 1000] {
         let latencies = latencies(server, count, posts, &format!("ws{count}")).await?;
         let context = format!("a POST each {} ms, {posts} of them, {count} listeners", PACE.as_millis());
-        let (figure, goal) = (format!("ws_p99_ms_{count}"), ["≤ 25", "≤ 60", "–"][count.ilog10() as usize / 2]);
-        report.add(BENCH, &figure, "ms", if count == 1000 { "–" } else { goal }, &context, percentile(&latencies, 99));
+        let (figure, goal) =
+            (format!("ws_p99_ms_{count}"), ["≤ 25", "≤ 60", "–"][count.ilog10() as usize / 2]);
+        report.add(
+            BENCH,
+            &figure,
+            "ms",
+            if count == 1000 { "–" } else { goal },
+            &context,
+            percentile(&latencies, 99),
+        );
         report.add(BENCH, &format!("ws_p50_ms_{count}"), "ms", "–", &context, percentile(&latencies, 50));
     }
     let context = "100 listeners, and one more that reads nothing of some 40 MB";
@@ -186,7 +216,8 @@ async fn listeners(report: &mut Report, server: &Server, quick: bool) -> anyhow:
     let before = peak_mib(server.api_id())?;
     let http = reqwest::Client::new();
     for batch in 0..if quick { 20 } else { 120 } {
-        let transactions: Vec<Value> = (0..1000).map(|n| body(&format!("fill-{batch}-{n}"), "fill")).collect();
+        let transactions: Vec<Value> =
+            (0..1000).map(|n| body(&format!("fill-{batch}-{n}"), "fill")).collect();
         let url = format!("{}/api/v1/transactions:batch", server.url());
         let body = json!({ "transactions": transactions });
         let answer = http.post(url).bearer_auth(server.token()).json(&body).send().await?;
@@ -245,7 +276,10 @@ async fn latencies(server: &Server, count: usize, posts: usize, run: &str) -> an
 fn percentile(values: &[f64], percent: usize) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+    sorted
+        .get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1)))
+        .copied()
+        .unwrap_or_default()
 }
 
 async fn expect_exact(server: &Server) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@
 mod chaos;
 mod handlers;
 mod ingestion;
+mod live;
 mod liveness;
 mod queues;
 mod redis;

@@ -2,8 +2,8 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use shared::auth::Role;
-use tests::{App, Listener, eventually};
+use shared::{auth::Role, feed::EventId};
+use tests::{App, AppOptions, Listener, eventually};
 
 fn payment(id: &str, client: &str, amount: &str) -> Value {
     json!({ "transaction_id": id, "client_id": client, "occurred_at": "2026-11-20T10:00:00Z", "amount": amount })
@@ -218,4 +218,158 @@ async fn the_feed_tells_in_the_order_of_the_commits() {
         .map(|event| event["transaction"]["client_id"].clone())
         .collect();
     assert_eq!(clients, ["first", "second"]);
+}
+
+/// A listener that is cut off at random, and comes back with its last id until it has heard `count` transactions.
+async fn cut_and_resumed(
+    app: &App,
+    url: &str,
+    after: &str,
+    count: usize,
+    disconnects: usize,
+) -> Vec<(EventId, String)> {
+    let bearer = format!("Bearer {}", app.admin_token());
+    let (mut heard, mut last, mut cuts) = (Vec::new(), after.to_owned(), 0);
+    while heard.len() < count {
+        let address = format!("{url}/ws/transactions?since={last}");
+        let mut listener = Listener::open(&address, &[("authorization", &bearer)]).await.unwrap();
+        let mut patience =
+            if cuts < disconnects { rand::random_range(0..count / disconnects) } else { count };
+        while let Some(said) = listener.try_next().await {
+            match said["type"].as_str() {
+                Some("hello") => assert_eq!(said["after"], last),
+                Some("gap" | "reset") => panic!("{said}"),
+                _ => {
+                    let id = said["id"].as_str().unwrap();
+                    last = id.to_owned();
+                    let about = said["transaction"]["transaction_id"].as_str().unwrap().to_owned();
+                    heard.push((id.parse().unwrap(), about));
+                }
+            }
+            if patience == 0 || heard.len() == count {
+                break;
+            }
+            patience -= 1;
+        }
+        // Dropped without a word.
+        cuts += 1;
+    }
+    assert!(cuts >= disconnects, "{cuts} disconnects only");
+    heard
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_disconnects_lose_and_double_nothing() {
+    const LISTENERS: usize = 20;
+    const DISCONNECTS: usize = 50;
+    const COUNT: usize = 6000;
+    let mut app = App::start().await;
+    app.start_scheduler();
+    let other = app.start_api().await;
+    let (app, first) = (&app, app.url.clone());
+    let (_, after) = app.listen("").await;
+    let listening = (0..LISTENERS).map(|n| {
+        let url = if n % 2 == 0 { first.clone() } else { other.clone() };
+        let after = &after;
+        async move { cut_and_resumed(app, &url, after, COUNT, DISCONNECTS).await }
+    });
+    let posting = async {
+        for batch in 0..COUNT / 10 {
+            let transactions: Vec<Value> =
+                (0..10).map(|n| payment(&format!("d{batch}-{n}"), "c1", "1")).collect();
+            let body = json!({ "transactions": transactions });
+            let (status, answer) =
+                app.send(app.request(Method::POST, "/api/v1/transactions:batch").json(&body)).await;
+            assert_eq!((status, &answer["created"]), (StatusCode::OK, &10.into()), "{answer}");
+        }
+    };
+    let (heard, ()) = tokio::join!(futures::future::join_all(listening), posting);
+    for heard in heard {
+        assert!(heard.is_sorted_by(|one, next| one.0.place() < next.0.place()), "in order, none twice");
+        let ids: std::collections::BTreeSet<&str> = heard.iter().map(|(_, id)| id.as_str()).collect();
+        assert_eq!(ids.len(), COUNT, "every one");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_or_restarted_redis_costs_the_feed_a_delay_and_nothing_else() {
+    let mut redis = tests::processes::Redis::start();
+    let options = AppOptions { redis_url: Some(redis.url()), ..AppOptions::default() };
+    let mut app = App::start_with(options).await;
+    let publisher = app.start_scheduler();
+    let (mut listener, _) = app.listen("").await;
+    let mut sent = 0;
+    let mut heard: Vec<Value> = Vec::new();
+    for trouble in 0..6 {
+        for n in 0..40 {
+            send(&app, &payment(&format!("r{sent}"), "c1", "1")).await;
+            sent += 1;
+            if n == 20 {
+                match trouble {
+                    0 => redis.flush(),
+                    1 => {
+                        redis.stop();
+                        redis.start_again();
+                    }
+                    2 => redis.stop(),
+                    3 => redis.start_again(),
+                    4 => publisher.cancel(),
+                    _ => drop(app.start_scheduler()),
+                }
+            }
+        }
+        while heard.len() < sent {
+            heard.push(listener.next().await);
+        }
+    }
+    let ids: Vec<EventId> =
+        heard.iter().map(|event| event["id"].as_str().unwrap().parse().unwrap()).collect();
+    assert!(ids.is_sorted_by(|one, next| one.place() < next.place()));
+    let said: Vec<&str> =
+        heard.iter().map(|event| event["transaction"]["transaction_id"].as_str().unwrap()).collect();
+    let expected: Vec<String> = (0..sent).map(|n| format!("r{n}")).collect();
+    assert_eq!(said, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_too_slowly_is_told_what_it_missed_and_nobody_waits_for_it() {
+    let app = App::start().await;
+    let (mut quick, _) = app.listen("").await;
+    let url = format!("{}/ws/transactions", app.url);
+    let bearer = format!("Bearer {}", app.admin_token());
+    let mut slow = Listener::open_narrow(&url, &[("authorization", &bearer)]).await.unwrap();
+    assert_eq!(slow.next().await["type"], "hello");
+    let long = "x".repeat(100);
+    const BATCHES: usize = 32;
+    for batch in 0..BATCHES {
+        let transactions: Vec<Value> = (0..1000)
+            .map(|n| {
+                let mut body = payment(&format!("s{batch}-{n}"), "c1", "1");
+                body["merchant_id"] = long.clone().into();
+                body["product_id"] = long.clone().into();
+                body
+            })
+            .collect();
+        let body = json!({ "transactions": transactions });
+        let (status, answer) =
+            app.send(app.request(Method::POST, "/api/v1/transactions:batch").json(&body)).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        // Who reads has it while the other reads nothing.
+        for _ in 0..1000 {
+            assert_eq!(quick.next().await["type"], "transaction.created");
+        }
+    }
+    let (mut heard, mut missed, mut last) = (0, 0, None::<EventId>);
+    while heard + missed < BATCHES * 1000 {
+        let said = slow.next().await;
+        if said["type"] == "gap" {
+            missed += usize::try_from(said["missed"].as_u64().unwrap()).unwrap();
+            continue;
+        }
+        let id: EventId = said["id"].as_str().unwrap().parse().unwrap();
+        assert!(last.is_none_or(|last| last.place() < id.place()));
+        (heard, last) = (heard + 1, Some(id));
+    }
+    assert!(missed > 0, "it was not slow enough: the test shows nothing");
+    assert_eq!(heard + missed, BATCHES * 1000);
 }

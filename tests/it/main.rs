@@ -17,6 +17,7 @@ mod engine;
 mod etl;
 mod feed;
 mod formats;
+mod frames;
 mod fx_rates;
 mod http;
 mod ledger;

@@ -4,10 +4,10 @@ use crate::App;
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Error, Message, client::IntoClientRequest},
+    MaybeTlsStream, WebSocketStream, client_async, connect_async,
+    tungstenite::{Error, Message, client::IntoClientRequest, handshake::client::Request},
 };
 
 /// How long a test waits for what must come.
@@ -19,11 +19,17 @@ pub struct Listener(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
 impl Listener {
     /// Opens a socket at an address that begins with `http`, with these headers.
     pub async fn open(url: &str, headers: &[(&'static str, &str)]) -> Result<Self, Error> {
-        let mut request = url.replacen("http", "ws", 1).into_client_request()?;
-        for (name, value) in headers {
-            request.headers_mut().insert(*name, value.parse().expect("a header"));
-        }
-        connect_async(request).await.map(|(socket, _)| Self(socket))
+        connect_async(request(url, headers)?).await.map(|(socket, _)| Self(socket))
+    }
+
+    /// The same on a connection that takes in little that is not read.
+    pub async fn open_narrow(url: &str, headers: &[(&'static str, &str)]) -> Result<Self, Error> {
+        let request = request(url, headers)?;
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(4096)?;
+        let address = request.uri().authority().expect("an address").as_str().parse().expect("an address");
+        let stream = MaybeTlsStream::Plain(socket.connect(address).await?);
+        client_async(request, stream).await.map(|(socket, _)| Self(socket))
     }
 
     /// The next text, as JSON; pings are answered.
@@ -31,6 +37,17 @@ impl Listener {
         match self.next_message().await {
             Some(Message::Text(text)) => serde_json::from_str(&text).expect("JSON"),
             other => panic!("not a text: {other:?}"),
+        }
+    }
+
+    /// The next text, as JSON; `None` if the connection has ended, however long that takes.
+    pub async fn try_next(&mut self) -> Option<Value> {
+        loop {
+            match self.0.next().await? {
+                Ok(Message::Text(text)) => return serde_json::from_str(&text).ok(),
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(_) => {}
+            }
         }
     }
 
@@ -62,6 +79,14 @@ impl Listener {
     pub async fn say(&mut self, said: &Value) {
         self.0.send(Message::text(said.to_string())).await.expect("it is sent");
     }
+}
+
+fn request(url: &str, headers: &[(&'static str, &str)]) -> Result<Request, Error> {
+    let mut request = url.replacen("http", "ws", 1).into_client_request()?;
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().expect("a header"));
+    }
+    Ok(request)
 }
 
 impl App {

@@ -28,7 +28,7 @@ use futures::{
 use serde::Deserialize;
 use serde_json::json;
 use shared::feed::{EventId, event};
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 use tokio::time::Instant;
 
 /// Largest message that a listener may send.
@@ -37,6 +37,8 @@ const LARGEST_BYTES: usize = 64 << 10;
 const WRITTEN: (usize, usize) = (32 << 10, 1 << 20);
 /// Time to send a token.
 const LOGIN: Duration = Duration::from_secs(10);
+/// Time to say how it ends.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// Time between pings.
 const PING: Duration = Duration::from_secs(20);
 /// Silence after which a listener is gone.
@@ -124,15 +126,17 @@ pub async fn open(
     Ok(upgrade.on_upgrade(async move |socket| {
         let (sink, stream) = socket.split();
         let mut socket = Socket { state, sink, stream, dialect };
-        let closed = match socket.serve(credential, since, filter).await {
-            Ok(()) => return,
-            Err(closed) => closed,
+        let Closed(end) = socket.serve(credential, since, filter).await;
+        let farewell = async {
+            if let Some((code, reason)) = end {
+                let frame = CloseFrame { code, reason: reason.into() };
+                socket.sink.send(Message::Close(Some(frame))).await?;
+            }
+            // The answer to the other side's own end is written by this.
+            socket.sink.close().await
         };
-        if let Some((code, reason)) = closed.0 {
-            let frame = CloseFrame { code, reason: reason.into() };
-            // Who is gone hears nothing.
-            let _ = tokio::time::timeout(LOGIN, socket.sink.send(Message::Close(Some(frame)))).await;
-        }
+        // Who is gone hears nothing.
+        let _ = tokio::time::timeout(FAREWELL, farewell).await;
     }))
 }
 
@@ -179,12 +183,23 @@ struct Socket {
 }
 
 impl Socket {
+    /// Returns how it ended.
     async fn serve(
         &mut self,
         credential: Option<Credential>,
         since: Option<EventId>,
         filter: Filter,
-    ) -> Result<(), Closed> {
+    ) -> Closed {
+        let Err(closed) = self.converse(credential, since, filter).await;
+        closed
+    }
+
+    async fn converse(
+        &mut self,
+        credential: Option<Credential>,
+        since: Option<EventId>,
+        filter: Filter,
+    ) -> Result<Infallible, Closed> {
         let mut credential = match credential {
             Some(credential) => credential,
             None => self.login().await?,

@@ -257,10 +257,9 @@ impl Kept {
     /// the keys of those.
     pub(crate) fn leave(&self, from: &str, counted: &str) -> String {
         let (table, order) = (self.table, self.of("g", self.keys()));
-        let set = list(
-            self.values().filter(|column| !column.is_extreme()),
-            |column| format!("{0} = d.{0} - g.{0}", column.name()),
-        );
+        let set = list(self.values().filter(|column| !column.is_extreme()), |column| {
+            format!("{0} = d.{0} - g.{0}", column.name())
+        });
         let inside: Vec<String> = self
             .values()
             .filter_map(|column| match column {
@@ -269,7 +268,10 @@ impl Kept {
                 _ => None,
             })
             .collect();
-        let keys = format!("SELECT {order} FROM gone g WHERE NOT EXISTS (SELECT FROM less l WHERE {})", self.same_key("l", "g"));
+        let keys = format!(
+            "SELECT {order} FROM gone g WHERE NOT EXISTS (SELECT FROM less l WHERE {})",
+            self.same_key("l", "g")
+        );
         format!(
             "WITH gone AS MATERIALIZED ({from}), less AS (
                  UPDATE {table} d SET {set} FROM gone g WHERE {} AND {} RETURNING {}

@@ -26,7 +26,11 @@ impl<'p> Groups<'p> {
         self.columns.iter().map(|column| &**column as &(dyn ToSql + Sync)).collect()
     }
 
-    fn of<K: Ord, V>(query: &'static str, groups: BTreeMap<K, V>, columns: impl FnOnce(Vec<(K, V)>) -> Vec<Box<dyn ToSql + Sync + Send + 'p>>) -> Option<Self> {
+    fn of<K: Ord, V>(
+        query: &'static str,
+        groups: BTreeMap<K, V>,
+        columns: impl FnOnce(Vec<(K, V)>) -> Vec<Box<dyn ToSql + Sync + Send + 'p>>,
+    ) -> Option<Self> {
         (!groups.is_empty()).then(|| Self { query, columns: columns(groups.into_iter().collect()) })
     }
 }
@@ -56,7 +60,8 @@ pub(super) fn merchants<'p>(
         let key = (text(merchant.of(all)), day, text(&row.currency), row.kind.as_str());
         groups.entry(key).or_insert(Sums::NONE).add(row.amount);
     }
-    let query = "SELECT * FROM unnest($1::text[], $2::date[], $3::text[], $4::text[], $5::bigint[], $6::numeric[],
+    let query =
+        "SELECT * FROM unnest($1::text[], $2::date[], $3::text[], $4::text[], $5::bigint[], $6::numeric[],
                                       $7::numeric[], $8::numeric[])
                       AS g (merchant_id, day, currency, kind, count, sum, min, max)";
     Groups::of(query, groups, |groups| {
@@ -105,11 +110,16 @@ pub(super) fn days<'p>(
         let key = (day, text(&row.currency), row.kind.as_str(), status);
         groups.entry(key).or_insert(Sums::NONE).add(row.amount);
     }
-    let query = "SELECT * FROM unnest($1::date[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::numeric[],
+    let query =
+        "SELECT * FROM unnest($1::date[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::numeric[],
                                       $7::numeric[], $8::numeric[])
                       AS g (day, currency, kind, status, count, sum, min, max)";
     Groups::of(query, groups, |groups| {
-        let keys = [column(&groups, |group| group.0.1), column(&groups, |group| group.0.2), column(&groups, |group| group.0.3)];
+        let keys = [
+            column(&groups, |group| group.0.1),
+            column(&groups, |group| group.0.2),
+            column(&groups, |group| group.0.3),
+        ];
         let days = [column(&groups, |group| group.0.0)];
         days.into_iter().chain(keys).chain(sums(&groups, |group| &group.1)).collect()
     })

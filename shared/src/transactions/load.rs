@@ -189,7 +189,10 @@ pub async fn add(
 
 /// Registers the ids of a batch, before anything else is locked; tells by row which are new. What is registered
 /// and then not added is let go by [`unregister`] in the same transaction.
-pub(crate) async fn register(transaction: &LoadTransaction<'_>, prepared: &Prepared) -> Result<Vec<bool>, Error> {
+pub(crate) async fn register(
+    transaction: &LoadTransaction<'_>,
+    prepared: &Prepared,
+) -> Result<Vec<bool>, Error> {
     keys::register_new(transaction, prepared).await
 }
 

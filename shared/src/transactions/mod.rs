@@ -4,8 +4,8 @@
 
 pub mod accounts;
 pub mod copy;
-pub mod instant;
 mod groups;
+pub mod instant;
 mod keys;
 pub mod live;
 pub mod load;

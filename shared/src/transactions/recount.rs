@@ -9,10 +9,7 @@ use crate::{
 };
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
-use tokio_postgres::{
-    Error,
-    types::ToSql,
-};
+use tokio_postgres::{Error, types::ToSql};
 
 /// Takes rows out of the days' pending totals.
 pub(super) async fn leave_pending_days(

@@ -106,18 +106,31 @@ pub(super) async fn apply(
     if few {
         let counting = rows(&counting);
         add(transaction, &MERCHANT_DAYS, groups::merchants(prepared, counting.iter().copied(), zone)).await?;
-        leave_merchants(transaction, groups::merchants(prepared, failed.iter().copied(), zone), &failed, zone).await?;
+        leave_merchants(
+            transaction,
+            groups::merchants(prepared, failed.iter().copied(), zone),
+            &failed,
+            zone,
+        )
+        .await?;
         add(transaction, &CLIENT_TOTALS, groups::clients(prepared, counting.into_iter())).await?;
     } else {
         add_to_merchants(transaction, prepared, &counting, zone).await?;
-        leave_merchants(transaction, groups::merchants(prepared, failed.iter().copied(), zone), &failed, zone).await?;
+        leave_merchants(
+            transaction,
+            groups::merchants(prepared, failed.iter().copied(), zone),
+            &failed,
+            zone,
+        )
+        .await?;
         add_to_clients(transaction, prepared, counting).await?;
     }
     leave_clients(transaction, groups::clients(prepared, failed.iter().copied()), zone).await?;
     let failures = rows(&fresh).into_iter().filter(|row| !counts(row)).chain(failed);
     add_to_failures(transaction, &failures_of(prepared, failures)).await?;
     let (fresh, moved) = (rows(&fresh), rows(&moved));
-    add(transaction, &DAY_TOTALS, groups::days(fresh.into_iter().chain(moved.iter().copied()), None, zone)).await?;
+    add(transaction, &DAY_TOTALS, groups::days(fresh.into_iter().chain(moved.iter().copied()), None, zone))
+        .await?;
     leave_pending_days(transaction, &moved, zone).await
 }
 
@@ -138,10 +151,7 @@ fn counts(row: &Row) -> bool {
     row.status != TransactionStatus::Failed
 }
 
-fn failures_of<'p>(
-    prepared: &'p Prepared,
-    rows: impl Iterator<Item = &'p Row>,
-) -> Vec<(&'p str, Failures)> {
+fn failures_of<'p>(prepared: &'p Prepared, rows: impl Iterator<Item = &'p Row>) -> Vec<(&'p str, Failures)> {
     let mut failures: BTreeMap<&str, Failures> = BTreeMap::new();
     for row in rows {
         let none = Failures { count: 0, first_us: i64::MAX, last_us: i64::MIN };

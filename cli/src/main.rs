@@ -8,6 +8,7 @@ mod commands;
 mod embedded;
 mod follow;
 mod heaps;
+mod open_files;
 mod output;
 mod roles;
 mod services;
@@ -123,10 +124,11 @@ fn main() -> ExitCode {
     if let Err(error) = logging {
         return failure(&anyhow::anyhow!(error));
     }
-    if command.is_server()
-        && let Err(error) = shared::metrics::install()
-    {
-        return failure(&anyhow::anyhow!(error));
+    if command.is_server() {
+        open_files::raise_limit();
+        if let Err(error) = shared::metrics::install() {
+            return failure(&anyhow::anyhow!(error));
+        }
     }
     shared::storage::prepare_tls();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -232,3 +232,116 @@ async fn averages_by_day_include_live_rows_at_once() {
     let averages = app.get("/api/v1/analytics/averages?from=2026-11-18&to=2026-11-18").await;
     assert_eq!(averages["items"][0]["average"], "15.0000", "{averages}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_postgresql_refuses_takes_no_other_down() {
+    let app = App::start().await;
+    app.db
+        .client
+        .batch_execute("ALTER TABLE transactions ADD CONSTRAINT poison CHECK (merchant_id <> 'poison')")
+        .await
+        .unwrap();
+    let bodies: Vec<Value> = (0..60)
+        .map(|n| {
+            let mut body = payment(&format!("p{n}"), "1");
+            body["merchant_id"] = if n % 20 == 7 { "poison" } else { "m" }.into();
+            body
+        })
+        .collect();
+    let answers = join_all(bodies.iter().map(|body| send(&app, body))).await;
+    for (n, (status, answer)) in answers.iter().enumerate() {
+        let expected = if n % 20 == 7 { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::CREATED };
+        assert_eq!(*status, expected, "{n}: {answer}");
+        assert!(!answer.to_string().contains("violates"), "what went wrong inside stays there: {answer}");
+    }
+    let rows: i64 = app.db.one("SELECT count(*) FROM transactions", &[]).await;
+    assert_eq!(rows, 57);
+    files::expect_everything_exact(&app.db).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_can_wait_is_told_to_come_again() {
+    let app = App::start().await;
+    send(&app, &payment("first", "1")).await;
+    let mut other = shared::db::connect(&app.db.url).await.unwrap();
+    let lock = other.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE transaction_keys IN SHARE MODE").await.unwrap();
+    // One or two batches are stopped by the lock, twenty wait behind them.
+    let full =
+        json!({ "transactions": (0..1000).map(|n| payment(&format!("n{n}"), "1")).collect::<Vec<_>>() });
+    let waiting: Vec<_> = (0..23)
+        .map(|_| {
+            let request = app.request(Method::POST, "/api/v1/transactions:batch").json(&full);
+            tokio::spawn(async move { request.send().await.unwrap().status() })
+        })
+        .collect();
+    let body = payment("late", "1");
+    let refused = tests::eventually("a queue that is full", || async {
+        let answer = app
+            .request(Method::POST, "/api/v1/transactions")
+            .json(&body)
+            .timeout(std::time::Duration::from_millis(500))
+            .send()
+            .await
+            .ok()?;
+        Some(answer)
+    })
+    .await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.headers().contains_key("retry-after"));
+    lock.rollback().await.unwrap();
+    for status in waiting {
+        assert!([StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE].contains(&status.await.unwrap()));
+    }
+    // Those that were given up while they waited are there, whole, or not at all.
+    assert!(send(&app, &body).await.0.is_success());
+    files::expect_everything_exact(&app.db).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_goes_away_leaves_no_half_row() {
+    let app = App::start().await;
+    let leaving = (0..300).map(|n| {
+        let request = app.request(Method::POST, "/api/v1/transactions").json(&payment(&format!("g{n}"), "1"));
+        async move {
+            let patience = std::time::Duration::from_micros(rand::random_range(0..20_000));
+            drop(request.timeout(patience).send().await);
+        }
+    });
+    join_all(leaving).await;
+    // What is still on its way is behind this.
+    assert_eq!(send(&app, &payment("last", "1")).await.0, StatusCode::CREATED);
+    files::expect_everything_exact(&app.db).await;
+    let keys: i64 = app.db.one("SELECT count(*) FROM transaction_keys", &[]).await;
+    let rows: i64 = app.db.one("SELECT count(*) FROM transactions", &[]).await;
+    assert_eq!(keys, rows);
+    let bodies: Vec<Value> = (0..300).map(|n| payment(&format!("g{n}"), "1")).collect();
+    let answers = join_all(bodies.iter().map(|body| send(&app, body))).await;
+    assert!(answers.iter().all(|(status, _)| status.is_success()), "{answers:?}");
+    let rows: i64 = app.db.one("SELECT count(*) FROM transactions", &[]).await;
+    assert_eq!(rows, 301);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn decided_payments_leave_exact_totals_also_where_extremes_leave() {
+    let app = App::start().await;
+    let of = |n: u32, status: &str| {
+        // Amounts that repeat, so that an extreme may leave and stay.
+        json!({ "transaction_id": format!("e{n}"), "client_id": format!("c{}", n % 3), "merchant_id": format!("m{}", n % 4),
+                "occurred_at": format!("2026-11-{:02}T10:00:00Z", n % 2 + 1), "amount": (n * 7 % 5 + 1).to_string(),
+                "status": status })
+    };
+    let pending: Vec<Value> = (0..120).map(|n| of(n, "pending")).collect();
+    let (_, answer) = batch(&app, &json!({ "transactions": pending })).await;
+    assert_eq!(answer["created"], 120, "{answer}");
+    files::expect_everything_exact(&app.db).await;
+    for (round, part) in (0..120u32).collect::<Vec<_>>().chunks(10).enumerate() {
+        let decided: Vec<Value> = part
+            .iter()
+            .map(|&n| of(n, if (n + round as u32) % 3 == 0 { "failed" } else { "success" }))
+            .collect();
+        let (_, answer) = batch(&app, &json!({ "transactions": decided })).await;
+        assert_eq!(answer["updated"], 10, "{answer}");
+        files::expect_everything_exact(&app.db).await;
+    }
+}

@@ -4,8 +4,8 @@ use crate::output::say;
 use clap::Subcommand;
 use shared::{
     config::{
-        ApiConfig, ConfigError, DatabaseConfig, EtlConfig, FilesConfig, MetricsConfig, RedisConfig,
-        RetentionConfig, SchedulesConfig, SettingsConfig, StorageConfig, WorkerConfig,
+        ApiConfig, ConfigError, DatabaseConfig, EtlConfig, FeedConfig, FilesConfig, MetricsConfig,
+        RedisConfig, RetentionConfig, SchedulesConfig, SettingsConfig, StorageConfig, WorkerConfig,
     },
     summaries::Calendar,
     telemetry::{DEFAULT_FILTER, LogConfig},
@@ -78,12 +78,22 @@ pub fn config(args: &Config) -> anyhow::Result<()> {
                     .map_or("not set: gregorian, service C's route jalali", Calendar::as_str)
                     .to_owned(),
             ),
+            (
+                "MILLRACE_ALLOWED_ORIGINS",
+                match api.allowed_origins.as_slice() {
+                    [] => "none: only our own pages open WebSockets".to_owned(),
+                    origins => origins.join(","),
+                },
+            ),
             ("MILLRACE_COMPAT_ANONYMOUS", api.compat.anonymous.to_string()),
             ("MILLRACE_COMPAT_TOKEN_MINUTES", (api.compat.access_life.as_secs() / 60).to_string()),
             ("MILLRACE_COMPAT_REFRESH_HOURS", (api.compat.refresh_life.as_secs() / 3600).to_string()),
             ("MILLRACE_COMPAT_RATE", api.compat.calls_per_minute.to_string()),
             ("MILLRACE_COMPAT_ROWS", api.compat.rows.to_string()),
         ]
+    });
+    topic(wrong, FeedConfig::from_env(), |feed| {
+        vec![("MILLRACE_FEED_MINUTES", (feed.kept.as_secs() / 60).to_string())]
     });
     topic(wrong, MetricsConfig::from_env(), |metrics| {
         let listen =

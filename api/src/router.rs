@@ -304,6 +304,7 @@ pub const ACCESS: &[Rule] = &[
     post("/ui/client-summaries/refresh", Who::Operators),
     get("/ui/clients/{id}/transactions.csv", Who::Readers),
     get("/ui/transactions", Who::Readers),
+    get("/ui/transactions/live", Who::Readers),
     get("/ui/transactions/{id}", Who::Readers),
     get("/ui/stocks", Who::Readers),
     post("/ui/stocks", Who::Uploaders),

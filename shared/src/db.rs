@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 use tokio::task::JoinHandle;
-use tokio_postgres::{Statement, Transaction};
+use tokio_postgres::{Statement, Transaction, types::ToSql};
 use tokio_util::task::AbortOnDropHandle;
 
 /// The schema's history, compiled in.
@@ -241,6 +241,24 @@ impl LoadTransaction<'_> {
     /// Commits.
     pub async fn commit(self) -> Result<(), tokio_postgres::Error> {
         self.transaction.commit().await
+    }
+
+    /// Commits after a last statement, whose answer is not waited for before: if it fails, nothing is committed.
+    pub async fn commit_after(
+        self,
+        last: &Statement,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<(), tokio_postgres::Error> {
+        // A COMMIT behind an error is a ROLLBACK, which is no error of its own: the first one's is.
+        let (last, committed) = tokio::join!(
+            biased;
+            self.transaction.execute(last, parameters),
+            self.transaction.batch_execute("COMMIT"),
+        );
+        // There is no transaction any more that dropping it would have to roll back.
+        std::mem::forget(self.transaction);
+        last?;
+        committed
     }
 }
 

@@ -81,7 +81,9 @@
 
   // ---- the live state: live, paused by hand, stale ----------------------------------------------
 
-  const sign = one("[data-live-state]");
+  // The live view follows a stream of its own, and shows there how that is (live.js).
+  const feed = one("[data-feed]");
+  const sign = feed ? null : one("[data-live-state]");
   const words = { live: "live", paused: "paused", stale: "stale" };
   const told = {
     live: "Updates by itself. Click to pause.",
@@ -137,6 +139,7 @@
     addEventListener("pageshow", (event) => { if (event.persisted) { connect(); refresh(); } });
     connect();
   }
+  if (feed) setInterval(() => { if (!document.hidden) refresh(); }, 30000);
 
   // ---- times ------------------------------------------------------------------------------------
 
@@ -146,7 +149,8 @@
       : past < 172800 ? `${Math.floor(past / 3600)} h` : `${Math.floor(past / 86400)} d`;
     return past < 5 ? "now" : seconds > 0 ? `${text} ago` : `in ${text}`;
   }
-  const skew = sign ? Date.now() - Date.parse(sign.dataset.now) : 0;
+  const began = one("[data-live-state]")?.dataset.now;
+  const skew = began ? Date.now() - Date.parse(began) : 0;
   setInterval(() => {
     if (document.hidden || paused) return;
     for (const time of all("time[data-ago]")) {

@@ -64,7 +64,9 @@ async fn posts(report: &mut Report, server: &Server, seconds: u32, round: u32) -
     let context = format!("{CONNECTIONS} connections, 1,000 clients, 100 merchants, synchronous commits");
     let hello = wrk::ask(server, GET, &[], CONNECTIONS, seconds).await?;
     let (commits, rows) = counted(server).await?;
+    let before = server.spent()?;
     let posted = payments(server, &format!("post{round}"), seconds).await?;
+    let after = server.spent()?;
     let (commits_after, rows_after) = counted(server).await?;
     let mut add = |figure: &str, unit, goal, value| report.add(BENCH, figure, unit, goal, &context, value);
     add("hello_per_s", "requests/s", "–", hello.rate());
@@ -72,6 +74,9 @@ async fn posts(report: &mut Report, server: &Server, seconds: u32, round: u32) -
     add("post_p50_ms", "ms", "–", posted.p50 / 1e3);
     add("post_p99_ms", "ms", "≤ 50", posted.p99 / 1e3);
     add("post_ratio_to_hello", "ratio", "–", posted.rate() / hello.rate());
+    let each = |of: usize| (after[of] - before[of]) / posted.requests;
+    add("post_api_cpu_ms", "ms", "–", each(0));
+    add("post_postgres_cpu_ms", "ms", "–", each(2));
     add("rows_per_commit", "rows", "–", (rows_after - rows) / (commits_after - commits).max(1.0));
     Ok(())
 }

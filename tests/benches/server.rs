@@ -163,9 +163,18 @@ impl Server {
         self.api.id()
     }
 
-    /// The worker's process.
-    pub fn worker_id(&self) -> u32 {
-        self.worker.id()
+    /// Processor time since the start of the api, the worker, and PostgreSQL's processes; in milliseconds.
+    pub fn spent(&self) -> anyhow::Result<[f64; 3]> {
+        let mut postgres = 0.0;
+        for entry in std::fs::read_dir("/proc")? {
+            let path = entry?.path();
+            // A process may end between the two.
+            if std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == "postgres") {
+                postgres += processor_ms(&path).unwrap_or_default();
+            }
+        }
+        let of = |pid: u32| processor_ms(&Path::new("/proc").join(pid.to_string()));
+        Ok([of(self.api.id())?, of(self.worker.id())?, postgres])
     }
 
     /// Peak resident memory of the worker, in MiB.
@@ -185,4 +194,12 @@ pub fn peak_mib(pid: u32) -> anyhow::Result<f64> {
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).context("VmHWM")?;
     let kib: f64 = line.split_whitespace().nth(1).context("a number")?.parse()?;
     Ok(kib / 1024.0)
+}
+
+/// User and system time, and that of children that have ended; Linux counts it in hundredths of a second.
+fn processor_ms(process: &Path) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(process.join("stat"))?;
+    let fields = stat.rsplit(')').next().context("a stat line")?.split_whitespace();
+    let ticks: Vec<f64> = fields.skip(11).take(4).filter_map(|field| field.parse().ok()).collect();
+    Ok(ticks.iter().sum::<f64>() * 10.0)
 }

@@ -7,9 +7,8 @@ use crate::{
     server::Server,
     wrk::{self, Measured},
 };
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use std::{
-    path::Path,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, Instant},
 };
@@ -46,14 +45,14 @@ pub async fn run(report: &mut Report, quick: bool) -> anyhow::Result<()> {
         let sql = bare_sql(&server, Duration::from_secs(seconds.into())).await?;
         add("sql_per_s", "trades/s", "–", sql);
         // Accepted alone.
-        let before = spent(&server)?;
+        let before = server.spent()?;
         let paused = orders(&server, &format!("paused{round}"), seconds, true).await?;
         add("post_per_s", "requests/s", "≥ 3,000", paused.rate());
         add("post_p50_ms", "ms", "–", paused.p50 / 1e3);
         add("post_p99_ms", "ms", "≤ 100", paused.p99 / 1e3);
         // Settled alone.
         let waiting = pending(&server).await;
-        let accepted = spent(&server)?;
+        let accepted = server.spent()?;
         let each = |after: &[f64; 3], before: &[f64; 3], of: usize| (after[of] - before[of]) / waiting as f64;
         add("post_api_cpu_ms", "ms", "–", each(&accepted, &before, 0));
         add("post_postgres_cpu_ms", "ms", "–", each(&accepted, &before, 2));
@@ -62,7 +61,7 @@ pub async fn run(report: &mut Report, quick: bool) -> anyhow::Result<()> {
         server.db.client.execute("DELETE FROM pauses WHERE name = 'light'", &[]).await?;
         decided(&server).await;
         let settled = waiting as f64 / started.elapsed().as_secs_f64();
-        let ended = spent(&server)?;
+        let ended = server.spent()?;
         add("settle_worker_cpu_ms", "ms", "–", each(&ended, &accepted, 1));
         add("settle_postgres_cpu_ms", "ms", "–", each(&ended, &accepted, 2));
         add("settled_per_s", "trades/s", "≥ 2,000", settled);
@@ -182,26 +181,4 @@ async fn settlements(server: &Server) -> i64 {
 async fn commits(server: &Server) -> anyhow::Result<i64> {
     let statement = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()";
     Ok(server.db.one(statement, &[]).await)
-}
-
-/// Processor time since the start of the api, the worker, and PostgreSQL's processes; in milliseconds.
-fn spent(server: &Server) -> anyhow::Result<[f64; 3]> {
-    let mut postgres = 0.0;
-    for entry in std::fs::read_dir("/proc")? {
-        let path = entry?.path();
-        // A process may end between the two.
-        if std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == "postgres") {
-            postgres += processor_ms(&path).unwrap_or_default();
-        }
-    }
-    let of = |pid: u32| processor_ms(&Path::new("/proc").join(pid.to_string()));
-    Ok([of(server.api_id())?, of(server.worker_id())?, postgres])
-}
-
-/// User and system time, and that of children that have ended; Linux counts it in hundredths of a second.
-fn processor_ms(process: &Path) -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string(process.join("stat"))?;
-    let fields = stat.rsplit(')').next().context("a stat line")?.split_whitespace();
-    let ticks: Vec<f64> = fields.skip(11).take(4).filter_map(|field| field.parse().ok()).collect();
-    Ok(ticks.iter().sum::<f64>() * 10.0)
 }

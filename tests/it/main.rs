@@ -22,6 +22,7 @@ mod fx_rates;
 mod http;
 mod ledger;
 mod live;
+mod live_page;
 mod malformed;
 mod metrics;
 mod operators;

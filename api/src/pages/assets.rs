@@ -29,13 +29,15 @@ macro_rules! assets {
     };
 }
 
-static ASSETS: LazyLock<[Asset; 6]> = LazyLock::new(|| {
+static ASSETS: LazyLock<[Asset; 8]> = LazyLock::new(|| {
     assets! {
         "app.css": "text/css; charset=utf-8",
         "app.js": "text/javascript; charset=utf-8",
         "chart.css": "text/css; charset=utf-8",
         "chart.js": "text/javascript; charset=utf-8",
         "icons.svg": "image/svg+xml",
+        "live.css": "text/css; charset=utf-8",
+        "live.js": "text/javascript; charset=utf-8",
         "mark.svg": "image/svg+xml",
     }
 });

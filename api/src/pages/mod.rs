@@ -24,6 +24,7 @@ mod fmt;
 mod forms;
 mod fx_rates;
 mod generate;
+mod live;
 mod overview;
 mod pieces;
 mod plotly_js;
@@ -126,6 +127,7 @@ pub fn router() -> Router<AppState> {
         .route("/ui/client-summaries", get(client_summaries::list))
         .route("/ui/client-summaries/refresh", post(client_summaries::refresh))
         .route("/ui/transactions", get(transactions::list))
+        .route("/ui/transactions/live", get(live::show))
         .route("/ui/transactions/{id}", get(transaction::show))
         .route("/ui/stocks", get(stocks::list).post(stock_form::submit))
         .route("/ui/stocks/new", get(stock_form::form))

@@ -19,6 +19,7 @@ use diesel_async::AsyncPgConnection;
 use serde::Deserialize;
 use shared::{
     clients::queries as client_queries,
+    feed::outbox::{self, Pace},
     pagination::PageRequest,
     runs::{
         pulse::{self, Pulse},
@@ -39,6 +40,8 @@ use shared::{
 const SCHEDULES: usize = 4;
 /// Alerts that have a line of their own.
 const ALERTS: i64 = 5;
+/// Rows of the feed's outbox that its rate is taken from.
+const PACED_ROWS: i64 = 32;
 /// Waiting longer than this is worth a word.
 const LONG_WAIT_MS: i64 = 60_000;
 
@@ -54,6 +57,7 @@ struct OverviewPage {
     workers: Vec<workers::WorkerLine>,
     pulse: Pulse,
     totals: Totals,
+    pace: String,
     empty: Option<Empty>,
 }
 
@@ -98,6 +102,7 @@ pub(super) async fn show(
     let pulse = pulse::pulse(&mut conn).await?;
     let (uploads, latest) = uploads(&mut conn, &shell).await?;
     let totals = totals(&mut conn).await?;
+    let pace = pace_words(outbox::pace(&mut conn, PACED_ROWS).await?);
     let failures = failures(&mut conn, &shell).await?;
     let workers = shared::runs::workers::recent(&mut conn).await?;
     let pauses = queues::paused(&mut conn).await?;
@@ -130,8 +135,22 @@ pub(super) async fn show(
         schedules,
         pulse,
         totals,
+        pace,
         empty,
     })
+}
+
+/// Events a second: `340`, `12.4`, `0.02`, `0`.
+fn pace_words(pace: Pace) -> String {
+    let hundredths = i128::from(pace.events) * 100_000 / i128::from(pace.span_ms);
+    let (whole, rest) = (i64::try_from(hundredths / 100).unwrap_or(i64::MAX), hundredths % 100);
+    match whole {
+        0 if hundredths == 0 && pace.events > 0 => "under 0.01".to_owned(),
+        0 if hundredths == 0 => "0".to_owned(),
+        0 => format!("0.{rest:02}"),
+        1..=99 => format!("{whole}.{}", rest / 10),
+        whole => fmt::count(whole),
+    }
 }
 
 /// Schedules that should have run and did not.
@@ -332,4 +351,18 @@ async fn find_place(conn: &mut AsyncPgConnection, meant: &str) -> ApiResult<Stri
         return Ok(Address::new("/ui/transactions").with("q", meant).to_string());
     }
     Ok(Address::new("/ui/clients").with("q", meant).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_told_as_exactly_as_it_is_of_use() {
+        let words = |events, span_ms| pace_words(Pace { events, span_ms });
+        assert_eq!(words(0, 60_000), "0");
+        assert_eq!(words(1, 60_000), "0.01");
+        assert_eq!(words(90, 60_000), "1.5");
+        assert_eq!(words(5_000, 1_000), "5,000");
+    }
 }

@@ -14,6 +14,7 @@ use axum::{
 };
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeZone, Utc};
 use chrono_tz::Tz;
+use rust_decimal::Decimal;
 use serde::Deserialize;
 use shared::{
     pagination::{Cursor, Page, PageRequest},
@@ -56,12 +57,12 @@ impl TransactionLine {
         let upload = row.source_id.filter(|_| row.source == "upload");
         Self {
             id: row.transaction_id.clone(),
-            href: format!("/ui/transactions/{}", segment(&row.transaction_id)),
+            href: transaction_href(&row.transaction_id),
             at: shell.date(row.occurred_at),
             client: row.client_id.clone(),
             client_href: format!("/ui/clients/{}", segment(&row.client_id)),
             kind: row.kind,
-            what: what(row),
+            what: Subject::of(row).words(),
             amount: Money::new(row.amount, &row.currency),
             badge: row.status.into(),
             source: match row.source_line {
@@ -77,24 +78,56 @@ impl TransactionLine {
     }
 }
 
-/// `12.5 × ACME at 10.20`, or the merchant and the product.
-fn what(row: &Transaction) -> String {
-    let decimal = |number: rust_decimal::Decimal| {
-        let (whole, decimals) = fmt::amount(number);
-        format!("{whole}{}", if decimals == ".00" { "" } else { &decimals })
-    };
-    if let Some(ticker) = row.ticker.as_ref().or(row.stock_name.as_ref()) {
-        let mut text = fmt::cut(ticker, 40);
-        if let Some(shares) = row.shares {
+/// The page of a transaction.
+pub fn transaction_href(id: &str) -> String {
+    match id {
+        // The live view has that address.
+        "live" => "/ui/transactions/%6Cive".to_owned(),
+        id => format!("/ui/transactions/{}", segment(id)),
+    }
+}
+
+/// What a transaction is about.
+pub struct Subject<'t> {
+    /// The stock's ticker, or else its name.
+    pub stock: Option<&'t str>,
+    /// How many shares.
+    pub shares: Option<Decimal>,
+    /// Price of one.
+    pub price: Option<Decimal>,
+    /// The merchant and the product.
+    pub names: [Option<&'t str>; 2],
+}
+
+impl<'t> Subject<'t> {
+    fn of(row: &'t Transaction) -> Self {
+        Self {
+            stock: row.ticker.as_deref().or(row.stock_name.as_deref()),
+            shares: row.shares,
+            price: row.price,
+            names: [row.merchant_id.as_deref(), row.product_id.as_deref()],
+        }
+    }
+
+    /// `12.5 × ACME at 10.20`, or the merchant and the product. `live.js` writes the same.
+    pub fn words(&self) -> String {
+        let decimal = |number: Decimal| {
+            let (whole, decimals) = fmt::amount(number);
+            format!("{whole}{}", if decimals == ".00" { "" } else { &decimals })
+        };
+        let Some(stock) = self.stock else {
+            let names = self.names.into_iter().flatten();
+            return names.map(|name| fmt::cut(name, 40)).collect::<Vec<_>>().join(" · ");
+        };
+        let mut text = fmt::cut(stock, 40);
+        if let Some(shares) = self.shares {
             text = format!("{} × {text}", decimal(shares));
         }
-        if let Some(price) = row.price {
+        if let Some(price) = self.price {
             text = format!("{text} at {}", decimal(price));
         }
-        return text;
+        text
     }
-    let named = [row.merchant_id.as_deref(), row.product_id.as_deref()];
-    named.into_iter().flatten().map(|name| fmt::cut(name, 40)).collect::<Vec<_>>().join(" · ")
 }
 
 #[derive(Default, Deserialize)]
@@ -211,7 +244,11 @@ pub(super) fn read_filter(wanted: &Wanted, path: &str, zone: Tz) -> (Transaction
 }
 
 /// One of a few words; one that is none of them is complained of.
-fn word<T: FromStr>(name: &str, typed: &Option<String>, complaint: &mut Option<String>) -> Option<T> {
+pub(super) fn word<T: FromStr>(
+    name: &str,
+    typed: &Option<String>,
+    complaint: &mut Option<String>,
+) -> Option<T> {
     let typed = typed.as_deref().filter(|typed| !typed.is_empty())?;
     let read = typed.parse().ok();
     if read.is_none() {

@@ -43,7 +43,8 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn admits(&self, event: &Event) -> bool {
+    /// Whether it lets an event through.
+    pub(super) fn admits(&self, event: &Event) -> bool {
         let facts = &event.facts;
         self.client_id.as_ref().is_none_or(|client| *client == facts.client_id)
             && (self.merchant_id.is_none() || self.merchant_id == facts.merchant_id)

@@ -219,7 +219,7 @@ pub async fn add_transactions(
         .map(|transaction| transaction.add_to(&mut submission, &reading).err().map(Outcome::Rejected))
         .collect();
     let faults = outcomes.iter().flatten().count();
-    if !submission.is_empty() && !(body.all_or_nothing && faults > 0) {
+    if !submission.is_empty() && (faults == 0 || !body.all_or_nothing) {
         let mut loaded = live::take_in(&state.env, Arc::new(submission)).await?.into_iter();
         outcomes.iter_mut().filter(|outcome| outcome.is_none()).for_each(|outcome| *outcome = loaded.next());
     }

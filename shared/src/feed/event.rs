@@ -23,16 +23,18 @@ pub const REJECTED: &str = "trade.rejected";
 /// All types.
 pub const TYPES: [&str; 4] = [CREATED, UPDATED, SETTLED, REJECTED];
 
-/// Writes events into the outbox, in the caller's transaction. Nothing may be locked after this: the order of the
-/// outbox is that of the commits because it is kept locked until then.
-pub async fn tell<T: Serialize>(transaction: &LoadTransaction<'_>, events: &[T]) -> Result<(), Error> {
+/// Writes events into the outbox, and commits. Nothing may be locked behind them: the order of the outbox is that of
+/// the commits because it is kept locked until then.
+pub async fn commit_telling<T: Serialize>(
+    transaction: LoadTransaction<'_>,
+    events: &[T],
+) -> Result<(), Error> {
     if events.is_empty() {
-        return Ok(());
+        return transaction.commit().await;
     }
     let told = serde_json::to_string(events).expect("events are made of texts and numbers");
     let statement = transaction.prepared("SELECT tell_feed($1::text::json)").await?;
-    transaction.execute(&statement, &[&told]).await?;
-    Ok(())
+    transaction.commit_after(&statement, &[&told]).await
 }
 
 /// When something is told, as all events say it.
@@ -67,9 +69,9 @@ struct Told {
     channel: Option<String>,
 }
 
-/// Tells of rows that were added, and of those whose status moved, in the order in which they were sent.
-pub async fn tell_transactions(
-    transaction: &LoadTransaction<'_>,
+/// Commits, and tells of rows that were added, and of those whose status moved, in the order in which they were sent.
+pub async fn commit_transactions(
+    transaction: LoadTransaction<'_>,
     prepared: &Prepared,
     mut fresh: Vec<u32>,
     updated: &[u32],
@@ -114,7 +116,7 @@ pub async fn tell_transactions(
     );
     events.sort_by_key(|(row, _)| *row);
     let events: Vec<TransactionEvent<'_>> = events.into_iter().map(|(_, event)| event).collect();
-    tell(transaction, &events).await
+    commit_telling(transaction, &events).await
 }
 
 /// What an event is chosen by.

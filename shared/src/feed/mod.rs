@@ -10,5 +10,5 @@ pub mod listener;
 pub mod outbox;
 pub mod stream;
 
-pub use event::{tell, tell_transactions};
+pub use event::{commit_telling, commit_transactions};
 pub use id::{Epoch, EventId};

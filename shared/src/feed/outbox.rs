@@ -84,6 +84,47 @@ pub async fn newest_entries(conn: &mut AsyncPgConnection, limit: i64) -> QueryRe
     .await
 }
 
+/// The newest rows, newest first: at most so many, and none after the one that passes so many bytes of events.
+pub async fn newest_within(conn: &mut AsyncPgConnection, rows: i64, bytes: i64) -> QueryResult<Vec<Entry>> {
+    diesel::sql_query(
+        "SELECT id, created_at, events FROM (
+             SELECT id, created_at, events,
+                    sum(octet_length(events)) OVER (ORDER BY id DESC) - octet_length(events) AS before
+             FROM (SELECT id, created_at, events::text AS events FROM feed_outbox ORDER BY id DESC LIMIT $1) AS newest
+         ) AS measured WHERE before < $2 ORDER BY id DESC",
+    )
+    .bind::<BigInt, _>(rows)
+    .bind::<BigInt, _>(bytes)
+    .load(conn)
+    .await
+}
+
+/// How much was told lately.
+#[derive(Debug, Clone, Copy, QueryableByName)]
+pub struct Pace {
+    /// So many events.
+    #[diesel(sql_type = BigInt)]
+    pub events: i64,
+    /// In so long, at least 1.
+    #[diesel(sql_type = BigInt)]
+    pub span_ms: i64,
+}
+
+/// How much was told in the last minute; where that is more rows than are looked at, since the oldest of these.
+pub async fn pace(conn: &mut AsyncPgConnection, rows: i64) -> QueryResult<Pace> {
+    diesel::sql_query(
+        "SELECT coalesce(sum(told), 0)::bigint AS events,
+                CASE WHEN count(*) < $1 THEN 60000
+                     ELSE greatest(1, (extract(epoch FROM now() - min(created_at)) * 1000)::bigint) END AS span_ms
+         FROM (SELECT created_at, json_array_length(events) AS told
+               FROM (SELECT created_at, events FROM feed_outbox ORDER BY id DESC LIMIT $1) AS newest
+               WHERE created_at > now() - interval '1 minute') AS lately",
+    )
+    .bind::<BigInt, _>(rows)
+    .get_result(conn)
+    .await
+}
+
 /// Begins a new epoch if the outbox is younger than `told`, an id that was told of it in `epoch`: then a backup
 /// was restored, or a standby took over that had not heard of it, and ids will come twice.
 pub async fn renew_if_behind(conn: &mut AsyncPgConnection, epoch: Epoch, told: i64) -> QueryResult<bool> {

@@ -105,10 +105,9 @@ pub(crate) async fn post_live(
     transaction
         .execute("INSERT INTO journals (id, kind, source_id) VALUES ($1, 'live', $2)", &[&journal.0, &commit])
         .await?;
-    let column = |text: for<'l> fn(&'l (&str, Option<&str>, &str, i128)) -> &'l str| {
-        lines.iter().map(text).map(str::to_owned).collect::<Vec<_>>()
-    };
+    let accounts: Vec<&str> = lines.iter().map(|line| line.0).collect();
     let clients: Vec<Option<&str>> = lines.iter().map(|line| line.1).collect();
+    let currencies: Vec<&str> = lines.iter().map(|line| line.2).collect();
     let amounts: Vec<String> = lines.iter().map(|line| units_to_text(line.3)).collect();
     transaction
         .execute(
@@ -116,7 +115,7 @@ pub(crate) async fn post_live(
              SELECT $1, n, amount::numeric, account, client_id, 'cash', asset
              FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY
                   AS line (account, client_id, asset, amount, n)",
-            &[&journal.0, &column(|line| line.0), &clients, &column(|line| line.2), &amounts],
+            &[&journal.0, &accounts, &clients, &currencies, &amounts],
         )
         .await?;
     move_positions(transaction, journal).await.map(drop)

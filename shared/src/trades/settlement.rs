@@ -5,7 +5,7 @@
 use super::{
     book::{self, Account, Book, Fill, Listing, Moved, Order, Position},
     model::{Reason, Side, TradeState},
-    writing::{tell, write},
+    writing::{commit_telling, write},
 };
 use crate::{
     cache::Topic,
@@ -189,9 +189,8 @@ async fn transact(
     let mut closed: HashMap<RunId, Closed> =
         complete_runs(&transaction, &closings).await?.into_iter().collect();
     let changing = env.cache.changing(&env.pool, &accounts.topics(&decided)).await.map_err(Cause::Cache)?;
-    tell(&transaction, &decided, &accounts.book, &*env.clock).await?;
     // An error leaves them blocked: whether it has committed is not known.
-    transaction.commit().await?;
+    commit_telling(transaction, &decided, &accounts.book, &*env.clock).await?;
     changing.done().await;
     let settled = decided.iter().filter(|decided| decided.outcome.is_ok()).count();
     metrics::trades_decided(TradeState::Settled.as_str(), settled);

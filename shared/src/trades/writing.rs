@@ -65,9 +65,9 @@ struct Told<'e> {
     currency: Option<&'e str>,
 }
 
-/// Tells the feed what was decided. The last thing before the commit.
-pub(super) async fn tell(
-    transaction: &LoadTransaction<'_>,
+/// Commits, and tells the feed what was decided.
+pub(super) async fn commit_telling(
+    transaction: LoadTransaction<'_>,
     decided: &[Decided<'_>],
     book: &Book,
     clock: &dyn Clock,
@@ -92,7 +92,7 @@ pub(super) async fn tell(
         let kind = fill.map_or(event::REJECTED, |_| event::SETTLED);
         TradeEvent { kind, at: &at, trade: told }
     });
-    event::tell(transaction, &events.collect::<Vec<_>>()).await
+    event::commit_telling(transaction, &events.collect::<Vec<_>>()).await
 }
 
 async fn move_accounts(transaction: &Transaction<'_>, book: &Book) -> Result<(), Error> {

@@ -13,6 +13,19 @@ use chrono_tz::Tz;
 use std::collections::BTreeMap;
 use tokio_postgres::types::ToSql;
 
+// Queries of totals, over the columns that are their parameters.
+pub(super) const MERCHANTS: &str =
+    "SELECT * FROM unnest($1::text[], $2::date[], $3::text[], $4::text[], $5::bigint[], $6::numeric[],
+                                      $7::numeric[], $8::numeric[])
+                      AS g (merchant_id, day, currency, kind, count, sum, min, max)";
+pub(super) const CLIENTS: &str = "SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::numeric[], $5::numeric[], $6::numeric[],
+                                      $7::numeric[], $8::numeric[], $9::numeric[], $10::timestamptz[], $11::timestamptz[])
+                      AS g (client_id, currency, count, sum, min, max, spent, gained, sum_squares, first_at, last_at)";
+pub(super) const DAYS: &str =
+    "SELECT * FROM unnest($1::date[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::numeric[],
+                                      $7::numeric[], $8::numeric[])
+                      AS g (day, currency, kind, status, count, sum, min, max)";
+
 /// Totals of some rows; by key, ascending.
 pub(super) struct Groups<'p> {
     /// A query of them, over the parameters.
@@ -60,11 +73,7 @@ pub(super) fn merchants<'p>(
         let key = (text(merchant.of(all)), day, text(&row.currency), row.kind.as_str());
         groups.entry(key).or_insert(Sums::NONE).add(row.amount);
     }
-    let query =
-        "SELECT * FROM unnest($1::text[], $2::date[], $3::text[], $4::text[], $5::bigint[], $6::numeric[],
-                                      $7::numeric[], $8::numeric[])
-                      AS g (merchant_id, day, currency, kind, count, sum, min, max)";
-    Groups::of(query, groups, |groups| {
+    Groups::of(MERCHANTS, groups, |groups| {
         let keys = [column(&groups, |group| group.0.0), column(&groups, |group| group.0.1)];
         let rest = [column(&groups, |group| group.0.2), column(&groups, |group| group.0.3)];
         keys.into_iter().chain(rest).chain(sums(&groups, |group| &group.1)).collect()
@@ -81,10 +90,7 @@ pub(super) fn clients<'p>(prepared: &'p Prepared, rows: impl Iterator<Item = &'p
         group.0.add(row.amount);
         group.1.add(row);
     }
-    let query = "SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::numeric[], $5::numeric[], $6::numeric[],
-                                      $7::numeric[], $8::numeric[], $9::numeric[], $10::timestamptz[], $11::timestamptz[])
-                      AS g (client_id, currency, count, sum, min, max, spent, gained, sum_squares, first_at, last_at)";
-    Groups::of(query, groups, |groups| {
+    Groups::of(CLIENTS, groups, |groups| {
         let keys = [column(&groups, |group| group.0.0), column(&groups, |group| group.0.1)];
         let rest = [
             column(&groups, |group| Numeric::of(group.1.1.spent)),
@@ -110,11 +116,7 @@ pub(super) fn days<'p>(
         let key = (day, text(&row.currency), row.kind.as_str(), status);
         groups.entry(key).or_insert(Sums::NONE).add(row.amount);
     }
-    let query =
-        "SELECT * FROM unnest($1::date[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::numeric[],
-                                      $7::numeric[], $8::numeric[])
-                      AS g (day, currency, kind, status, count, sum, min, max)";
-    Groups::of(query, groups, |groups| {
+    Groups::of(DAYS, groups, |groups| {
         let keys = [
             column(&groups, |group| group.0.1),
             column(&groups, |group| group.0.2),

@@ -320,9 +320,8 @@ async fn load_all(
     }
     let topics = topics(&accounts, &prepared, &loaded.settled);
     let changing = env.cache.changing(&env.pool, &topics).await.map_err(Cause::Cache)?;
-    feed::tell_transactions(&transaction, &prepared, fresh, &loaded.updated, &*env.clock).await?;
     // An error leaves what is kept of these accounts blocked: whether it has committed is not known.
-    transaction.commit().await?;
+    feed::commit_transactions(transaction, &prepared, fresh, &loaded.updated, &*env.clock).await?;
     changing.done().await;
     metrics::live_commit();
     for (rows, outcome) in [(&loaded.updated, Outcome::Updated), (&loaded.duplicates, Outcome::Duplicate)] {

@@ -178,6 +178,13 @@ pub async fn add(
     }
     loaded.inserted = fresh.len() as i64;
     loaded.bounds = bounds(prepared, &fresh);
+    if moves.is_empty() && fresh.len() < totals::FEW {
+        loaded.settled = fresh.iter().filter_map(|&row| settled(prepared, row)).collect();
+        // The totals need no answer about the rows: PostgreSQL works both off in this order.
+        let totals = totals::apply(transaction, prepared, fresh.clone(), Vec::new(), zone);
+        tokio::try_join!(biased; copy_rows(transaction, prepared, &fresh, source), totals)?;
+        return Ok(loaded);
+    }
     copy_rows(transaction, prepared, &fresh, source).await?;
     let moved = move_statuses(transaction, prepared, moves, source).await?;
     loaded.updated.extend(&moved.done);

@@ -102,36 +102,49 @@ pub(super) async fn apply(
     let failed: Vec<&Row> =
         rows(&moved).into_iter().filter(|row| row.status == TransactionStatus::Failed).collect();
     let counting: Vec<u32> = fresh.iter().copied().filter(|&row| counts(prepared.row(row))).collect();
-    let few = counting.len() < FEW;
-    if few {
-        let counting = rows(&counting);
-        add(transaction, &MERCHANT_DAYS, groups::merchants(prepared, counting.iter().copied(), zone)).await?;
-        leave_merchants(
-            transaction,
-            groups::merchants(prepared, failed.iter().copied(), zone),
-            &failed,
-            zone,
-        )
-        .await?;
-        add(transaction, &CLIENT_TOTALS, groups::clients(prepared, counting.into_iter())).await?;
-    } else {
-        add_to_merchants(transaction, prepared, &counting, zone).await?;
-        leave_merchants(
-            transaction,
-            groups::merchants(prepared, failed.iter().copied(), zone),
-            &failed,
-            zone,
-        )
-        .await?;
-        add_to_clients(transaction, prepared, counting).await?;
-    }
-    leave_clients(transaction, groups::clients(prepared, failed.iter().copied()), zone).await?;
-    let failures = rows(&fresh).into_iter().filter(|row| !counts(row)).chain(failed);
-    add_to_failures(transaction, &failures_of(prepared, failures)).await?;
     let (fresh, moved) = (rows(&fresh), rows(&moved));
-    add(transaction, &DAY_TOTALS, groups::days(fresh.into_iter().chain(moved.iter().copied()), None, zone))
+    if moved.is_empty() && counting.len() == fresh.len() && fresh.len() < FEW {
+        return add_few(transaction, prepared, &fresh, zone).await;
+    }
+    add_to_merchants(transaction, prepared, &counting, zone).await?;
+    leave_merchants(transaction, groups::merchants(prepared, failed.iter().copied(), zone), &failed, zone)
         .await?;
+    add_to_clients(transaction, prepared, counting).await?;
+    leave_clients(transaction, groups::clients(prepared, failed.iter().copied()), zone).await?;
+    let failures = fresh.iter().copied().filter(|row| !counts(row)).chain(failed);
+    add_to_failures(transaction, &failures_of(prepared, failures)).await?;
+    let days = groups::days(fresh.into_iter().chain(moved.iter().copied()), None, zone);
+    add(transaction, &DAY_TOTALS, days).await?;
     leave_pending_days(transaction, &moved, zone).await
+}
+
+/// Adds few rows, of which none has failed and none was known, without waiting for one answer before the next
+/// question: PostgreSQL works them off in their order, which is that of the locks.
+async fn add_few(
+    transaction: &LoadTransaction<'_>,
+    prepared: &Prepared,
+    rows: &[&Row],
+    zone: Tz,
+) -> Result<(), Error> {
+    let rows = || rows.iter().copied();
+    // Prepared before: who has to prepare first would be overtaken.
+    for (kept, query) in
+        [(&MERCHANT_DAYS, groups::MERCHANTS), (&CLIENT_TOTALS, groups::CLIENTS), (&DAY_TOTALS, groups::DAYS)]
+    {
+        transaction.prepared(&addition(kept, query)).await?;
+    }
+    tokio::try_join!(
+        biased;
+        add(transaction, &MERCHANT_DAYS, groups::merchants(prepared, rows(), zone)),
+        add(transaction, &CLIENT_TOTALS, groups::clients(prepared, rows())),
+        add(transaction, &DAY_TOTALS, groups::days(rows(), None, zone)),
+    )?;
+    Ok(())
+}
+
+fn addition(kept: &Kept, query: &str) -> String {
+    // An unnested array is read in the order of writing, which is the order of the keys.
+    kept.add(&format!("({query}) AS g"))
 }
 
 /// Adds totals that are parameters.
@@ -141,8 +154,7 @@ async fn add(
     groups: Option<Groups<'_>>,
 ) -> Result<(), Error> {
     let Some(groups) = groups else { return Ok(()) };
-    // An unnested array is read in the order of writing, which is the order of the keys.
-    let statement = transaction.prepared(&kept.add(&format!("({}) AS g", groups.query))).await?;
+    let statement = transaction.prepared(&addition(kept, groups.query)).await?;
     transaction.execute(&statement, &groups.columns()).await.map(drop)
 }
 

@@ -47,9 +47,28 @@ struct Inner<T, R, E> {
     working: bool,
 }
 
+/// What an item takes of a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    weight: usize,
+    alone: bool,
+}
+
+impl Load {
+    /// As much as so many.
+    pub const fn of(weight: usize) -> Self {
+        Self { weight, alone: false }
+    }
+
+    /// All of it, however much it weighs.
+    pub const fn alone(weight: usize) -> Self {
+        Self { weight, alone: true }
+    }
+}
+
 struct Waiting<T, R, E> {
     item: T,
-    weight: usize,
+    load: Load,
     answer: Answer<R, E>,
 }
 
@@ -74,11 +93,11 @@ where
         W: Fn(Vec<T>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Vec<R>, BatchError<E>>> + Send + 'static,
     {
-        self.ask_weighing(item, 1, work).await
+        self.ask_with(item, Load::of(1), work).await
     }
 
-    /// As [`Self::ask`], for an item that weighs as much as so many.
-    pub async fn ask_weighing<W, F>(&self, item: T, weight: usize, work: W) -> Result<R, AskError<E>>
+    /// As [`Self::ask`], for an item that is more than one.
+    pub async fn ask_with<W, F>(&self, item: T, load: Load, work: W) -> Result<R, AskError<E>>
     where
         W: Fn(Vec<T>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Vec<R>, BatchError<E>>> + Send + 'static,
@@ -86,11 +105,11 @@ where
         let (answer, answered) = oneshot::channel();
         {
             let mut inner = lock(&self.inner);
-            if inner.weight + weight > self.room {
+            if inner.weight + load.weight > self.room {
                 return Err(AskError::Full);
             }
-            inner.weight += weight;
-            inner.waiting.push_back(Waiting { item, weight, answer });
+            inner.weight += load.weight;
+            inner.waiting.push_back(Waiting { item, load, answer });
             if !inner.working {
                 inner.working = true;
                 tokio::spawn(work_off(Turn(self.inner.clone()), self.batch, work));
@@ -120,11 +139,12 @@ impl<T, R, E> Turn<T, R, E> {
     /// The next batch. Without one the turn ends, under the lock under which others look for it.
     fn next(&self, batch: usize) -> (Vec<T>, Vec<Answer<R, E>>) {
         let mut inner = lock(&self.0);
-        let (mut items, mut answers, mut weight) = (Vec::new(), Vec::new(), 0);
-        while let Some(next) =
-            inner.waiting.pop_front_if(|next| items.is_empty() || weight + next.weight <= batch)
-        {
-            weight += next.weight;
+        let (mut items, mut answers, mut weight, mut full) = (Vec::new(), Vec::new(), 0, false);
+        while let Some(next) = inner.waiting.pop_front_if(|next| {
+            items.is_empty() || (!full && !next.load.alone && weight + next.load.weight <= batch)
+        }) {
+            weight += next.load.weight;
+            full = next.load.alone;
             items.push(next.item);
             answers.push(next.answer);
         }
@@ -244,7 +264,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn heavy_items_are_batches_of_their_own() {
+    async fn heavy_items_and_those_that_want_to_be_alone_are_batches_of_their_own() {
         let gatherer = Numbers::new(10, 30);
         let batches = Arc::new(Mutex::new(Vec::new()));
         let noted = batches.clone();
@@ -253,10 +273,11 @@ mod tests {
             async move { Ok(items) }
         };
         // All wait before the first batch begins: it does so in a task of its own.
-        let asked = [4u32, 6, 12, 1].map(|item| gatherer.ask_weighing(item, item as usize, work.clone()));
-        assert_eq!(futures::future::join_all(asked).await, [Ok(4), Ok(6), Ok(12), Ok(1)]);
-        assert_eq!(*batches.lock().unwrap(), [vec![4, 6], vec![12], vec![1]]);
-        assert_eq!(gatherer.ask_weighing(31, 31, work).await, Err(AskError::Full));
+        let of = |item: u32| if item == 3 { Load::alone(3) } else { Load::of(item as usize) };
+        let asked = [4, 6, 12, 1, 3, 2].map(|item| gatherer.ask_with(item, of(item), work.clone()));
+        assert_eq!(futures::future::join_all(asked).await, [Ok(4), Ok(6), Ok(12), Ok(1), Ok(3), Ok(2)]);
+        assert_eq!(*batches.lock().unwrap(), [vec![4, 6], vec![12], vec![1], vec![3], vec![2]]);
+        assert_eq!(gatherer.ask_with(31, of(31), work).await, Err(AskError::Full));
     }
 
     #[tokio::test]

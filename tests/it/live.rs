@@ -269,7 +269,7 @@ async fn more_than_can_wait_is_told_to_come_again() {
     // One or two batches are stopped by the lock, twenty wait behind them.
     let full =
         json!({ "transactions": (0..1000).map(|n| payment(&format!("n{n}"), "1")).collect::<Vec<_>>() });
-    let waiting: Vec<_> = (0..23)
+    let waiting: Vec<_> = (0..30)
         .map(|_| {
             let request = app.request(Method::POST, "/api/v1/transactions:batch").json(&full);
             tokio::spawn(async move { request.send().await.unwrap().status() })

@@ -33,8 +33,10 @@ use tokio::time::Instant;
 
 /// Largest message that a listener may send.
 const LARGEST_BYTES: usize = 64 << 10;
+/// Bytes that are read at a time: listeners say little, and a thousand of them have a buffer each.
+const READ: usize = 4 << 10;
 /// Bytes that are collected before they are written, and that may wait to be.
-const WRITTEN: (usize, usize) = (32 << 10, 1 << 20);
+const WRITTEN: (usize, usize) = (16 << 10, 1 << 20);
 /// Time to send a token.
 const LOGIN: Duration = Duration::from_secs(10);
 /// Time to say how it ends.
@@ -121,6 +123,7 @@ pub async fn open(
     let upgrade = upgrade
         .max_message_size(LARGEST_BYTES)
         .max_frame_size(LARGEST_BYTES)
+        .read_buffer_size(READ)
         .write_buffer_size(WRITTEN.0)
         .max_write_buffer_size(WRITTEN.1);
     Ok(upgrade.on_upgrade(async move |socket| {

@@ -15,7 +15,7 @@ use crate::{
     cache::Topic,
     db::LoadConnection,
     feed,
-    gather::{AskError, BatchError, Gatherer},
+    gather::{AskError, BatchError, Gatherer, Load},
     ids::UploadId,
     ledger::postings::{self, Locked},
     metrics,
@@ -35,6 +35,8 @@ use uuid::Uuid;
 const LOADED_TOGETHER: usize = 2000;
 /// Rows that may wait; beyond that senders are told to come again.
 const ROOM: usize = 20_000;
+/// Clients that a process remembers, at most.
+const REMEMBERED: usize = 200_000;
 /// Rows that come in one request, at most.
 pub const MOST_ROWS: usize = 1000;
 /// Pause before rows are tried again that an upload just takes back.
@@ -138,27 +140,33 @@ pub struct LiveDesk {
     intake: Gatherer<Arc<Submission>, Vec<Outcome>, LiveError>,
     /// Months whose partitions exist: none is ever dropped.
     months: Mutex<HashSet<NaiveDate>>,
+    /// Clients that exist: none is ever deleted.
+    clients: Mutex<HashSet<String>>,
 }
 
 impl Default for LiveDesk {
     fn default() -> Self {
-        Self { intake: Gatherer::new(LOADED_TOGETHER, ROOM), months: Mutex::default() }
+        Self {
+            intake: Gatherer::new(LOADED_TOGETHER, ROOM),
+            months: Mutex::default(),
+            clients: Mutex::default(),
+        }
     }
 }
 
 /// Loads a submission, together with what else waits; what became of each of its transactions, in their order.
 /// What is `Created`, `Updated` or `Duplicate` is committed, with every summary, when this returns.
 pub async fn take_in(env: &Arc<Environment>, submission: Arc<Submission>) -> Result<Vec<Outcome>, LiveError> {
-    let weight = match submission.whole {
-        true => LOADED_TOGETHER,
-        false => submission.len(),
+    let load = match submission.whole {
+        true => Load::alone(submission.len()),
+        false => Load::of(submission.len()),
     };
     let means = env.clone();
     let work = move |submissions| {
         let env = means.clone();
         async move { load_together(&env, submissions).await }
     };
-    let answer = env.live.intake.ask_weighing(submission, weight, work).await;
+    let answer = env.live.intake.ask_with(submission, load, work).await;
     answer.map_err(|error| match error {
         AskError::Full => LiveError::Busy,
         AskError::Lost => LiveError::Unknown,
@@ -254,7 +262,7 @@ impl Work {
         if faults.iter().all(Option::is_none) {
             return;
         }
-        let (mut row, mut kept) = (0, faults.iter().map(Option::is_none));
+        let mut kept = faults.iter().map(Option::is_none);
         self.batch.rows.retain(|_| kept.next().unwrap_or(true));
         let places = std::mem::take(&mut self.places);
         for (place, fault) in places.into_iter().zip(faults) {
@@ -262,9 +270,7 @@ impl Work {
                 Some(fault) => self.outcomes[place] = Some(Outcome::Rejected(fault)),
                 None => self.places.push(place),
             }
-            row += 1;
         }
-        debug_assert_eq!(row, self.outcomes.len());
     }
 
     fn prevented(&self) -> bool {
@@ -343,10 +349,26 @@ async fn ensure_clients(
 ) -> Result<(), Error> {
     let mut clients: Vec<&str> =
         work.batch.rows.iter().map(|row| text(row.client_id.of(&work.batch.text))).collect();
+    let remembered = || env.live.clients.lock().unwrap_or_else(PoisonError::into_inner);
+    {
+        let remembered = remembered();
+        clients.retain(|client| !remembered.contains(*client));
+    }
+    if clients.is_empty() {
+        return Ok(());
+    }
     clients.sort_unstable();
     clients.dedup();
     let mut unknown: BTreeSet<String> =
         prerequisites::unknown_clients(client, &clients).await?.into_iter().collect();
+    {
+        let mut remembered = remembered();
+        if remembered.len() + clients.len() > REMEMBERED {
+            remembered.clear();
+        }
+        let known = clients.iter().filter(|client| !unknown.contains(**client));
+        remembered.extend(known.map(|client| (*client).to_owned()));
+    }
     if unknown.is_empty() {
         return Ok(());
     }

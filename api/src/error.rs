@@ -21,7 +21,7 @@ use shared::{
     stocks::{StockError, StockFault},
     synthetic::Fault,
     trades::TradeError,
-    transactions::live::LiveError,
+    transactions::{deletion::DeletionError, live::LiveError},
     uploads::UploadError,
 };
 use std::sync::Arc;
@@ -56,6 +56,9 @@ pub struct Problem {
     pub instance: Option<String>,
     /// Names the request in the server's log; also in the header `X-Request-Id`.
     pub request_id: Option<String>,
+    /// What has to come back with the same request, where it wants to be confirmed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
     /// The field at fault, if it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
@@ -87,6 +90,7 @@ impl ApiError {
             detail: detail.into(),
             instance: None,
             request_id: None,
+            confirm: None,
             field: None,
             errors: Vec::new(),
         };
@@ -141,6 +145,14 @@ impl ApiError {
     /// 404.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
+    }
+
+    /// 428: the same request again, with `token` as its `confirm`, does it.
+    pub fn unconfirmed(token: String, detail: impl Into<String>) -> Self {
+        let status = StatusCode::PRECONDITION_REQUIRED;
+        let mut made = Self::new(status, "confirmation-needed", "Confirmation needed", detail);
+        made.problem.confirm = Some(token);
+        made
     }
 
     /// 409.
@@ -460,6 +472,18 @@ impl From<TradeError> for ApiError {
                 DbError::Query(error) => Self::database(error),
                 other => Self::unavailable("database", other),
             },
+        }
+    }
+}
+
+impl From<DeletionError> for ApiError {
+    fn from(error: DeletionError) -> Self {
+        let text = error.to_string();
+        match error {
+            DeletionError::InProgress(_) => Self::conflict("uploads-in-progress", text),
+            DeletionError::NotAskedFor | DeletionError::TooLate => Self::internal(text),
+            DeletionError::Run(error) => error.into(),
+            DeletionError::Database(error) => error.into(),
         }
     }
 }

@@ -112,6 +112,22 @@ pub const ACCESS: &[Rule] = &[
     post("/api/token/logout/", Who::Public),
     get("/api/transactions/{id}", Who::Readers),
     get("/api/transactions/{id}/", Who::Readers),
+    // … B …
+    post("/api/add-transaction", Who::Uploaders),
+    post("/api/add-transaction/", Who::Uploaders),
+    get("/api/transactions", Who::Readers),
+    get("/api/transactions/", Who::Readers),
+    get("/api/transactions/average", Who::Readers),
+    get("/api/transactions/average/", Who::Readers),
+    get("/api/get-transactions", Who::Readers),
+    get("/api/get-transactions/", Who::Readers),
+    get("/api/get-transaction/{id}", Who::Readers),
+    get("/api/get-transaction/{id}/", Who::Readers),
+    delete("/api/delete-transactions", Who::Admins),
+    delete("/api/delete-transactions/", Who::Admins),
+    // As below.
+    get("/ws/admin/transactions", Who::Public),
+    get("/ws/admin/transactions/", Who::Public),
     // … C …
     get("/api/transactions/summary", Who::Readers),
     get("/api/transactions/summary/", Who::Readers),
@@ -219,6 +235,7 @@ pub const ACCESS: &[Rule] = &[
     get("/api/v1/clients/{id}/spend-trend", Who::Readers),
     get("/api/v1/clients/{id}/trades-summary", Who::Readers),
     get("/api/v1/transactions", Who::Readers),
+    delete("/api/v1/transactions", Who::Admins),
     post("/api/v1/transactions", Who::Uploaders),
     post("/api/v1/transactions:batch", Who::Uploaders),
     get("/api/v1/transactions/stream", Who::Readers),
@@ -409,6 +426,7 @@ mod tests {
             secure_cookies: false,
             token_life: Duration::from_secs(60),
             calendar: None,
+            allow_destructive: false,
             allowed_origins: Vec::new(),
             compat: CompatConfig::default(),
         };

@@ -66,6 +66,8 @@ uuid_ids! {
     JournalId,
     /// A buy or sell order.
     TradeId,
+    /// A request to delete all transactions.
+    DeletionId,
     /// A job on a clock.
     ScheduleId,
     /// A person or program that logs in.

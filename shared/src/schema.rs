@@ -530,6 +530,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    transaction_deletions (id) {
+        id -> Uuid,
+        run_id -> Uuid,
+        asked_by -> Text,
+        asked_at -> Timestamptz,
+        done_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     view_refreshes (name) {
         name -> Text,
         refreshed_at -> Nullable<Timestamptz>,
@@ -586,6 +596,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     trades,
     holdings,
     cache_trust,
+    transaction_deletions,
     view_refreshes,
     client_transaction_summary,
 );

@@ -17,6 +17,7 @@ use shared::{
     },
     summaries::jobs::{RebuildSummaries, VerifySummaries},
     synthetic::{DataRequest, jobs as bulk, nightly},
+    transactions::deletion::request_deletion,
     uploads::{UploadOptions, etl, model::OnError, prune::PruneFiles},
 };
 use tests::{App, eventually, files};
@@ -43,6 +44,7 @@ const STATE: &[&str] = &[
     "SELECT to_jsonb(t) FROM upload_moves t",
     "SELECT to_jsonb(t) FROM upload_postings t",
     "SELECT to_jsonb(t) FROM upload_trial_keys t",
+    "SELECT to_jsonb(t) FROM transaction_deletions t",
     "SELECT to_jsonb(t) FROM journals t",
     "SELECT to_jsonb(t) FROM entries t",
     "SELECT to_jsonb(t) FROM pauses t",
@@ -101,8 +103,19 @@ async fn backfill(conn: &mut diesel_async::AsyncPgConnection) {
     backfill::start(conn, "sweep", wanted, 1, "test").await.unwrap();
 }
 
+/// Transactions that were deleted before anything else came.
+async fn deleted(app: &App) {
+    app.load("deleted.csv", files::wide_transactions(1_500, 8), "").await;
+    let mut conn = app.env.pool.get().await.unwrap();
+    request_deletion(&mut conn, "test").await.unwrap();
+    app.env.doorbells.ring(Queue::Control, 1);
+    idle(app).await;
+    assert_eq!(app.db.one::<i64>("SELECT count(*) FROM transactions", &[]).await, 0);
+}
+
 /// A run of every kind, completed.
 async fn fixture(app: &App) {
+    deleted(app).await;
     let mut transactions = files::transactions(2_500, 3);
     transactions.extend_from_slice(b"broken,line\n");
     app.load("transactions.csv", transactions, "").await;

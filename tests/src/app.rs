@@ -51,6 +51,8 @@ pub struct AppOptions {
     pub files: FilesConfig,
     /// Whose weeks and months summaries have by default.
     pub calendar: Option<Calendar>,
+    /// Whether administrators may delete all transactions.
+    pub allow_destructive: bool,
     /// The routes of the replaced services.
     pub compat: CompatConfig,
     /// Where files are kept, if not below the data directory.
@@ -69,6 +71,7 @@ impl Default for AppOptions {
             max_upload_bytes: 64 << 20,
             files: FilesConfig::default(),
             calendar: None,
+            allow_destructive: false,
             compat: CompatConfig::default(),
             files_dir: None,
             redis_url: None,
@@ -161,6 +164,7 @@ impl App {
             token_life: Duration::from_secs(3600),
             calendar: options.calendar,
             allowed_origins: Vec::new(),
+            allow_destructive: options.allow_destructive,
             compat: options.compat,
         };
         let state =

@@ -2,6 +2,7 @@
 //! together, then the doorbell rings.
 
 pub mod bulk;
+pub mod deletion;
 pub mod engine;
 pub mod etl;
 pub mod previews;

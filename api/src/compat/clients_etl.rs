@@ -4,7 +4,7 @@
 //! Its access tokens name the same users as Millrace's own, after the same login, and so open the same
 //! routes; Millrace's own tokens and API keys open its list.
 
-use super::{rate::RateLimiter, stock_orders, stock_trading};
+use super::{live_monitoring, rate::RateLimiter, stock_orders, stock_trading};
 use crate::{
     app::AppState,
     auth::{ClientAddress, Principal},
@@ -91,7 +91,7 @@ pub(super) fn with_variants(
     let paths = &mut joined.get_openapi_mut().paths.paths;
     for (number, &(like, path)) in variants.iter().enumerate() {
         let Some(mut item) = paths.get(like).cloned() else { continue };
-        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+        for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
             operation.operation_id = operation.operation_id.take().map(|id| format!("{id}_{}", number + 2));
         }
         paths.insert(path.to_owned(), item);
@@ -316,6 +316,8 @@ pub(super) fn money(amount: Decimal) -> String {
 ///
 /// Of a client that was registered with a username, `/transactions/{id}` lists the settled trades, as clients of
 /// service D ask for them: the rows are those of `/transactions/{id}/{start}/{end}/`, and the dates do not apply.
+/// Where no client has the id, `/api/transactions/{id}` shows the transaction that has it, as clients of service B ask
+/// for one.
 /// An array of at most MILLRACE_COMPAT_ROWS rows (10,000); `Link: <…>; rel="next"` leads to the rest.
 #[utoipa::path(get, path = "/transactions/{id}/", tag = "compat",
     params(("id" = String, Path, description = "The client"),
@@ -339,8 +341,12 @@ async fn list_client_rows(
     uri: Uri,
 ) -> ApiResult<Response> {
     let shared_with_d = !uri.path().starts_with("/api/");
-    if shared_with_d && let Some(list) = stock_orders::list_user(&state, &principal, &id, &uri).await? {
-        return Ok(list);
+    let others = match shared_with_d {
+        true => stock_orders::list_user(&state, &principal, &id, &uri).await?,
+        false => live_monitoring::show_row(&state, &principal, &id).await?,
+    };
+    if let Some(others) = others {
+        return Ok(others);
     }
     let (compat, zone) = (&state.config.compat, state.env.settings.zone);
     let now = state.env.clock.now().timestamp();
@@ -440,6 +446,10 @@ pub(super) fn list_error(problem: &Problem, sent_credentials: bool) -> Value {
         StatusCode::UNAUTHORIZED => json!({ "detail": "Authentication credentials were not provided." }),
         StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED => json!({ "detail": problem.detail }),
         _ if stock_trading::is_no_user(problem) => json!({ "detail": problem.detail }),
+        // Nobody knows whether A's client was meant or B's row: each finds its own.
+        _ if live_monitoring::is_no_transaction(problem) => {
+            json!({ "error": "Client not found", "detail": problem.detail })
+        }
         _ => json!({ "error": problem.detail }),
     }
 }

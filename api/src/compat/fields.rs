@@ -113,6 +113,26 @@ impl Reading<'_> {
         0
     }
 
+    /// The key of another object, a text or a number, as text.
+    pub fn key(&mut self, name: &str) -> String {
+        let kind = match self.fields.0.get(name) {
+            Some(Value::Bool(_)) => "bool",
+            Some(Value::Array(_)) => "list",
+            _ => "dict",
+        };
+        let text = self.scalar(name, &format!("Incorrect type. Expected pk value, received {kind}."));
+        let text = text.map(|text| text.trim().to_owned()).unwrap_or_default();
+        if text.is_empty() {
+            self.wrong(name, "This field may not be null.");
+        }
+        text
+    }
+
+    /// Whether a field is there, whatever it holds.
+    pub fn has(&self, name: &str) -> bool {
+        self.fields.0.contains_key(name)
+    }
+
     /// Notes what is wrong with a field, unless something is already.
     pub fn wrong(&mut self, name: &str, detail: impl Into<String>) {
         if !self.errors.iter().any(|error| error.field == name) {

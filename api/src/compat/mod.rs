@@ -3,14 +3,17 @@
 //! the service wrote. The folder can be read, and one day removed, as a unit; its faults are not kept (a
 //! 500 of theirs is the 4xx that it should have been, lists end, nothing is dropped in silence).
 //!
-//! A, C, D and E name the services as the contracts do: A has clients and their transactions, C summaries, D users
-//! who trade stocks, E takes files and has figures of users.
+//! A to E name the services as the contracts do: A has clients and their transactions, B monitors transactions as
+//! they come, C has summaries, D users who trade stocks, E takes files and has figures of users.
 
 mod analysis;
 mod analysis_api;
 mod clients_etl;
 mod dashboard;
 mod fields;
+mod live_figures;
+mod live_monitoring;
+mod live_shapes;
 mod moment;
 mod rate;
 mod stock_orders;
@@ -28,8 +31,10 @@ use utoipa_axum::router::OpenApiRouter;
 enum Service {
     /// A's tokens.
     Tokens,
-    /// A's list of transactions.
+    /// A's list of transactions, of which one path is D's, too, and the other B's.
     Transactions,
+    /// B, but for the row that has A's path.
+    Monitoring,
     /// C's summaries.
     Summaries,
     /// D, but for the list that has A's path.
@@ -41,6 +46,7 @@ enum Service {
 /// All of them, with their document.
 pub fn router() -> OpenApiRouter<AppState> {
     clients_etl::router()
+        .merge(live_monitoring::router())
         .merge(summaries::router())
         .merge(stock_trading::router())
         .merge(analysis::router())
@@ -53,6 +59,9 @@ fn service(path: &str) -> Option<Service> {
     let path = path.strip_suffix('/').unwrap_or(path);
     if path == "/api/transactions/summary" {
         return Some(Service::Summaries);
+    }
+    if is_monitoring(path) {
+        return Some(Service::Monitoring);
     }
     let user = ["/summary/", "/analytics/risk-profile/", "/analytics/spend-trend/", "/dashboard/"]
         .iter()
@@ -73,6 +82,22 @@ fn service(path: &str) -> Option<Service> {
     }
 }
 
+fn is_monitoring(path: &str) -> bool {
+    let row = path.strip_prefix("/api/get-transaction/");
+    let others = [
+        "/api/add-transaction",
+        "/api/transactions",
+        "/api/transactions/average",
+        "/api/get-transactions",
+        DELETION,
+        "/ws/admin/transactions",
+    ];
+    others.contains(&path) || row.is_some_and(|id| !id.is_empty() && !id.contains('/'))
+}
+
+/// The one route of B that nobody may call without credentials.
+const DELETION: &str = "/api/delete-transactions";
+
 fn is_trading(path: &str) -> bool {
     let mut parts = path.split('/').skip(1);
     match (parts.next(), parts.clone().count()) {
@@ -82,12 +107,12 @@ fn is_trading(path: &str) -> bool {
     }
 }
 
-/// Whether the service asked for no credentials here. A and D share `/transactions/{id}`, and A did: its handler
-/// refuses what is A's to who sends none.
+/// Whether the service asked for no credentials here. A shares `/transactions/{id}` with D and `/api/transactions/{id}`
+/// with B, and did ask: its handler refuses what is A's to who sends none.
 pub fn was_open(path: &str) -> bool {
     match service(path) {
-        Some(Service::Analysis | Service::Summaries | Service::Trading) => true,
-        Some(Service::Transactions) => !path.starts_with("/api/"),
+        Some(Service::Monitoring) => !path.starts_with(DELETION),
+        Some(Service::Analysis | Service::Summaries | Service::Trading | Service::Transactions) => true,
         Some(Service::Tokens) | None => false,
     }
 }
@@ -112,6 +137,7 @@ pub fn error_body(path: &str, problem: &Problem, sent_credentials: bool) -> Opti
     Some(match service(path)? {
         Service::Tokens => clients_etl::token_error(problem),
         Service::Transactions => clients_etl::list_error(problem, sent_credentials),
+        Service::Monitoring => live_monitoring::error(problem),
         Service::Summaries => summaries::error(problem),
         Service::Trading => stock_trading::error(problem),
         Service::Analysis => analysis::error(problem),
@@ -156,7 +182,23 @@ mod tests {
             assert_eq!(service(path), Some(Service::Trading), "{path}");
             assert!(was_open(path), "{path}");
         }
-        assert!(was_open("/transactions/c1/") && !was_open("/api/transactions/c1/"));
+        for path in [
+            "/api/add-transaction/",
+            "/api/transactions",
+            "/api/transactions/",
+            "/api/transactions/average/",
+            "/api/get-transactions",
+            "/api/get-transaction/TRX1",
+            "/ws/admin/transactions/",
+        ] {
+            assert_eq!(service(path), Some(Service::Monitoring), "{path}");
+            assert!(was_open(path), "{path}");
+        }
+        for path in ["/api/delete-transactions/", "/api/delete-transactions"] {
+            assert_eq!(service(path), Some(Service::Monitoring), "{path}");
+            assert!(!was_open(path), "{path}");
+        }
+        assert!(was_open("/transactions/c1/") && was_open("/api/transactions/c1/"));
         assert!(!was_open("/token/") && !was_open("/api/v1/trades"));
         // Without /api it is service A's: the client of that id.
         assert_eq!(service("/transactions/summary"), Some(Service::Transactions));
@@ -172,6 +214,9 @@ mod tests {
             "/transactions/a/b/c/d",
             "/api/transactions/a/b/c",
             "/api/users/ann",
+            "/api/get-transaction/",
+            "/api/get-transaction/a/b",
+            "/add-transaction/",
             "/users/a/b",
         ] {
             assert_eq!(service(path), None, "{path}");

@@ -161,7 +161,7 @@ enum Amount {
 }
 
 impl StatementLine {
-    fn new(line: &Line, cash: bool, shell: &Shell) -> Self {
+    fn new(line: &Line, client: &str, cash: bool, shell: &Shell) -> Self {
         let shares = |amount: rust_decimal::Decimal| {
             let (whole, decimals) = fmt::amount(amount);
             format!("{whole}{}", decimals.trim_end_matches('0').trim_end_matches('.'))
@@ -175,13 +175,14 @@ impl StatementLine {
             true => Amount::Cash(Money::new(line.balance, &line.asset)),
             false => Amount::Shares(shares(line.balance)),
         };
-        let place = match line.kind {
-            LineKind::Trade => "trades",
-            LineKind::Upload | LineKind::UploadReversal => "uploads",
+        let href = match line.kind {
+            LineKind::Trade => format!("/ui/trades/{}", line.source_id),
+            LineKind::Upload | LineKind::UploadReversal => format!("/ui/uploads/{}", line.source_id),
+            LineKind::Live | LineKind::LiveReversal => format!("/ui/clients/{}", segment(client)),
         };
         Self {
             key: format!("{}-{}", line.journal_id, line.entry),
-            href: format!("/ui/{place}/{}", line.source_id),
+            href,
             what: fmt::cut(&line.description(), 120),
             at: shell.date(line.posted_at),
             amount,
@@ -230,7 +231,11 @@ pub(super) async fn statement(
         opening,
         pager: Pager::by_time(&lines, &here, "movement"),
         empty: lines.items.is_empty().then(|| nothing(&client, ticker.as_deref(), &here)),
-        lines: lines.items.iter().map(|line| StatementLine::new(line, ticker.is_none(), &shell)).collect(),
+        lines: lines
+            .items
+            .iter()
+            .map(|line| StatementLine::new(line, &client.client_id, ticker.is_none(), &shell))
+            .collect(),
         shell,
     })
 }

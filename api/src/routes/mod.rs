@@ -9,6 +9,7 @@ pub mod backfills;
 mod bulk;
 mod client_analytics;
 pub mod clients;
+mod deletion;
 mod etl;
 pub mod failures;
 pub mod fx_rates;
@@ -116,7 +117,11 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(client_analytics::show_risk_profile))
         .routes(routes!(client_analytics::show_spend_trend))
         .routes(routes!(client_analytics::show_trades_summary))
-        .routes(routes!(transactions::list_transactions, live::add_transaction))
+        .routes(routes!(
+            transactions::list_transactions,
+            live::add_transaction,
+            deletion::delete_transactions
+        ))
         .routes(routes!(live::add_transactions))
         .routes(routes!(stream::stream_transactions))
         .routes(routes!(websocket::socket_transactions))

@@ -85,6 +85,7 @@ pub fn config(args: &Config) -> anyhow::Result<()> {
                     origins => origins.join(","),
                 },
             ),
+            ("MILLRACE_ALLOW_DESTRUCTIVE", api.allow_destructive.to_string()),
             ("MILLRACE_COMPAT_ANONYMOUS", api.compat.anonymous.to_string()),
             ("MILLRACE_COMPAT_TOKEN_MINUTES", (api.compat.access_life.as_secs() / 60).to_string()),
             ("MILLRACE_COMPAT_REFRESH_HOURS", (api.compat.refresh_life.as_secs() / 3600).to_string()),

@@ -3,9 +3,11 @@
 //! what failed.
 //!
 //! Spend is what was bought and paid (`buy`, `payment`); what was sold and refunded is gained and makes no spend
-//! smaller, except for those who ask for it net. All other figures are of the amounts of every kind.
+//! smaller, except for those who ask for it net. All other figures are of the amounts of every kind. What service B
+//! asked for (`between`) is of every status.
 
 pub mod arithmetic;
+pub mod between;
 pub mod model;
 pub mod queries;
 pub mod service;

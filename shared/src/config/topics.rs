@@ -177,6 +177,8 @@ impl SettingsConfig {
 /// jalali, the periods of summaries when a request does not say; unset is gregorian, and jalali on service C's
 /// route. `MILLRACE_ALLOWED_ORIGINS` (none): origins besides our own whose pages may open a WebSocket, with commas
 /// between (`https://desk.example.com`); each can read the feed as whoever gives it a token.
+/// `MILLRACE_ALLOW_DESTRUCTIVE` (false): whether an administrator may delete all transactions, for tests; where the
+/// data is somebody's, one confirmed call would be the end of it.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
     /// Address to listen on.
@@ -191,6 +193,8 @@ pub struct ApiConfig {
     pub calendar: Option<Calendar>,
     /// Origins besides our own whose pages may open a WebSocket.
     pub allowed_origins: Vec<String>,
+    /// Whether administrators may delete all transactions.
+    pub allow_destructive: bool,
     /// The routes of the replaced services.
     pub compat: CompatConfig,
 }
@@ -210,6 +214,7 @@ impl ApiConfig {
             allowed_origins: text("MILLRACE_ALLOWED_ORIGINS")
                 .map(|origins| origins.split(',').map(|origin| origin.trim().to_owned()).collect())
                 .unwrap_or_default(),
+            allow_destructive: parsed("MILLRACE_ALLOW_DESTRUCTIVE", false)?,
             compat: CompatConfig::from_env()?,
         })
     }
@@ -217,8 +222,8 @@ impl ApiConfig {
 
 /// The routes that clients of the replaced services use. `MILLRACE_COMPAT_ANONYMOUS` (false): whether they
 /// may be called without credentials where the service asked for none, as the role `integration`; whoever
-/// reaches the server may then hand in files, register account holders, list stocks and trade for every client that
-/// has a username. `MILLRACE_COMPAT_TOKEN_MINUTES` (5) and
+/// reaches the server may then hand in files, record transactions and listen to all of them, register account holders,
+/// list stocks and trade for every client that has a username. `MILLRACE_COMPAT_TOKEN_MINUTES` (5) and
 /// `MILLRACE_COMPAT_REFRESH_HOURS` (24): lives of the tokens of `/token/`. `MILLRACE_COMPAT_RATE` (600): calls
 /// of `/transactions/<client_id>/` that a caller may make in a minute, 0 for any number.
 /// `MILLRACE_COMPAT_ROWS` (10000): rows of one answer, where the service knew no limit; the header `Link`

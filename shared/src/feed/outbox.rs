@@ -139,6 +139,18 @@ pub async fn renew_if_behind(conn: &mut AsyncPgConnection, epoch: Epoch, told: i
     Ok(renewed > 0)
 }
 
+/// Empties the outbox and begins a new epoch, in the caller's transaction: whoever listens, or comes back with an id,
+/// is told to read everything anew.
+pub async fn begin_anew(conn: &mut AsyncPgConnection) -> QueryResult<()> {
+    diesel::sql_query("DELETE FROM feed_outbox").execute(conn).await?;
+    diesel::sql_query(
+        "UPDATE feed_epoch SET epoch = 1 + floor(random() * 281474976710655)::bigint, begun_at = now()",
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
 /// Removes what is older than `kept`, but for the newest row, by which those who have it know that they missed
 /// nothing. At most 1,000 rows at a time; how many.
 pub async fn prune(conn: &mut AsyncPgConnection, kept: Duration) -> QueryResult<usize> {

@@ -18,6 +18,10 @@ text_enum! {
         Upload = "upload",
         /// An upload was taken back.
         UploadReversal = "upload_reversal",
+        /// Buys and sells that came one by one and were recorded together.
+        Live = "live",
+        /// Those were deleted.
+        LiveReversal = "live_reversal",
     }
 }
 
@@ -36,7 +40,7 @@ pub struct Line {
     /// What posted it.
     #[diesel(sql_type = Text)]
     pub kind: LineKind,
-    /// The trade, or the upload.
+    /// The trade, the upload, or what live transactions that were recorded together have in common.
     #[diesel(sql_type = Uuid)]
     pub source_id: uuid::Uuid,
     /// Currency or ticker.
@@ -76,6 +80,8 @@ impl Line {
                 format!("{file} was taken back")
             }
             (_, _, _, Some(file)) => format!("Buys and sells of {file}"),
+            _ if self.kind == LineKind::Live => "Live buys and sells".to_owned(),
+            _ if self.kind == LineKind::LiveReversal => "Live buys and sells were deleted".to_owned(),
             _ => self.kind.as_str().replace('_', " "),
         }
     }

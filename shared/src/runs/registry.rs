@@ -171,6 +171,7 @@ job_registry! {
         crate::summaries::jobs::RebuildSummaries,
         crate::summaries::jobs::VerifySummaries,
         crate::trades::jobs::SettleTrade,
+        crate::transactions::deletion::DeleteTransactions,
         crate::ledger::VerifyLedger,
         crate::schedules::jobs::BackfillSchedule,
         super::jobs::RetryRuns,

@@ -1,9 +1,10 @@
 //! Transactions: what a row means (`model`, `parse`, `instant`), and the one way into the table
 //! (`load`), which keeps keys, rows and summaries exact in one database transaction. What comes one by one (`live`)
-//! goes that way, too, many at a time.
+//! goes that way, too, many at a time. All of them go at once only for tests (`deletion`).
 
 pub mod accounts;
 pub mod copy;
+pub mod deletion;
 mod groups;
 pub mod instant;
 mod keys;

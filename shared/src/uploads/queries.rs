@@ -8,10 +8,11 @@ use super::{
 use crate::{
     ids::{RunId, UploadId},
     pagination::{Page, PageRequest},
-    schema::{upload_chunks, upload_rejects, uploads},
+    schema::{transaction_deletions, upload_chunks, upload_rejects, uploads},
 };
 use chrono::{DateTime, Utc};
 use diesel::{
+    dsl::{exists, not},
     prelude::*,
     sql_types::{Array, BigInt, Nullable, Text, Uuid},
 };
@@ -339,14 +340,16 @@ pub async fn corrections(conn: &mut AsyncPgConnection, id: UploadId) -> QueryRes
         .await
 }
 
-/// The uploads that this run takes back, or did, besides this one; newest first.
+/// The uploads that this run takes back, or did, besides this one; newest first. One that deletes all transactions
+/// took back every upload there was: it names none.
 pub async fn undone_together(
     conn: &mut AsyncPgConnection,
     run: RunId,
     but: UploadId,
 ) -> QueryResult<Vec<Upload>> {
+    let of_all = transaction_deletions::table.filter(transaction_deletions::run_id.eq(run));
     uploads::table
-        .filter(uploads::undo_run_id.eq(run).and(uploads::id.ne(but)))
+        .filter(uploads::undo_run_id.eq(run).and(uploads::id.ne(but)).and(not(exists(of_all))))
         .order(uploads::id.desc())
         .select(Upload::as_select())
         .load(conn)

@@ -338,7 +338,7 @@ async fn decided_payments_leave_exact_totals_also_where_extremes_leave() {
     for (round, part) in (0..120u32).collect::<Vec<_>>().chunks(10).enumerate() {
         let decided: Vec<Value> = part
             .iter()
-            .map(|&n| of(n, if (n + round as u32) % 3 == 0 { "failed" } else { "success" }))
+            .map(|&n| of(n, if (n + round as u32).is_multiple_of(3) { "failed" } else { "success" }))
             .collect();
         let (_, answer) = batch(&app, &json!({ "transactions": decided })).await;
         assert_eq!(answer["updated"], 10, "{answer}");

@@ -120,27 +120,36 @@ pub async fn open(
     if let Some(credential) = &credential {
         credential.prove(&state).await?;
     }
-    let upgrade = upgrade
+    Ok(limited(upgrade).on_upgrade(async move |socket| {
+        let (sink, stream) = socket.split();
+        let mut socket = Socket { state, sink, stream, dialect };
+        let closed = socket.serve(credential, since, filter).await;
+        end(&mut socket.sink, closed).await;
+    }))
+}
+
+/// What a socket may take.
+pub fn limited(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
+    upgrade
         .max_message_size(LARGEST_BYTES)
         .max_frame_size(LARGEST_BYTES)
         .read_buffer_size(READ)
         .write_buffer_size(WRITTEN.0)
-        .max_write_buffer_size(WRITTEN.1);
-    Ok(upgrade.on_upgrade(async move |socket| {
-        let (sink, stream) = socket.split();
-        let mut socket = Socket { state, sink, stream, dialect };
-        let Closed(end) = socket.serve(credential, since, filter).await;
-        let farewell = async {
-            if let Some((code, reason)) = end {
-                let frame = CloseFrame { code, reason: reason.into() };
-                socket.sink.send(Message::Close(Some(frame))).await?;
-            }
-            // The answer to the other side's own end is written by this.
-            socket.sink.close().await
-        };
-        // Who is gone hears nothing.
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
-    }))
+        .max_write_buffer_size(WRITTEN.1)
+}
+
+/// Ends a socket, and tells the other side why.
+pub async fn end(sink: &mut SplitSink<WebSocket, Message>, Closed(end): Closed) {
+    let farewell = async {
+        if let Some((code, reason)) = end {
+            let frame = CloseFrame { code, reason: reason.into() };
+            sink.send(Message::Close(Some(frame))).await?;
+        }
+        // The answer to the other side's own end is written by this.
+        sink.close().await
+    };
+    // Who is gone hears nothing.
+    let _ = tokio::time::timeout(FAREWELL, farewell).await;
 }
 
 /// A browser says whose page asks; a program says nothing.
@@ -170,7 +179,7 @@ enum Said {
 }
 
 /// The end of a socket: with a code and a reason, unless the other side has ended it.
-struct Closed(Option<(u16, &'static str)>);
+pub struct Closed(Option<(u16, &'static str)>);
 
 impl Closed {
     const fn with(code: u16, reason: &'static str) -> Self {
@@ -367,8 +376,8 @@ fn written(told: &Told, dialect: Dialect, now: &str) -> Option<Utf8Bytes> {
     }
 }
 
-/// The text that a listener sent, if it is one.
-fn read(message: Option<Result<Message, axum::Error>>) -> Result<Option<Utf8Bytes>, Closed> {
+/// The text that a listener sent, if it is one; how the socket ends, if it does.
+pub fn read(message: Option<Result<Message, axum::Error>>) -> Result<Option<Utf8Bytes>, Closed> {
     use tungstenite::Error;
     match message {
         Some(Ok(Message::Text(text))) => Ok(Some(text)),

@@ -386,7 +386,8 @@ async fn json_bytes<S: Send + Sync>(request: Request, state: &S) -> ApiResult<By
     })
 }
 
-fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<T> {
+/// Reads a JSON object, and says what is wrong with it.
+pub fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<T> {
     let value: serde_json::Value = serde_json::from_slice(bytes)
         .map_err(|error| ApiError::bad_request(format!("The body is not JSON: {error}.")).at("body"))?;
     if !value.is_object() {

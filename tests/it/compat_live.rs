@@ -238,8 +238,8 @@ async fn what_is_sent_again_counts_once_and_what_was_pending_is_decided() {
         assert_eq!(post(&app, &sent("user", json!(2))).await, exists);
         add(&app, sent("status", json!("SUCCESS"))).await;
         assert_eq!(status(id).await, "SUCCESS");
-        // It is decided: nothing moves it any more.
-        add(&app, sent("status", json!("FAILED"))).await;
+        // It is decided: nothing moves it any more, and who says otherwise is told.
+        assert_eq!(post(&app, &sent("status", json!("FAILED"))).await, exists);
         assert_eq!(status(id).await, "SUCCESS");
     }
     let other = with("dated", "created_at", json!("2025-12-12T10:30:01Z"));

@@ -447,3 +447,23 @@ async fn two_who_ask_at_once_are_given_one_run() {
     let mut conn = app.env.pool.get().await.unwrap();
     assert_eq!(deletion::extent(&mut conn).await.unwrap(), deletion::Extent { leaving: 0, staying: 0 });
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confirmation_deletes_nothing_that_came_after_it_was_used() {
+    let app = destructible().await;
+    let confirmed = format!("{PATH}?confirm={}", token(&app).await);
+    let (status, run) = app.send(app.request(Method::DELETE, &confirmed)).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{run}");
+    end(&app, run["links"]["self"].as_str().unwrap()).await;
+    let body =
+        json!({ "transaction_id": "after", "client_id": "c", "occurred_at": "2026-11-20", "amount": "1" });
+    let (status, answer) = app.send(app.request(Method::POST, PATH).json(&body)).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+    let (status, problem) = app.send(app.request(Method::DELETE, &confirmed)).await;
+    assert_eq!(
+        (status, &problem["field"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &"confirm".into()),
+        "{problem}"
+    );
+    assert_eq!(count(&app, "transactions").await, 1);
+}

@@ -164,6 +164,10 @@ async fn an_id_of_another_epoch_or_too_old_is_told_so() {
     assert_ne!(after, "000000000001-5-0");
     let told = foreign.next().await;
     assert_eq!((&told["type"], &told["reason"]), (&"reset".into(), &"epoch".into()));
+    let (entry, rest) = (after.split('-').nth(1).unwrap(), after.split('-').next().unwrap());
+    let ahead = format!("?since={rest}-{}-0", entry.parse::<i64>().unwrap() + 1000);
+    let (mut early, _) = app.listen(&ahead).await;
+    assert_eq!(early.next().await["reason"], "unknown");
     let (status, problem) = app.send(app.request(Method::GET, "/api/v1/transactions/stream?since=5")).await;
     assert_eq!((status, &problem["field"]), (StatusCode::BAD_REQUEST, &"since".into()));
     // Two rows of three are pruned, and another process, which does not know them, is asked.

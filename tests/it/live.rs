@@ -345,3 +345,66 @@ async fn decided_payments_leave_exact_totals_also_where_extremes_leave() {
         files::expect_everything_exact(&app.db).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_was_decided_is_not_decided_otherwise() {
+    let app = App::start().await;
+    let of = |id: &str, status: &str| {
+        let mut body = payment(id, "1");
+        body["status"] = status.into();
+        body
+    };
+    for (first, then) in [("success", "failed"), ("failed", "success")] {
+        let id = format!("d-{first}");
+        send(&app, &of(&id, first)).await;
+        let (status, problem) = send(&app, &of(&id, then)).await;
+        assert_eq!(status, StatusCode::CONFLICT, "{problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(first) && detail.contains(then), "both versions: {detail}");
+        // The first message of all, which comes late.
+        assert_eq!(send(&app, &of(&id, "pending")).await.1["outcome"], "duplicate");
+    }
+    let both = json!({ "transactions": [of("b", "success"), of("b", "failed")], "all_or_nothing": true });
+    let (status, answer) = batch(&app, &both).await;
+    assert_eq!((status, &answer["conflicts"]), (StatusCode::CONFLICT, &1.into()), "{answer}");
+    for round in 0..20 {
+        let id = format!("race{round}");
+        send(&app, &of(&id, "pending")).await;
+        let bodies: Vec<Value> = (0..30).map(|n| of(&id, ["pending", "success", "failed"][n % 3])).collect();
+        let answers = join_all(bodies.iter().map(|body| send(&app, body))).await;
+        let decided = app.get(&format!("/api/v1/transactions/{id}")).await["status"].clone();
+        let mut updated = 0;
+        for (body, (status, answer)) in bodies.iter().zip(&answers) {
+            let outcome = &answer["outcome"];
+            match body["status"].as_str().unwrap() {
+                "pending" => assert_eq!(outcome, "duplicate", "{answer}"),
+                sent if sent == decided => {
+                    updated += usize::from(outcome == "updated");
+                    assert!(status.is_success(), "{answer}");
+                }
+                _ => assert_eq!(*status, StatusCode::CONFLICT, "{answer}"),
+            }
+        }
+        assert_eq!(updated, 1, "one has decided it: {answers:?}");
+    }
+    files::expect_everything_exact(&app.db).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_transaction_takes_no_other_of_its_batch_down() {
+    let app = App::start().await;
+    let transactions = json!([payment("a", "1"), { "transaction_id": "x" }, 5, null, payment("stream", "2")]);
+    let (status, answer) = batch(&app, &json!({ "transactions": transactions })).await;
+    assert_eq!(
+        (status, &answer["created"], &answer["rejected"]),
+        (StatusCode::OK, &2.into(), &3.into()),
+        "{answer}"
+    );
+    assert_eq!(answer["outcomes"][1]["transaction_id"], "x", "{answer}");
+    assert_eq!(answer["outcomes"][1]["field"], "client_id", "{answer}");
+    // Its address is the feed's; another leads to it.
+    let request = app.request(Method::POST, "/api/v1/transactions").json(&payment("stream", "2"));
+    let response = request.send().await.unwrap();
+    let location = response.headers()["location"].to_str().unwrap().to_owned();
+    assert_eq!(app.get(&location).await["transaction_id"], "stream");
+}

@@ -10,6 +10,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection};
 use shared::{
     audit,
     auth::{CONFIRMATION_LIFE, is_confirmed, issue_confirmation},
+    feed,
     runs::{Run, queries},
     transactions::deletion::{self, DeletionError},
 };
@@ -49,7 +50,8 @@ pub async fn ask_to_confirm(state: &AppState, principal: &Principal) -> ApiResul
     }
     let there = deletion::extent(&mut conn).await?;
     let key = &state.env.settings.signing_key;
-    let token = issue_confirmation(key, ACTION, &caller(principal), state.env.clock.now())?;
+    let action = confirmed_action(&mut conn).await?;
+    let token = issue_confirmation(key, &action, &caller(principal), state.env.clock.now())?;
     let detail = format!(
         "This deletes {} transactions for good: all of them, but the {} of settled trades. With them go what uploads \
          and live transactions moved on accounts (reversed in the ledger) and every total; the uploads are undone, so \
@@ -63,16 +65,24 @@ pub async fn ask_to_confirm(state: &AppState, principal: &Principal) -> ApiResul
     Ok(ApiError::unconfirmed(token, detail))
 }
 
+/// What is confirmed: the deletion of what is there since the last one, with which an epoch of the feed begins. A
+/// token that was used deletes nothing of what comes after.
+async fn confirmed_action(conn: &mut AsyncPgConnection) -> ApiResult<String> {
+    let epoch = feed::outbox::extent(conn).await?.epoch();
+    Ok(format!("{ACTION} in {epoch}"))
+}
+
 /// 422 unless the token confirms it.
-pub fn check_confirmed(state: &AppState, principal: &Principal, token: &str) -> ApiResult<()> {
+pub async fn check_confirmed(state: &AppState, principal: &Principal, token: &str) -> ApiResult<()> {
+    let action = confirmed_action(&mut *state.env.pool.get().await?).await?;
     let key = &state.env.settings.signing_key;
-    if is_confirmed(key, ACTION, &caller(principal), token, state.env.clock.now()) {
+    if is_confirmed(key, &action, &caller(principal), token, state.env.clock.now()) {
         return Ok(());
     }
     Err(ApiError::invalid(
         "confirm",
-        "This token confirms nothing here: it is of somebody else, or older than five minutes, or damaged. Send the \
-         request without `confirm` to get another.",
+        "This token confirms nothing here: it was used, is of somebody else, or older than five minutes, or damaged. \
+         Send the request without `confirm` to get another.",
     ))
 }
 

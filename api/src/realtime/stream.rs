@@ -89,8 +89,8 @@ impl FeedParams {
 /// `transaction.created`, `transaction.updated`, `trade.settled` or `trade.rejected`, in the order of their commits,
 /// with ids by which one resumes without a loss or a double. `gap` says that so many events were left out because
 /// the listener read too slowly; `reset` that what came after its id cannot be had any more (`epoch`: the feed has
-/// begun anew; `too_old`): read everything anew. `beat` comes every ten seconds. The stream ends when the access
-/// token expires.
+/// begun anew; `too_old`; `unknown`: no such event was told): read everything anew. `beat` comes every ten seconds.
+/// The stream ends when the access token expires, and within 30 seconds when a key is revoked or a user disabled.
 #[utoipa::path(get, path = "/api/v1/transactions/stream", tag = "transactions", params(FeedParams,
     ("Last-Event-ID" = Option<String>, Header, description = "Everything after this event")), responses(
     (status = 200, description = "The events", content_type = "text/event-stream", body = String),
@@ -168,5 +168,6 @@ pub(super) fn word(reason: ResetReason) -> &'static str {
     match reason {
         ResetReason::Epoch => "epoch",
         ResetReason::TooOld => "too_old",
+        ResetReason::Unknown => "unknown",
     }
 }

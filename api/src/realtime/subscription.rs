@@ -62,6 +62,8 @@ pub enum ResetReason {
     Epoch,
     /// What came after it is no longer kept.
     TooOld,
+    /// No such event was told yet: the listener is ahead of the record.
+    Unknown,
 }
 
 /// What a listener is told.
@@ -135,16 +137,23 @@ impl Feed {
                 Place::At(end)
             }
             Some(since) => match self.number_after(since.place()) {
-                Some(number) => Place::At(number),
-                None => {
+                Some(number) if since.place() <= last.place() => Place::At(number),
+                // Of before what is here, or told by another process that was quicker: the outbox knows.
+                number => {
                     let mut conn = self.env().pool.get().await?;
                     let extent = outbox::extent(&mut conn).await?;
-                    if extent.covers(since.entry) {
-                        Place::Before(since.place())
-                    } else {
+                    let reason = match number {
+                        Some(_) => (extent.last.unwrap_or(0) < since.entry).then_some(ResetReason::Unknown),
+                        None => (!extent.covers(since.entry)).then_some(ResetReason::TooOld),
+                    };
+                    if let Some(reason) = reason {
                         metrics::feed_notice("reset");
-                        first.push_back(Told::Reset { reason: ResetReason::TooOld });
-                        Place::At(end)
+                        first.push_back(Told::Reset { reason });
+                    }
+                    match (reason, number) {
+                        (Some(_), _) => Place::At(end),
+                        (None, Some(number)) => Place::At(number),
+                        (None, None) => Place::Before(since.place()),
                     }
                 }
             },

@@ -74,7 +74,8 @@ pub enum Dialect {
 /// `gap` and `reset` by their `type`. Credentials come as a header or the session's cookie, or as the first message
 /// `{"type":"auth","token":"…"}` within ten seconds; sent again before an access token expires, that keeps the socket
 /// open. `{"type":"filter","client_id":"…",…}` changes the filter, `{"type":"ping"}` is answered. Closed with 4401
-/// when what let it in is no longer good. A page of another origin is refused, unless MILLRACE_ALLOWED_ORIGINS names
+/// when what let it in is no longer good: at once when a token expires, within 30 seconds when a key is revoked or a
+/// user disabled. A page of another origin is refused, unless MILLRACE_ALLOWED_ORIGINS names
 /// it.
 #[utoipa::path(get, path = "/ws/transactions", tag = "transactions", params(FeedParams), responses(
     (status = 101, description = "The socket is open"),

@@ -16,8 +16,8 @@ use utoipa::IntoParams;
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct DeletionParams {
-    /// The token in `confirm` of the answer to the same request without it; good for five minutes, for who
-    /// was given it.
+    /// The token in `confirm` of the answer to the same request without it; good once, for five minutes, for
+    /// who was given it.
     confirm: Option<String>,
 }
 
@@ -51,7 +51,7 @@ pub async fn delete_transactions(
     let Some(token) = params.confirm else {
         return Err(deletion::ask_to_confirm(&state, &principal).await?);
     };
-    deletion::check_confirmed(&state, &principal, &token)?;
+    deletion::check_confirmed(&state, &principal, &token).await?;
     let (run, created) =
         deletion::delete_transactions(&state, &principal, "DELETE /api/v1/transactions").await?;
     answer(&state, run, created).await

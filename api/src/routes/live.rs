@@ -2,8 +2,8 @@
 
 use crate::{
     app::AppState,
-    error::{ApiError, ApiResult},
-    params::{ExactJson, FromParams, NoQuery, Params, QueryOf},
+    error::{ApiError, ApiResult, Problem},
+    params::{ExactJson, FromParams, NoQuery, Params, QueryOf, read_json},
     views::{
         live::{AddedView, BatchView, Exact, OutcomeView},
         words,
@@ -16,6 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use shared::{
     transactions::{
         live::{self, MOST_ROWS, Outcome, Submission},
@@ -24,7 +25,7 @@ use shared::{
     },
     uploads::model::UnknownClients,
 };
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
 /// A transaction that took place, or is to.
@@ -170,10 +171,52 @@ pub async fn add_transaction(
             found.unwrap_or_else(|| submission.transaction(0))
         }
     };
-    let location = format!("/api/v1/transactions/{}", crate::pages::segment(&transaction.transaction_id));
+    let location = address(&transaction.transaction_id);
     let status = if outcome == Outcome::Created { StatusCode::CREATED } else { StatusCode::OK };
     let added = AddedView { outcome: outcome.word(), transaction: transaction.into() };
     Ok((status, [(header::LOCATION, location)], Answer(added)).into_response())
+}
+
+/// Where a transaction is.
+fn address(id: &str) -> String {
+    match id {
+        // The feed has that address.
+        "stream" => "/api/v1/transactions/%73tream".to_owned(),
+        id => format!("/api/v1/transactions/{}", crate::pages::segment(id)),
+    }
+}
+
+/// One of many, as it was sent; what is wrong with it, if it has not even the form of one.
+struct Sent(Result<NewTransaction, (String, Problem)>);
+
+impl Sent {
+    fn read(raw: &RawValue) -> Self {
+        Self(serde_json::from_str(raw.get()).or_else(|_| {
+            read_json(raw.get().as_bytes()).map_err(|error: ApiError| {
+                let named = serde_json::from_str::<serde_json::Value>(raw.get()).unwrap_or_default();
+                let id = named["transaction_id"].as_str().unwrap_or_default().to_owned();
+                (id, error.problem().clone())
+            })
+        }))
+    }
+
+    /// Adds it; an outcome if it cannot be.
+    fn add_to(&self, submission: &mut Submission, reading: &Reading) -> Option<OutcomeView> {
+        match &self.0 {
+            Ok(transaction) => {
+                let fault = transaction.add_to(submission, reading).err()?;
+                Some(OutcomeView::new(transaction.transaction_id.clone(), &Outcome::Rejected(fault)))
+            }
+            Err((id, problem)) => Some(OutcomeView::malformed(id.clone(), problem)),
+        }
+    }
+
+    fn id(&self) -> &str {
+        match &self.0 {
+            Ok(transaction) => &transaction.transaction_id,
+            Err((id, _)) => id,
+        }
+    }
 }
 
 /// Transactions that are sent together.
@@ -181,7 +224,8 @@ pub async fn add_transaction(
 #[serde(deny_unknown_fields)]
 pub struct NewTransactions {
     /// 1 to 1,000 of them.
-    transactions: Vec<NewTransaction>,
+    #[schema(value_type = Vec<NewTransaction>)]
+    transactions: Vec<Box<RawValue>>,
     /// Whether all of them are to be recorded, or none.
     #[serde(default)]
     all_or_nothing: bool,
@@ -207,28 +251,27 @@ pub async fn add_transactions(
     _: NoQuery,
     ExactJson(body): ExactJson<NewTransactions>,
 ) -> ApiResult<Response> {
-    let sent = &body.transactions;
-    if !(1..=MOST_ROWS).contains(&sent.len()) {
-        let detail = format!("There are {} transactions; a batch has 1 to {MOST_ROWS}.", sent.len());
+    let count = body.transactions.len();
+    if !(1..=MOST_ROWS).contains(&count) {
+        let detail = format!("There are {count} transactions; a batch has 1 to {MOST_ROWS}.");
         return Err(ApiError::invalid("transactions", detail));
     }
     let unknown_clients = body.unknown_clients.unwrap_or(UnknownClients::Create);
     let (mut submission, reading) = (Submission::new(body.all_or_nothing, unknown_clients), reading(&state));
-    let mut outcomes: Vec<Option<Outcome>> = sent
-        .iter()
-        .map(|transaction| transaction.add_to(&mut submission, &reading).err().map(Outcome::Rejected))
-        .collect();
-    let faults = outcomes.iter().flatten().count();
-    if !submission.is_empty() && (faults == 0 || !body.all_or_nothing) {
-        let mut loaded = live::take_in(&state.env, Arc::new(submission)).await?.into_iter();
-        outcomes.iter_mut().filter(|outcome| outcome.is_none()).for_each(|outcome| *outcome = loaded.next());
+    let sent: Vec<Sent> = body.transactions.iter().map(|raw| Sent::read(raw)).collect();
+    let rejected: Vec<Option<OutcomeView>> =
+        sent.iter().map(|sent| sent.add_to(&mut submission, &reading)).collect();
+    let mut loaded = Vec::new().into_iter();
+    if !submission.is_empty() && (!body.all_or_nothing || rejected.iter().all(Option::is_none)) {
+        loaded = live::take_in(&state.env, Arc::new(submission)).await?.into_iter();
     }
     let outcomes: Vec<OutcomeView> = sent
         .iter()
-        .zip(outcomes)
-        .map(|(transaction, outcome)| {
-            let id = Cow::Borrowed(transaction.transaction_id.as_str());
-            OutcomeView::new(id.into_owned(), &outcome.unwrap_or(Outcome::LeftOut))
+        .zip(rejected)
+        .map(|(sent, rejected)| {
+            rejected.unwrap_or_else(|| {
+                OutcomeView::new(sent.id().to_owned(), &loaded.next().unwrap_or(Outcome::LeftOut))
+            })
         })
         .collect();
     let prevented = outcomes.iter().map(|outcome| outcome.status).filter(|status| *status >= 400).min();

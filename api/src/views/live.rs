@@ -1,7 +1,7 @@
 //! What is sent live, and what became of it, as JSON.
 
 use super::transactions::TransactionView;
-use crate::routes::live::said;
+use crate::{error::Problem, routes::live::said};
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use serde_json::value::RawValue;
 use shared::transactions::live::Outcome;
@@ -46,7 +46,7 @@ pub struct OutcomeView {
     pub outcome: &'static str,
     /// The field at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub field: Option<&'static str>,
+    pub field: Option<String>,
     /// What is wrong with it, for programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<&'static str>,
@@ -72,7 +72,20 @@ impl OutcomeView {
             Outcome::Rejected(_) => 422,
             Outcome::LeftOut => 424,
         };
+        let field = field.map(str::to_owned);
         Self { transaction_id, status, outcome: outcome.word(), field, code, detail }
+    }
+
+    /// The view of one that has not the form of a transaction.
+    pub fn malformed(transaction_id: String, problem: &Problem) -> Self {
+        Self {
+            transaction_id,
+            status: 422,
+            outcome: "rejected",
+            field: problem.field.clone(),
+            code: Some("malformed"),
+            detail: Some(problem.detail.clone()),
+        }
     }
 }
 

@@ -79,7 +79,7 @@ pub async fn commit_transactions(
 ) -> Result<(), Error> {
     let at = at(clock.now());
     let (updated, moved): (BTreeSet<u32>, BTreeSet<u32>) =
-        (updated.iter().copied().collect(), prepared.moved_within().collect());
+        (updated.iter().copied().collect(), prepared.moved_within().map(|(first, _)| first).collect());
     let of = |row: u32| {
         let row = crate::transactions::Transaction::sent(&prepared.batch, prepared.row(row));
         Told {

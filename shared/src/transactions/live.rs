@@ -5,7 +5,7 @@
 use super::{
     accounts::{self, Unconverted},
     load::{self, LoadError, Source},
-    model::TransactionKind,
+    model::{TransactionKind, TransactionStatus},
     parse::{Batch, FieldFault, FieldTexts, Reading},
     prepared::Prepared,
     prerequisites,
@@ -24,7 +24,7 @@ use crate::{
 };
 use chrono::NaiveDate;
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -321,6 +321,13 @@ async fn load_all(
     };
     let fresh = met.fresh().to_vec();
     let loaded = load::add(&transaction, &prepared, met, source, env.settings.zone).await?;
+    let moved: BTreeMap<u32, u32> = prepared.moved_within().collect();
+    for (row, message) in contradicted(&transaction, &prepared, &loaded.duplicates, &moved).await? {
+        work.outcomes[work.places[row as usize]] = Some(Outcome::Conflict(message));
+    }
+    if whole && work.prevented() {
+        return Ok(work.answers(submissions, &Outcome::LeftOut));
+    }
     if let Some(commit) = commit {
         postings::post_live(&transaction, commit, &prepared, &loaded.settled, &accounts).await?;
     }
@@ -330,10 +337,44 @@ async fn load_all(
     feed::commit_transactions(transaction, &prepared, fresh, &loaded.updated, &*env.clock).await?;
     changing.done().await;
     metrics::live_commit();
-    for (rows, outcome) in [(&loaded.updated, Outcome::Updated), (&loaded.duplicates, Outcome::Duplicate)] {
-        rows.iter().for_each(|&row| work.outcomes[work.places[row as usize]] = Some(outcome.clone()));
+    for &row in &loaded.duplicates {
+        work.outcomes[work.places[row as usize]].get_or_insert(Outcome::Duplicate);
+    }
+    for &row in &loaded.updated {
+        // Of one that was sent pending, and decided by another sender of the same commit, that one is told so.
+        let decided_by = moved.get(&row).copied().unwrap_or(row);
+        work.outcomes[work.places[row as usize]] = Some(Outcome::Duplicate);
+        work.outcomes[work.places[decided_by as usize]] = Some(Outcome::Updated);
     }
     Ok(work.answers(submissions, &Outcome::Created))
+}
+
+/// Those among rows that were there, the same but for what became of them: decided one way, sent as decided the other.
+async fn contradicted(
+    transaction: &Transaction<'_>,
+    prepared: &Prepared,
+    duplicates: &[u32],
+    moved: &BTreeMap<u32, u32>,
+) -> Result<Vec<(u32, String)>, Error> {
+    // Who sends it pending sends again what came first.
+    let decided: Vec<(u32, &str)> = duplicates
+        .iter()
+        .filter(|&row| prepared.row(*row).status != TransactionStatus::Pending && !moved.contains_key(row))
+        .map(|&row| (row, text(prepared.row(row).transaction_id.of(&prepared.batch.text))))
+        .collect();
+    if decided.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<&str> = decided.iter().map(|(_, id)| *id).collect();
+    let recorded = transaction.query(include_str!("decided.sql"), &[&ids]).await?;
+    let recorded: BTreeMap<&str, &str> = recorded.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let contradictions = decided.into_iter().filter_map(|(row, id)| {
+        let (there, here) = (*recorded.get(id)?, prepared.row(row).status.as_str());
+        (there != here).then(|| {
+            (row, format!("transaction {id} is already recorded as decided: recorded {there}; here {here}"))
+        })
+    });
+    Ok(contradictions.collect())
 }
 
 fn is_trade(kind: TransactionKind) -> bool {

@@ -88,9 +88,9 @@ impl Prepared {
         &self.batch.rows[row as usize]
     }
 
-    /// Rows whose own status was pending, and which a later row of the batch moved.
-    pub(crate) fn moved_within(&self) -> impl Iterator<Item = u32> {
-        self.repeats.iter().filter(|repeat| repeat.moves).map(|repeat| repeat.first)
+    /// Rows whose own status was pending, each with the later row of the batch that moved it.
+    pub(crate) fn moved_within(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.repeats.iter().filter(|repeat| repeat.moves).map(|repeat| (repeat.first, repeat.row))
     }
 
     /// The client of a row.

@@ -24,7 +24,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -92,7 +92,8 @@ struct Inner {
     changed: watch::Sender<()>,
     listeners: AtomicUsize,
     wanted: Notify,
-    following: AtomicUsize,
+    /// The task that follows is there.
+    following: AtomicBool,
 }
 
 /// Being a listener.
@@ -101,6 +102,15 @@ pub(super) struct Listening(Feed);
 impl Drop for Listening {
     fn drop(&mut self) {
         self.0.0.listeners.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Being the task that follows. However it ends, the next listener begins another.
+struct Following(Feed);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.0.following.store(false, Ordering::SeqCst);
     }
 }
 
@@ -136,7 +146,7 @@ impl Feed {
             changed: watch::Sender::new(()),
             listeners: AtomicUsize::new(0),
             wanted: Notify::new(),
-            following: AtomicUsize::new(0),
+            following: AtomicBool::new(false),
         }))
     }
 
@@ -160,9 +170,10 @@ impl Feed {
 
     pub(super) fn listen(&self) -> Listening {
         self.0.listeners.fetch_add(1, Ordering::SeqCst);
-        if self.0.following.swap(1, Ordering::SeqCst) == 0 {
+        if !self.0.following.swap(true, Ordering::SeqCst) {
             let feed = self.clone();
             tokio::spawn(async move {
+                let _following = Following(feed.clone());
                 tokio::select! {
                     () = feed.0.shutdown.cancelled() => {}
                     () = feed.follow() => {}

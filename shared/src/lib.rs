@@ -22,6 +22,7 @@ pub mod ids;
 pub mod ledger;
 pub mod metrics;
 pub mod money;
+pub mod notifications;
 pub mod pagination;
 pub mod runs;
 pub mod schedules;

@@ -59,6 +59,7 @@ async fn add_record(text: &mut Exposition, pool: &DbPool) -> Result<(), DbError>
     let runs = queries::count_runs(&mut conn).await?;
     let workers = queries::count_workers(&mut conn).await?;
     let schedules = queries::count_schedules(&mut conn).await?;
+    let notifications = queries::count_notifications(&mut conn).await?;
     let leads = schedules::queries::leader(&mut conn).await?.is_some();
     drop(conn);
 
@@ -85,6 +86,8 @@ async fn add_record(text: &mut Exposition, pool: &DbPool) -> Result<(), DbError>
     text.gauge(&names::SCHEDULER_LEADS, [([], f64::from(u8::from(leads)))]);
     text.gauge(&names::SCHEDULES_OVERDUE, [([], schedules.overdue as f64)]);
     text.gauge(&names::ALERTS_OPEN, [([], schedules.alerts as f64)]);
+    text.gauge(&names::CIRCUITS_OPEN, [([], notifications.circuits as f64)]);
+    text.gauge(&names::DELIVERIES_UNKNOWN, [([], notifications.unknown as f64)]);
     Ok(())
 }
 

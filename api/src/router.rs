@@ -401,8 +401,11 @@ mod tests {
     use shared::{
         cache::Cache,
         clock::SystemClock,
-        config::{ApiConfig, CompatConfig, DatabaseConfig, EtlConfig, FilesConfig, RetentionConfig},
+        config::{
+            ApiConfig, CompatConfig, DatabaseConfig, EtlConfig, FilesConfig, NotificationsConfig, RetentionConfig,
+        },
         db,
+        notifications::NotificationDesk,
         runs::{Doorbells, Environment},
         settings::Settings,
         storage::Storage,
@@ -445,6 +448,7 @@ mod tests {
             cache: Cache::new(None),
             trades: TradeDesk::default(),
             live: LiveDesk::default(),
+            notifications: NotificationDesk::open(&NotificationsConfig::usual(true)).unwrap(),
         };
         AppState::new(Arc::new(env), config, None, CancellationToken::new())
     }

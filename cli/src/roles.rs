@@ -87,6 +87,7 @@ impl Roles {
             retention: RetentionConfig::from_env()?,
             files: FilesConfig::from_env()?,
             etl: EtlConfig::from_env(&services.storage.data_dir),
+            notifications: services.notifications()?,
             kinds: shared::runs::registry::KINDS,
             logs: RUN_LOGS.lock().unwrap_or_else(PoisonError::into_inner).take(),
         };

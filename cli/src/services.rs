@@ -8,9 +8,10 @@ use shared::{
     cache::Cache,
     clock::SystemClock,
     config::{
-        DatabaseConfig, EtlConfig, FilesConfig, RedisConfig, RetentionConfig, StorageConfig, WorkerConfig,
+        ConfigError, DatabaseConfig, EtlConfig, FilesConfig, NotificationsConfig, RedisConfig, RetentionConfig, StorageConfig, WorkerConfig,
     },
     db::{self, DbPool},
+    notifications::NotificationDesk,
     runs::{Doorbells, Environment},
     settings::Settings,
     storage::Storage,
@@ -28,6 +29,8 @@ pub struct Services {
     pub redis: Option<RedisConfig>,
     /// Files.
     pub storage: StorageConfig,
+    /// Whether the database is a private one of this machine.
+    pub embedded: bool,
 }
 
 impl Services {
@@ -35,7 +38,7 @@ impl Services {
     pub fn find() -> anyhow::Result<Self> {
         let storage = StorageConfig::from_env()?;
         if let Some(database) = DatabaseConfig::from_env()? {
-            return Ok(Self { database, redis: RedisConfig::from_env()?, storage });
+            return Ok(Self { database, redis: RedisConfig::from_env()?, storage, embedded: false });
         }
         let Some(instance) = place::running_instance(&storage.data_dir) else {
             bail!(
@@ -51,12 +54,17 @@ impl Services {
             Some(redis) => Some(redis),
             None => instance.redis_url.map(RedisConfig::at).transpose()?,
         };
-        Ok(Self { database: DatabaseConfig::at(url)?, redis, storage })
+        Ok(Self { database: DatabaseConfig::at(url)?, redis, storage, embedded: true })
     }
 
     /// The stored files; an error if they cannot be reached.
     pub async fn files(&self) -> anyhow::Result<Storage> {
         Ok(Storage::open(&self.storage).await?)
+    }
+
+    /// How messages leave.
+    pub fn notifications(&self) -> Result<NotificationsConfig, ConfigError> {
+        NotificationsConfig::from_env(self.embedded)
     }
 
     /// A pool of connections under this name.
@@ -87,6 +95,7 @@ impl Services {
             cache: Cache::new(self.redis.clone()),
             trades: TradeDesk::default(),
             live: LiveDesk::default(),
+            notifications: NotificationDesk::open(&self.notifications()?)?,
         }))
     }
 }

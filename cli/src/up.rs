@@ -191,10 +191,11 @@ async fn start_servers(
     redis: Option<RedisConfig>,
 ) -> anyhow::Result<Services> {
     if let (Some(database), Some(_)) = (&database, &redis) {
-        return Ok(Services { database: database.clone(), redis, storage });
+        return Ok(Services { database: database.clone(), redis, storage, embedded: false });
     }
+    let wanted_database = database.is_none();
     let wanted = Wanted {
-        postgres: database.is_none(),
+        postgres: wanted_database,
         // Where the database is given, Redis is welcome but not asked for.
         redis: match (&redis, &database) {
             (Some(_), _) => Some(false),
@@ -216,7 +217,7 @@ async fn start_servers(
     let Some(database) = database.or(servers.database_url().map(DatabaseConfig::at).transpose()?) else {
         bail!("the private PostgreSQL has no address");
     };
-    Ok(Services { database, redis, storage })
+    Ok(Services { database, redis, storage, embedded: wanted_database })
 }
 
 /// Brings the data of an installation to where the roles can start.

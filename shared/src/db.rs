@@ -11,7 +11,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use std::{
     collections::HashMap,
     ops::{Deref, DerefMut},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::task::JoinHandle;
@@ -135,6 +135,10 @@ impl From<PoolError> for DbError {
 pub fn is_outage(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         if let Some(error) = cause.downcast_ref::<tokio_postgres::Error>() {
+            return is_outage_of(error);
+        }
+        // What a whole batch was told.
+        if let Some(error) = cause.downcast_ref::<Arc<tokio_postgres::Error>>() {
             return is_outage_of(error);
         }
         if let Some(PoolError::Backend(_)) = cause.downcast_ref() {

@@ -16,6 +16,13 @@ macro_rules! uuid_ids {
             pub fn generate() -> Self {
                 Self(uuid::Uuid::now_v7())
             }
+
+            /// When it was made, to the millisecond.
+            pub fn created_at(self) -> chrono::DateTime<chrono::Utc> {
+                let mut millis = [0; 8];
+                millis[2..].copy_from_slice(&self.0.as_bytes()[..6]);
+                chrono::DateTime::from_timestamp_millis(i64::from_be_bytes(millis)).unwrap_or_default()
+            }
         }
 
         impl std::fmt::Display for $name {
@@ -74,13 +81,10 @@ uuid_ids! {
     UserId,
     /// An API key.
     ApiKeyId,
-}
-
-impl TradeId {
-    /// When it was made, to the millisecond.
-    pub fn created_at(self) -> chrono::DateTime<chrono::Utc> {
-        let mut millis = [0; 8];
-        millis[2..].copy_from_slice(&self.0.as_bytes()[..6]);
-        chrono::DateTime::from_timestamp_millis(i64::from_be_bytes(millis)).unwrap_or_default()
-    }
+    /// A message.
+    NotificationId,
+    /// A message to one recipient over one channel.
+    DeliveryId,
+    /// Where a program wants to be told.
+    EndpointId,
 }

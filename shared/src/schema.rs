@@ -559,6 +559,129 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    notifications (id) {
+        id -> Uuid,
+        event -> Nullable<Text>,
+        client_id -> Nullable<Text>,
+        title -> Text,
+        body -> Text,
+        html -> Nullable<Text>,
+        payload -> Jsonb,
+        state -> Text,
+        send_at -> Nullable<Timestamptz>,
+        dedupe -> Nullable<Text>,
+        created_by -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    webhook_endpoints (id) {
+        id -> Uuid,
+        url -> Text,
+        client_id -> Nullable<Text>,
+        description -> Text,
+        events -> Array<Text>,
+        secret -> Text,
+        previous_secret -> Nullable<Text>,
+        previous_until -> Nullable<Timestamptz>,
+        disabled_at -> Nullable<Timestamptz>,
+        disabled_reason -> Nullable<Text>,
+        created_by -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    deliveries (id) {
+        id -> Uuid,
+        notification_id -> Uuid,
+        run_id -> Nullable<Uuid>,
+        endpoint_id -> Nullable<Uuid>,
+        last_attempt_at -> Nullable<Timestamptz>,
+        ended_at -> Nullable<Timestamptz>,
+        permit_at -> Nullable<Timestamptz>,
+        attempts -> Integer,
+        channel -> Text,
+        client_id -> Nullable<Text>,
+        address -> Text,
+        state -> Text,
+        provider -> Nullable<Text>,
+        error_message -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    delivery_attempts (delivery_id, number) {
+        delivery_id -> Uuid,
+        started_at -> Timestamptz,
+        number -> Integer,
+        run_attempt -> Integer,
+        duration_ms -> Nullable<Integer>,
+        status_code -> Nullable<Integer>,
+        provider -> Text,
+        outcome -> Text,
+        response -> Nullable<Text>,
+        error -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    circuits (name) {
+        name -> Text,
+        failures -> Integer,
+        openings -> Integer,
+        state -> Text,
+        forced -> Nullable<Text>,
+        probe_at -> Nullable<Timestamptz>,
+        hold_until -> Nullable<Timestamptz>,
+        next_permit -> Nullable<Timestamptz>,
+        changed_at -> Timestamptz,
+        changed_by -> Nullable<Text>,
+        last_error -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    notification_optouts (client_id, channel) {
+        client_id -> Text,
+        channel -> Text,
+        created_by -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    client_events (event) {
+        event -> Text,
+        channels -> Array<Text>,
+        updated_by -> Text,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    event_subscriptions (id) {
+        id -> BigInt,
+        event -> Text,
+        channel -> Text,
+        address -> Text,
+        created_by -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    announcements (id) {
+        id -> BigInt,
+        event -> Text,
+        subject -> Text,
+        data -> Jsonb,
+        created_at -> Timestamptz,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     settings,
     users,
@@ -599,4 +722,13 @@ diesel::allow_tables_to_appear_in_same_query!(
     transaction_deletions,
     view_refreshes,
     client_transaction_summary,
+    notifications,
+    webhook_endpoints,
+    deliveries,
+    delivery_attempts,
+    circuits,
+    notification_optouts,
+    client_events,
+    event_subscriptions,
+    announcements,
 );

@@ -5,6 +5,7 @@
 mod chaos;
 mod ingest;
 mod live;
+mod notifications;
 mod read;
 mod reference;
 mod report;
@@ -38,7 +39,7 @@ async fn main() -> anyhow::Result<()> {
 
 async fn measure(report: &mut Report, names: &[&str], quick: bool) -> anyhow::Result<()> {
     let parts = ingest::PARTS.map(|part| format!("ingest/{part}"));
-    let known: Vec<&str> = ["ingest", "read", "trades", "live", "runs", "schedules", "chaos"]
+    let known: Vec<&str> = ["ingest", "read", "trades", "live", "notifications", "runs", "schedules", "chaos"]
         .into_iter()
         .chain(parts.iter().map(String::as_str))
         .collect();
@@ -59,6 +60,9 @@ async fn measure(report: &mut Report, names: &[&str], quick: bool) -> anyhow::Re
     }
     if wanted("live") {
         live::run(report, quick).await?;
+    }
+    if wanted("notifications") {
+        notifications::run(report, quick).await?;
     }
     if wanted("runs") {
         runs::run(report, quick).await?;

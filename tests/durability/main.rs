@@ -8,6 +8,7 @@ mod handlers;
 mod ingestion;
 mod live;
 mod liveness;
+mod notifications;
 mod queues;
 mod redis;
 mod restarts;

@@ -8,11 +8,12 @@ use shared::{
     cache::Cache,
     clock::SystemClock,
     config::{
-        ApiConfig, CompatConfig, EtlConfig, FeedConfig, FilesConfig, RedisConfig, RetentionConfig,
+        ApiConfig, CompatConfig, EtlConfig, FeedConfig, FilesConfig, NotificationsConfig, RedisConfig, RetentionConfig,
         WorkerConfig,
     },
     db,
     ids::UploadId,
+    notifications::NotificationDesk,
     runs::{Doorbells, Environment, Queue, registry::Kind},
     settings::Settings,
     storage::Storage,
@@ -59,6 +60,8 @@ pub struct AppOptions {
     pub files_dir: Option<PathBuf>,
     /// A Redis of the test's own.
     pub redis_url: Option<String>,
+    /// How messages leave.
+    pub notifications: NotificationsConfig,
 }
 
 impl Default for AppOptions {
@@ -75,6 +78,7 @@ impl Default for AppOptions {
             compat: CompatConfig::default(),
             files_dir: None,
             redis_url: None,
+            notifications: NotificationsConfig::usual(true),
         }
     }
 }
@@ -96,6 +100,7 @@ pub struct App {
     shutdown: CancellationToken,
     api_config: ApiConfig,
     worker_config: WorkerConfig,
+    notifications: NotificationsConfig,
     kinds: &'static [Kind],
     tasks: Vec<JoinHandle<anyhow::Result<()>>>,
 }
@@ -107,6 +112,7 @@ pub fn quick_worker(chunk_records: u64) -> WorkerConfig {
         default_slots: 2,
         control_slots: 1,
         light_slots: 50,
+        delivery_slots: 32,
         heartbeat: Duration::from_millis(500),
         lease: Duration::from_millis(3000),
         shutdown_grace: Duration::from_secs(1),
@@ -153,6 +159,7 @@ impl App {
             cache: Cache::new(Some(redis.clone())),
             trades: TradeDesk::default(),
             live: LiveDesk::default(),
+            notifications: NotificationDesk::open(&options.notifications).expect("providers"),
         });
         let shutdown = CancellationToken::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -183,6 +190,7 @@ impl App {
             shutdown,
             api_config: config,
             worker_config: quick_worker(options.chunk_records),
+            notifications: options.notifications,
             kinds: options.kinds,
             tasks: vec![tokio::spawn(api::serve(state, listener))],
         };
@@ -231,6 +239,7 @@ impl App {
             retention: RETENTION,
             files: self.env.files,
             etl: self.env.etl.clone(),
+            notifications: self.notifications.clone(),
             kinds: self.kinds,
             logs: None,
         };

@@ -6,11 +6,13 @@ mod postgres;
 mod proxy;
 mod redis;
 mod s3;
+mod smtp;
 
 pub use postgres::Postgres;
 pub use proxy::Proxy;
 pub use redis::Redis;
 pub use s3::S3;
+pub use smtp::Smtp;
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::{

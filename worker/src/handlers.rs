@@ -5,6 +5,7 @@
 use shared::{
     cache::Cache,
     db::{self, DbError, LoadConnections},
+    notifications::NotificationDesk,
     runs::{Doorbells, Environment},
     trades::TradeDesk,
     transactions::live::LiveDesk,
@@ -99,6 +100,7 @@ pub(crate) fn crew(
         cache: Cache::new(setup.redis.clone()),
         trades: TradeDesk::default(),
         live: LiveDesk::default(),
+        notifications: NotificationDesk::open(&setup.notifications)?,
     };
     Ok(Crew { runtime: Some(runtime), env: Arc::new(env) })
 }

@@ -16,7 +16,7 @@ pub use logs::{RunLogs, run_logs};
 
 use shared::{
     clock::Clock,
-    config::{DatabaseConfig, EtlConfig, FilesConfig, RedisConfig, RetentionConfig, WorkerConfig},
+    config::{DatabaseConfig, EtlConfig, FilesConfig, NotificationsConfig, RedisConfig, RetentionConfig, WorkerConfig},
     runs::registry::Kind,
     storage::Storage,
 };
@@ -41,6 +41,8 @@ pub struct WorkerSetup {
     pub files: FilesConfig,
     /// The files of the recipe.
     pub etl: EtlConfig,
+    /// How messages leave.
+    pub notifications: NotificationsConfig,
     /// The kinds it runs.
     pub kinds: &'static [Kind],
     /// Lines to be written to the runs' logs, from [`run_logs`].

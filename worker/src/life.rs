@@ -80,6 +80,7 @@ fn slots(setup: &WorkerSetup) -> Vec<(Queue, usize)> {
         Queue::Default => setup.config.default_slots,
         Queue::Control => setup.config.control_slots,
         Queue::Light => setup.config.light_slots,
+        Queue::Deliveries => setup.config.delivery_slots,
     };
     let served = |queue| of(queue) > 0 && setup.kinds.iter().any(|kind| kind.queue == queue);
     Queue::ALL.iter().filter(|&&queue| served(queue)).map(|&queue| (queue, of(queue))).collect()

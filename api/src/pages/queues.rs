@@ -208,9 +208,10 @@ fn retry_words(retry: &Retry) -> String {
     };
     match retry {
         Retry::Never => "one attempt".to_owned(),
-        Retry::Fixed(waits) => {
+        Retry::Fixed(waits) | Retry::Spread(waits) => {
+            let about = if matches!(retry, Retry::Spread(_)) { "about " } else { "" };
             let waits: Vec<String> = waits.iter().take(5).map(time).collect();
-            format!("{} attempts, after {}", retry.max_attempts(), waits.join(", "))
+            format!("{} attempts, after {about}{}", retry.max_attempts(), waits.join(", "))
         }
         Retry::Exponential { max_attempts, first, cap } => {
             format!("{max_attempts} attempts, after up to {}, doubling to {}", time(first), time(cap))

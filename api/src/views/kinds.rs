@@ -30,6 +30,13 @@ pub enum RetryView {
         /// In milliseconds.
         waits_ms: Vec<u64>,
     },
+    /// About these waits, each up to a tenth shorter or longer, then no more.
+    Spread {
+        /// Attempts in all.
+        max_attempts: i32,
+        /// In milliseconds.
+        waits_ms: Vec<u64>,
+    },
     /// Nothing.
     None {
         /// Attempts in all: 1.
@@ -50,6 +57,9 @@ impl From<Retry> for RetryView {
             }
             Retry::Fixed(waits) => {
                 Self::Fixed { max_attempts, waits_ms: waits.iter().map(|&wait| ms(wait)).collect() }
+            }
+            Retry::Spread(waits) => {
+                Self::Spread { max_attempts, waits_ms: waits.iter().map(|&wait| ms(wait)).collect() }
             }
             Retry::Never => Self::None { max_attempts },
         }

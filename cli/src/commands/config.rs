@@ -5,8 +5,10 @@ use clap::Subcommand;
 use shared::{
     config::{
         ApiConfig, ConfigError, DatabaseConfig, EtlConfig, FeedConfig, FilesConfig, MetricsConfig,
-        RedisConfig, RetentionConfig, SchedulesConfig, SettingsConfig, StorageConfig, WorkerConfig,
+        NotificationsConfig, RedisConfig, RetentionConfig, SchedulesConfig, SettingsConfig, StorageConfig,
+        WorkerConfig, variable,
     },
+    notifications::model::Channel,
     summaries::Calendar,
     telemetry::{DEFAULT_FILTER, LogConfig},
 };
@@ -30,7 +32,7 @@ pub fn config(args: &Config) -> anyhow::Result<()> {
         match read {
             Ok(values) => {
                 for (name, value) in show(values) {
-                    say(format!("{name:<30} {value}"));
+                    say(format!("{name:<32} {value}"));
                 }
             }
             Err(error) => wrong.push(error.to_string()),
@@ -107,6 +109,7 @@ pub fn config(args: &Config) -> anyhow::Result<()> {
             ("MILLRACE_DEFAULT_SLOTS", worker.default_slots.to_string()),
             ("MILLRACE_CONTROL_SLOTS", worker.control_slots.to_string()),
             ("MILLRACE_LIGHT_SLOTS", worker.light_slots.to_string()),
+            ("MILLRACE_DELIVERY_SLOTS", worker.delivery_slots.to_string()),
             ("MILLRACE_HEARTBEAT_MS", worker.heartbeat.as_millis().to_string()),
             ("MILLRACE_LEASE_MS", worker.lease.as_millis().to_string()),
             ("MILLRACE_SHUTDOWN_GRACE_MS", worker.shutdown_grace.as_millis().to_string()),
@@ -119,6 +122,23 @@ pub fn config(args: &Config) -> anyhow::Result<()> {
             |nightly| nightly.to_string(),
         );
         vec![("MILLRACE_NIGHTLY", nightly)]
+    });
+    // Without a database of its own it is the embedded default.
+    let embedded = matches!(DatabaseConfig::from_env(), Ok(None));
+    topic(wrong, NotificationsConfig::from_env(embedded), |notifications| {
+        let names = |channel| {
+            // Their URLs hold passwords; that they can be made was found out when they were read.
+            let providers = notifications.open().unwrap_or_default();
+            let names: Vec<String> =
+                providers.get(&channel).into_iter().flatten().map(|named| named.name.clone()).collect();
+            if names.is_empty() { "off".to_owned() } else { names.join(", ") }
+        };
+        let mut shown: Vec<_> =
+            Channel::ALL.iter().map(|&channel| (variable(channel), names(channel))).collect();
+        let url = notifications.public_url.clone();
+        shown.push(("MILLRACE_PUBLIC_URL", url.unwrap_or_else(|| "not set: messages hold no links".to_owned())));
+        shown.push(("MILLRACE_KEEP_NOTIFICATIONS_DAYS", notifications.keep_days.to_string()));
+        shown
     });
     topic(wrong, RetentionConfig::from_env(), |retention| {
         vec![
@@ -138,8 +158,8 @@ pub fn config(args: &Config) -> anyhow::Result<()> {
     });
     match LogConfig::from_env(DEFAULT_FILTER) {
         Ok(log) => {
-            say(format!("{:<30} {}", "MILLRACE_LOG", log.filter));
-            say(format!("{:<30} {}", "MILLRACE_LOG_FORMAT", log.format));
+            say(format!("{:<32} {}", "MILLRACE_LOG", log.filter));
+            say(format!("{:<32} {}", "MILLRACE_LOG_FORMAT", log.format));
         }
         Err(error) => wrong.push(error),
     }

@@ -1,8 +1,10 @@
 //! Configuration from the environment: one struct per topic, read once when a process starts. Tests
 //! build the structs by hand.
 
+mod notifications;
 mod topics;
 
+pub use notifications::{NotificationsConfig, variable};
 pub use topics::{
     ApiConfig, CompatConfig, DatabaseConfig, EtlConfig, FeedConfig, FilesConfig, MetricsConfig, RedisConfig,
     RetentionConfig, SchedulesConfig, SettingsConfig, StorageConfig, WorkerConfig,

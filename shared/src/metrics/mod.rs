@@ -39,6 +39,7 @@ pub enum Label {
     Method,
     Route,
     Status,
+    Provider,
 }
 
 impl Label {
@@ -53,6 +54,7 @@ impl Label {
             Self::Method => "method",
             Self::Route => "route",
             Self::Status => "status",
+            Self::Provider => "provider",
         }
     }
 }
@@ -186,6 +188,11 @@ pub fn trades_decided(state: &'static str, trades: usize) {
 /// Trades were settled, or rejected, together.
 pub fn settlement_committed() {
     counter!(names::SETTLEMENTS.name).increment(1);
+}
+
+/// An attempt to deliver a message has ended.
+pub fn delivery_attempt(provider: &str, outcome: &'static str) {
+    counter!(names::DELIVERY_ATTEMPTS.name, "provider" => provider.to_owned(), "outcome" => outcome).increment(1);
 }
 
 /// A live transaction was dealt with.

@@ -54,6 +54,8 @@ metrics! {
         "Trades settled or rejected.";
     Counter SETTLEMENTS = "millrace_settlements_total" []
         "Transactions that settled trades, many at a time.";
+    Counter DELIVERY_ATTEMPTS = "millrace_delivery_attempts_total" [Provider, Outcome]
+        "Times that a provider was asked to take a message, by how that ended.";
     Counter LIVE_ROWS = "millrace_live_rows_total" [Outcome]
         "Live transactions by what became of them.";
     Counter LIVE_COMMITS = "millrace_live_commits_total" []
@@ -94,6 +96,10 @@ metrics! {
         "Schedules that are due for more than a minute and have not fired.";
     Gauge ALERTS_OPEN = "millrace_alerts_open" []
         "Alerts that have not ended and that nobody has seen.";
+    Gauge CIRCUITS_OPEN = "millrace_circuits_open" []
+        "Providers and endpoints that are not asked because they failed too often, or an operator said so.";
+    Gauge DELIVERIES_UNKNOWN = "millrace_deliveries_unknown" []
+        "Deliveries that may have been accepted or not: somebody has to decide.";
     Gauge DATABASE_UP = "millrace_database_up" []
         "1 if the gauges could be read from the database, 0 if they are missing because it did not answer.";
     Gauge DATABASE_POOL = "millrace_database_pool" [State]

@@ -59,6 +59,28 @@ pub async fn count_workers(conn: &mut AsyncPgConnection) -> QueryResult<WorkerCo
     .await
 }
 
+/// What of the notifications needs a look.
+#[derive(Debug, QueryableByName)]
+pub struct NotificationCounts {
+    /// Circuits that are not closed.
+    #[diesel(sql_type = BigInt)]
+    pub circuits: i64,
+    /// Deliveries of which nobody knows whether they were accepted.
+    #[diesel(sql_type = BigInt)]
+    pub unknown: i64,
+}
+
+/// Counts what of the notifications needs a look.
+pub async fn count_notifications(conn: &mut AsyncPgConnection) -> QueryResult<NotificationCounts> {
+    diesel::sql_query(
+        "SELECT (SELECT count(*) FROM circuits
+                 WHERE coalesce(forced, state) <> 'closed') AS circuits,
+                (SELECT count(*) FROM deliveries WHERE state = 'unknown') AS unknown",
+    )
+    .get_result(conn)
+    .await
+}
+
 /// Schedules that need a look.
 #[derive(Debug, QueryableByName)]
 pub struct ScheduleCounts {

@@ -18,6 +18,7 @@ use crate::{
     config::{EtlConfig, FilesConfig, RetentionConfig},
     db::{DbConnection, DbPool, LoadConnections},
     ids::{ClaimToken, RunId},
+    notifications::NotificationDesk,
     settings::Settings,
     storage::Storage,
     trades::TradeDesk,
@@ -37,6 +38,8 @@ text_enum! {
         Ingest = "ingest",
         /// Runs of a few milliseconds: claimed and closed many at a time.
         Light = "light",
+        /// Messages to people and programs: most of the time they wait for somebody else's server.
+        Deliveries = "deliveries",
         /// Everything else.
         Default = "default",
         /// What operators ask for: it waits behind no other work, and pausing that work does not stop it.
@@ -59,6 +62,8 @@ pub enum Retry {
     },
     /// These waits, then no more.
     Fixed(&'static [Duration]),
+    /// About these waits, each up to a tenth shorter or longer, then no more.
+    Spread(&'static [Duration]),
     /// One attempt.
     Never,
 }
@@ -68,7 +73,7 @@ impl Retry {
     pub fn max_attempts(&self) -> i32 {
         match self {
             Self::Exponential { max_attempts, .. } => *max_attempts,
-            Self::Fixed(waits) => i32::try_from(waits.len()).unwrap_or(i32::MAX - 1) + 1,
+            Self::Fixed(waits) | Self::Spread(waits) => i32::try_from(waits.len()).unwrap_or(i32::MAX - 1) + 1,
             Self::Never => 1,
         }
     }
@@ -82,6 +87,10 @@ impl Retry {
                 doubled.min(*cap).mul_f64(jitter.clamp(0.0, 1.0))
             }
             Self::Fixed(waits) => waits.get(index).or(waits.last()).copied().unwrap_or_default(),
+            Self::Spread(waits) => {
+                let wait = waits.get(index).or(waits.last()).copied().unwrap_or_default();
+                wait.mul_f64(0.9 + 0.2 * jitter.clamp(0.0, 1.0))
+            }
             Self::Never => Duration::ZERO,
         }
     }
@@ -290,6 +299,8 @@ pub struct Environment {
     pub trades: TradeDesk,
     /// Transactions that come live, and are loaded together.
     pub live: LiveDesk,
+    /// Providers of messages, and deliveries that are recorded together.
+    pub notifications: NotificationDesk,
 }
 
 /// What one attempt of one run is given.

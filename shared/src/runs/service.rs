@@ -171,22 +171,26 @@ pub async fn enqueue<J: Registered>(
     Ok(NewRun::of(job, options)?.insert(conn).await?)
 }
 
-/// Adds runs in the caller's transaction, each of its own id and on behalf of whom it names, at once and without
-/// a unique key: one statement for all of them.
+/// A run of its own id, on behalf of somebody, not before its time if it has one.
+pub type Ordered<'r, J> = (RunId, J, &'r str, Option<DateTime<Utc>>);
+
+/// Adds runs without a unique key in the caller's transaction: one statement for all of them.
 pub async fn enqueue_all<J: Registered>(
     conn: &mut AsyncPgConnection,
-    runs: &[(RunId, J, &str)],
+    runs: &[Ordered<'_, J>],
 ) -> Result<(), RunError> {
     let kind = const { Kind::of::<J>() };
-    let args = runs.iter().map(|(_, job, _)| serde_json::to_value(job)).collect::<Result<Vec<_>, _>>()?;
+    let args = runs.iter().map(|(_, job, ..)| serde_json::to_value(job)).collect::<Result<Vec<_>, _>>()?;
     diesel::sql_query(
         "INSERT INTO runs (id, flow_id, args, created_by, kind, queue, state, priority, max_attempts, run_at)
-         SELECT r.id, r.id, r.args, r.created_by, $4, $5, 'available', $6, $7, now()
-         FROM unnest($1, $2, $3) AS r (id, args, created_by)",
+         SELECT r.id, r.id, r.args, r.created_by, $5, $6,
+                CASE WHEN r.run_at IS NULL THEN 'available' ELSE 'scheduled' END, $7, $8, coalesce(r.run_at, now())
+         FROM unnest($1, $2, $3, $4) AS r (id, args, created_by, run_at)",
     )
     .bind::<Array<Uuid>, _>(runs.iter().map(|(id, ..)| *id).collect::<Vec<_>>())
     .bind::<Array<Jsonb>, _>(args)
-    .bind::<Array<Text>, _>(runs.iter().map(|(.., by)| *by).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(runs.iter().map(|(_, _, by, _)| *by).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Timestamptz>>, _>(runs.iter().map(|(.., at)| *at).collect::<Vec<_>>())
     .bind::<Text, _>(kind.name)
     .bind::<Text, _>(kind.queue.as_str())
     .bind::<SmallInt, _>(kind.priority)

@@ -184,7 +184,7 @@ async fn write_down(
     if !rows.is_empty() {
         trades.extend(queries::insert_trades(conn, &rows).await?.into_iter().map(|trade| (trade.id, trade)));
         let runs: Vec<_> =
-            rows.iter().map(|row| (row.run_id, SettleTrade { trade_id: row.id }, row.created_by)).collect();
+            rows.iter().map(|row| (row.run_id, SettleTrade { trade_id: row.id }, row.created_by, None)).collect();
         enqueue_all(conn, &runs).await?;
     }
     let answers = answers.into_iter().zip(&ids).map(|(answer, (id, _))| {
@@ -352,7 +352,7 @@ async fn reverse(conn: &mut AsyncPgConnection, id: TradeId, by: &str) -> Result<
         volume: trade.volume,
         created_by: by,
     };
-    let runs = [(row.run_id, SettleTrade { trade_id: row.id }, by)];
+    let runs = [(row.run_id, SettleTrade { trade_id: row.id }, by, None)];
     let mut made = queries::insert_trades(conn, &[row]).await?;
     enqueue_all(conn, &runs).await?;
     let reversal = made.pop().ok_or(TradeError::NotFound(id))?;

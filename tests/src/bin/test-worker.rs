@@ -6,8 +6,8 @@ use scheduler::SchedulerSetup;
 use shared::{
     clock::SystemClock,
     config::{
-        DatabaseConfig, EtlConfig, FeedConfig, FilesConfig, RedisConfig, RetentionConfig, StorageConfig,
-        WorkerConfig,
+        DatabaseConfig, EtlConfig, FeedConfig, FilesConfig, NotificationsConfig, RedisConfig,
+        RetentionConfig, StorageConfig, WorkerConfig,
     },
     runs::Doorbells,
     storage::Storage,
@@ -54,6 +54,7 @@ async fn play(role: &str, lines: RunLogs) -> anyhow::Result<()> {
                 retention: RetentionConfig::from_env()?,
                 files: FilesConfig::from_env()?,
                 etl: EtlConfig::from_env(&storage.data_dir),
+                notifications: NotificationsConfig::from_env(true)?,
                 kinds: tests::kinds::all(),
                 logs: Some(lines),
             };

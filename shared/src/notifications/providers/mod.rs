@@ -4,6 +4,27 @@
 //! A provider only sends. When to send, to try again, to try another and what to believe after a crash is
 //! the delivery's business ([`super::delivery`]).
 
+mod addresses;
+mod email;
+mod guard;
+mod http;
+mod kavenegar;
+mod named;
+mod ranges;
+mod sandbox;
+mod signature;
+mod smtp;
+mod smtp_dialogue;
+mod telegram;
+mod texts;
+mod urls;
+mod webhook;
+
+pub use addresses::check_address;
+pub use guard::{Guard, Refused};
+pub use named::{Named, NamedError};
+pub use signature::{generate_secret, sign};
+
 use super::model::Channel;
 use futures::future::BoxFuture;
 use std::{sync::Arc, time::Duration};
@@ -88,9 +109,83 @@ pub struct Kind {
     pub scheme: &'static str,
     /// The channels that it can serve.
     pub channels: &'static [Channel],
+    /// Parameters that its URLs may have.
+    pub parameters: &'static [&'static str],
     /// Makes one.
     pub open: Open,
 }
 
 /// The kinds of providers there are.
-pub const KINDS: &[Kind] = &[];
+pub const KINDS: &[Kind] = &[
+    smtp::kind("smtps"),
+    smtp::kind("smtp"),
+    kavenegar::kind("kavenegar"),
+    kavenegar::kind("kavenegar+http"),
+    telegram::kind("telegram"),
+    telegram::kind("telegram+http"),
+    webhook::KIND,
+    sandbox::KIND,
+];
+
+/// Parameters of any provider's URL, which are read elsewhere.
+const GENERIC: &[&str] = &["name", "rate"];
+
+/// Makes a provider of a channel from its URL; what is wrong with it, if something is (without secrets).
+pub fn open(channel: Channel, url: &str) -> Result<Arc<dyn Provider>, String> {
+    let url = Url::parse(url).map_err(|error| {
+        format!(
+            "it is no URL ({error}); in names and passwords @ / : ? # % are written %40 %2F %3A %3F %23 %25"
+        )
+    })?;
+    let kind = of_channel(channel).find(|kind| kind.scheme == url.scheme()).ok_or_else(|| {
+        let known: Vec<&str> = of_channel(channel).map(|kind| kind.scheme).collect();
+        format!("the scheme {:?} is none for {channel}; there are {}", url.scheme(), known.join(", "))
+    })?;
+    let url = urls::without(url, GENERIC);
+    urls::check_parameters(&url, kind.parameters)?;
+    (kind.open)(channel, &url)
+}
+
+/// The kinds that serve a channel.
+fn of_channel(channel: Channel) -> impl Iterator<Item = &'static Kind> {
+    KINDS.iter().filter(move |kind| kind.channels.contains(&channel))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_those_of_the_channel() {
+        for (channel, url) in [
+            (Channel::Sms, "kavenegar://4B6C-x@api.kavenegar.com?sender=+9810004346&rate=5"),
+            (Channel::Sms, "kavenegar+http://KEY@127.0.0.1:9000?sender=10004346&timeout_ms=500"),
+            (Channel::Telegram, "telegram://123456:abc-DEF_1@api.telegram.org?name=bot"),
+            (Channel::Telegram, "telegram+http://123456:abc@127.0.0.1:8081"),
+            (Channel::Webhook, "webhook:"),
+            (Channel::Webhook, "webhook://"),
+            (Channel::Webhook, "webhook:?allow=10.0.0.0/8,127.0.0.1/32,[::1]/128&rate=5"),
+            (Channel::Webhook, "webhook://?allow=10.0.0.0/8,127.0.0.1/32,[::1]/128"),
+            (Channel::Email, "sandbox:"),
+            (Channel::Sms, "sandbox:?name=trial"),
+        ] {
+            assert_eq!(open(channel, url).err(), None, "{url}");
+        }
+        for (channel, url, part) in [
+            (Channel::Sms, "smtp://h?from=a@example.com", "kavenegar, kavenegar+http, sandbox"),
+            (Channel::Sms, "kavenegar://api.kavenegar.com", "API key"),
+            (Channel::Sms, "kavenegar://SECRET%2F..%2F@api.kavenegar.com", "API key"),
+            (Channel::Sms, "kavenegar://SECRET@api.kavenegar.com?sendr=1", "\"sendr\""),
+            (Channel::Sms, "kavenegar://SECRET@api.kavenegar.com?sender=1&sender=2", "twice"),
+            (Channel::Telegram, "telegram://SECRET@api.telegram.org", "token"),
+            (Channel::Telegram, "telegram://123:SECRET@api.telegram.org#x", "%23"),
+            (Channel::Webhook, "webhook:?allow=everything", "allow=everything"),
+            (Channel::Webhook, "SECRET", "no URL"),
+            (Channel::Webhook, "sandbox:?allow=10.0.0.0/8", "\"allow\""),
+        ] {
+            let fault = open(channel, url).err().unwrap_or_default();
+            assert!(fault.contains(part), "{url}: {fault}");
+            assert!(!fault.contains("SECRET"), "{fault}");
+        }
+    }
+}

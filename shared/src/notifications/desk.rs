@@ -1,0 +1,123 @@
+//! What a process has for sending messages: its providers, what it knows of their circuits, and where
+//! deliveries meet to be read and written together.
+
+use super::{
+    circuits::Circuits,
+    model::Channel,
+    providers::{Guard, Named, NamedError},
+    recording::{self, Beginning, Claim, Ended, Failure, Look},
+    seats::Seats,
+};
+use crate::{
+    config::NotificationsConfig,
+    db::is_outage_of,
+    gather::{AskError, Gatherer},
+    ids::DeliveryId,
+    runs::{Closed, Environment, JobError},
+};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Deliveries that are read, or written, together, at most.
+const TOGETHER: usize = 200;
+/// Deliveries that may wait for that; a worker has fewer slots.
+const ROOM: usize = 100_000;
+/// How long the end of an attempt is tried to be put on record: while the database is away, this process alone
+/// knows it.
+const RECORD_WITHIN: Duration = Duration::from_secs(60);
+
+/// What a process has for sending messages.
+pub struct NotificationDesk {
+    providers: BTreeMap<Channel, Vec<Named>>,
+    /// Where people reach the pages, for links.
+    pub public_url: Option<String>,
+    /// Days that notifications are kept; 0 is for ever.
+    pub keep_days: u32,
+    /// What is known of the circuits.
+    pub circuits: Circuits,
+    /// Which addresses webhooks may have.
+    pub guard: Guard,
+    pub(super) seats: Seats,
+    looks: Gatherer<DeliveryId, Option<Look>, Failure>,
+    beginnings: Gatherer<Beginning, Option<i32>, Failure>,
+    ends: Gatherer<Arc<Ended>, Option<Closed>, Failure>,
+}
+
+impl NotificationDesk {
+    /// With the providers of a configuration.
+    pub fn open(config: &NotificationsConfig) -> Result<Self, NamedError> {
+        Ok(Self {
+            providers: config.open()?,
+            public_url: config.public_url.clone(),
+            keep_days: config.keep_days,
+            circuits: Circuits::default(),
+            guard: config.guard(),
+            seats: Seats::default(),
+            looks: Gatherer::new(TOGETHER, ROOM),
+            beginnings: Gatherer::new(TOGETHER, ROOM),
+            ends: Gatherer::new(TOGETHER, ROOM),
+        })
+    }
+
+    /// The providers of a channel, in order; none if the channel is off.
+    pub fn providers(&self, channel: Channel) -> &[Named] {
+        self.providers.get(&channel).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether messages can leave over a channel.
+    pub fn serves(&self, channel: Channel) -> bool {
+        !self.providers(channel).is_empty()
+    }
+}
+
+pub(super) async fn look(env: &Arc<Environment>, id: DeliveryId) -> Result<Option<Look>, JobError> {
+    let means = env.clone();
+    let work = move |ids| {
+        let env = means.clone();
+        async move { recording::look(&env, ids).await }
+    };
+    env.notifications.looks.ask(id, work).await.map_err(|error| JobError::Retry(recording::why(error)))
+}
+
+pub(super) async fn begin(
+    env: &Arc<Environment>,
+    claim: Claim,
+    delivery: DeliveryId,
+    provider: &str,
+) -> Result<Option<i32>, JobError> {
+    let means = env.clone();
+    let work = move |asked| {
+        let env = means.clone();
+        async move { recording::begin(&env, asked).await }
+    };
+    let beginning = Beginning { claim, delivery, provider: provider.to_owned() };
+    let begun = env.notifications.beginnings.ask(beginning, work).await;
+    begun.map_err(|error| JobError::Retry(recording::why(error)))
+}
+
+/// Puts the end of an attempt on record, however long that takes within reason: nobody else knows it.
+pub(super) async fn end(env: &Arc<Environment>, ended: Ended) -> Result<Option<Closed>, JobError> {
+    let (ended, since) = (Arc::new(ended), Instant::now());
+    let mut pause = Duration::from_millis(100);
+    loop {
+        let means = env.clone();
+        let work = move |ended| {
+            let env = means.clone();
+            async move { recording::end(&env, ended).await }
+        };
+        match env.notifications.ends.ask(ended.clone(), work).await {
+            Ok(closed) => return Ok(closed),
+            Err(AskError::Failed(Failure(error)))
+                if is_outage_of(&error) && since.elapsed() + pause < RECORD_WITHIN =>
+            {
+                tracing::warn!(%error, "how an attempt ended is not on record yet; trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+            Err(error) => return Err(JobError::Retry(recording::why(error))),
+        }
+    }
+}

@@ -15,6 +15,7 @@ use shared::{
     clients::{ClientError, contact::FieldFault},
     db::{DbError, PoolError},
     fx::FxError,
+    notifications::NotificationError,
     pagination::InvalidCursor,
     runs::RunError,
     schedules::ScheduleError,
@@ -472,6 +473,27 @@ impl From<TradeError> for ApiError {
                 DbError::Query(error) => Self::database(error),
                 other => Self::unavailable("database", other),
             },
+        }
+    }
+}
+
+impl From<NotificationError> for ApiError {
+    fn from(error: NotificationError) -> Self {
+        let text = error.to_string();
+        match error {
+            NotificationError::NotFound(_)
+            | NotificationError::NoDelivery(_)
+            | NotificationError::NoEndpoint(_)
+            | NotificationError::NoSubscription(_) => Self::not_found(text),
+            NotificationError::Invalid { field, .. } => Self::invalid(&field, text),
+            NotificationError::UnknownClient(_) => Self::invalid("client_id", text),
+            NotificationError::ChannelOff(_) => Self::invalid("channels", text),
+            NotificationError::KeyReused => Self::key_reused(text),
+            NotificationError::NotReplayable(..) => Self::conflict("not-replayable", text),
+            NotificationError::NotUnknown(..) => Self::conflict("not-unknown", text),
+            NotificationError::EndpointExists(_) => Self::conflict("endpoint-exists", text).at("url"),
+            NotificationError::Run(error) => error.into(),
+            NotificationError::Database(error) => error.into(),
         }
     }
 }

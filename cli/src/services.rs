@@ -8,7 +8,8 @@ use shared::{
     cache::Cache,
     clock::SystemClock,
     config::{
-        ConfigError, DatabaseConfig, EtlConfig, FilesConfig, NotificationsConfig, RedisConfig, RetentionConfig, StorageConfig, WorkerConfig,
+        ConfigError, DatabaseConfig, EtlConfig, FilesConfig, NotificationsConfig, RedisConfig,
+        RetentionConfig, StorageConfig, WorkerConfig,
     },
     db::{self, DbPool},
     notifications::NotificationDesk,

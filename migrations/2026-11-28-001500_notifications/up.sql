@@ -16,6 +16,8 @@ CREATE TABLE notifications (
 );
 CREATE INDEX notifications_client ON notifications (client_id, id DESC) WHERE client_id IS NOT NULL;
 CREATE INDEX notifications_notable ON notifications (state, id DESC) WHERE state <> 'sent';
+CREATE INDEX notifications_merged ON notifications (event, created_at)
+    WHERE event IN ('run_discarded', 'schedule_missed');
 
 -- Where programs want to be told. `events`: of which, besides what is sent to the endpoint itself. While
 -- `previous_secret` holds, messages are signed with both.
@@ -129,20 +131,29 @@ CREATE TABLE event_subscriptions (
 );
 
 -- What has happened and is still to be told: written in the transaction in which it happens, made into
--- notifications by `announce_events`.
+-- notifications by `announce_events` once some of its event is due.
 CREATE TABLE announcements (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     event       text NOT NULL,
     subject     text NOT NULL,
     data        jsonb NOT NULL,
-    created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    due_at      timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+CREATE INDEX announcements_due ON announcements (due_at);
 
 -- Whether anybody wants to know.
 CREATE FUNCTION is_event_wanted(p_event text) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT EXISTS (SELECT 1 FROM client_events WHERE event = p_event AND channels <> '{}')
         OR EXISTS (SELECT 1 FROM event_subscriptions WHERE event = p_event)
         OR EXISTS (SELECT 1 FROM webhook_endpoints WHERE disabled_at IS NULL AND p_event = ANY (events))
+$$;
+
+-- Until when nothing more is told of an event that may happen a thousand times at once: five minutes after it
+-- was told of last (test: discarded_runs_are_told_of_together).
+CREATE FUNCTION quiet_until(p_event text) RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT coalesce(max(created_at) + interval '5 minutes', '-infinity') FROM notifications
+    WHERE event = p_event AND event IN ('run_discarded', 'schedule_missed')
 $$;
 
 -- A notification is what its deliveries are. Two that end at the same time each lock it first, and count
@@ -217,8 +228,9 @@ CREATE TRIGGER deliveries_do_not_wait_for_pruned_runs AFTER DELETE ON runs FOR E
 CREATE FUNCTION announce_discarded_run() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF is_event_wanted('run_discarded') THEN
-        INSERT INTO announcements (event, subject, data) VALUES ('run_discarded', NEW.id || ':' || NEW.attempt,
-            jsonb_build_object('run_id', NEW.id, 'kind', NEW.kind, 'attempts', NEW.attempt, 'error', left(NEW.error, 2000)));
+        INSERT INTO announcements (event, subject, data, due_at) VALUES ('run_discarded', NEW.id || ':' || NEW.attempt,
+            jsonb_build_object('run_id', NEW.id, 'kind', NEW.kind, 'attempts', NEW.attempt, 'error', left(NEW.error, 2000)),
+            greatest(clock_timestamp(), quiet_until('run_discarded')));
     END IF;
     RETURN NULL;
 END $$;
@@ -231,8 +243,9 @@ CREATE TRIGGER announce_discarded_run AFTER UPDATE OF state ON runs FOR EACH ROW
 CREATE FUNCTION announce_alert() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF is_event_wanted('schedule_missed') THEN
-        INSERT INTO announcements (event, subject, data) VALUES ('schedule_missed', NEW.id::text,
-            jsonb_build_object('schedule', NEW.subject, 'kind', NEW.kind, 'message', NEW.message));
+        INSERT INTO announcements (event, subject, data, due_at) VALUES ('schedule_missed', NEW.id::text,
+            jsonb_build_object('schedule', NEW.subject, 'kind', NEW.kind, 'message', NEW.message),
+            greatest(clock_timestamp(), quiet_until('schedule_missed')));
     END IF;
     RETURN NULL;
 END $$;

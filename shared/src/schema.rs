@@ -679,6 +679,7 @@ diesel::table! {
         subject -> Text,
         data -> Jsonb,
         created_at -> Timestamptz,
+        due_at -> Timestamptz,
     }
 }
 

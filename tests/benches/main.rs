@@ -39,10 +39,11 @@ async fn main() -> anyhow::Result<()> {
 
 async fn measure(report: &mut Report, names: &[&str], quick: bool) -> anyhow::Result<()> {
     let parts = ingest::PARTS.map(|part| format!("ingest/{part}"));
-    let known: Vec<&str> = ["ingest", "read", "trades", "live", "notifications", "runs", "schedules", "chaos"]
-        .into_iter()
-        .chain(parts.iter().map(String::as_str))
-        .collect();
+    let known: Vec<&str> =
+        ["ingest", "read", "trades", "live", "notifications", "runs", "schedules", "chaos"]
+            .into_iter()
+            .chain(parts.iter().map(String::as_str))
+            .collect();
     if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
         anyhow::bail!("there is no benchmark {unknown}; there are: {}", known.join(", "));
     }

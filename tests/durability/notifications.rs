@@ -26,8 +26,7 @@ impl Place {
         let receiver = Receiver::start().await;
         let telegram = telegram(&receiver);
         let given = [(Channel::Webhook, WEBHOOK), (Channel::Telegram, telegram.as_str())];
-        let options =
-            AppOptions { notifications: providers(&given), worker: false, ..AppOptions::default() };
+        let options = AppOptions { notifications: providers(&given), worker: false, ..AppOptions::default() };
         Self { app: App::start_with(options).await, redis: Redis::start(), receiver }
     }
 
@@ -111,7 +110,13 @@ async fn killed_while_the_provider_is_asked_it_is_repeated_under_its_key_or_unkn
         worker.kill();
         // From now on it answers.
         let accepted = format!("http://127.0.0.1:{}/hooks/accepted", place.receiver.port);
-        place.app.db.client.execute("UPDATE deliveries SET address = $1 WHERE channel = 'webhook'", &[&accepted]).await.unwrap();
+        place
+            .app
+            .db
+            .client
+            .execute("UPDATE deliveries SET address = $1 WHERE channel = 'webhook'", &[&accepted])
+            .await
+            .unwrap();
         let _second = place.worker();
         expect_no_silent_repetition(&place, channel, id).await;
     }
@@ -150,10 +155,8 @@ async fn expect_no_silent_repetition(place: &Place, channel: Channel, id: Delive
     let error = delivery.error_message.unwrap_or_default();
     assert!(error.contains("may have accepted it or not"), "{error}");
     assert_eq!(place.outcomes(id).await, [AttemptOutcome::Unknown]);
-    eventually("the run's end", || async {
-        (place.app.delivery_run(id).await.0 == "failed").then_some(())
-    })
-    .await;
+    eventually("the run's end", || async { (place.app.delivery_run(id).await.0 == "failed").then_some(()) })
+        .await;
     assert_eq!(place.receiver.asked().len(), 1, "nobody was asked again");
 }
 

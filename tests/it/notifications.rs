@@ -77,7 +77,8 @@ async fn an_endpoint_that_is_gone_is_disabled_until_somebody_enables_it() {
     let delivery = app.until_delivery(ids[0], DeliveryState::Failed).await;
     assert_eq!((delivery.attempts, delivery.endpoint_id), (1, Some(endpoint)));
     app.until_notification(notification, NotificationState::Failed).await;
-    eventually("its run's end", || async { (app.delivery_run(ids[0]).await.0 == "failed").then_some(()) }).await;
+    eventually("its run's end", || async { (app.delivery_run(ids[0]).await.0 == "failed").then_some(()) })
+        .await;
     let reason: String =
         app.db.one("SELECT disabled_reason FROM webhook_endpoints WHERE id = $1", &[&endpoint.0]).await;
     assert!(reason.contains("410"), "{reason}");
@@ -184,7 +185,10 @@ async fn an_operator_holds_a_circuit_open_and_closed() {
     // Each process looks once a second.
     tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
     let id = app.notify(Channel::Telegram, "7").await;
-    eventually("the run to be put off", || async { (app.delivery_run(id).await.0 == "scheduled").then_some(()) }).await;
+    eventually("the run to be put off", || async {
+        (app.delivery_run(id).await.0 == "scheduled").then_some(())
+    })
+    .await;
     assert!(receiver.asked().is_empty());
     assert_eq!(force(None).await.changed_by.as_deref(), Some("ann"));
     let hurry = || async {
@@ -192,7 +196,8 @@ async fn an_operator_holds_a_circuit_open_and_closed() {
         (app.delivery(id).await.state == DeliveryState::Delivered).then_some(())
     };
     eventually("the delivery", hurry).await;
-    let audited = "SELECT count(*) FROM audit_log WHERE action = 'circuit.force' AND subject = 'telegram/telegram'";
+    let audited =
+        "SELECT count(*) FROM audit_log WHERE action = 'circuit.force' AND subject = 'telegram/telegram'";
     assert_eq!(app.db.one::<i64>(audited, &[]).await, 2);
 }
 
@@ -224,7 +229,10 @@ async fn a_provider_that_takes_so_many_a_second_gets_no_more() {
     // Ten at once, and then ten a second: thirty more take three. Slower is no fault.
     let took: f64 = app
         .db
-        .one("SELECT extract(epoch FROM max(started_at) - min(started_at))::float8 FROM delivery_attempts", &[])
+        .one(
+            "SELECT extract(epoch FROM max(started_at) - min(started_at))::float8 FROM delivery_attempts",
+            &[],
+        )
         .await;
     assert!(took > 2.4, "40 in {took} s");
 }
@@ -240,7 +248,8 @@ async fn what_may_have_been_accepted_waits_for_somebody_to_decide() {
         let delivery = app.until_delivery(id, DeliveryState::Unknown).await;
         assert_eq!(app.delivery_attempts(id).await[0].outcome, AttemptOutcome::Unknown);
         assert_eq!(delivery.attempts, 1);
-        eventually("its run's end", || async { (app.delivery_run(id).await.0 == "failed").then_some(()) }).await;
+        eventually("its run's end", || async { (app.delivery_run(id).await.0 == "failed").then_some(()) })
+            .await;
     }
     app.until_notification(third, NotificationState::Failed).await;
     // Retrying the run sends nothing: that is not how one decides.
@@ -248,8 +257,10 @@ async fn what_may_have_been_accepted_waits_for_somebody_to_decide() {
     let (status, _) = app.post(&format!("/api/v1/runs/{run}/retry")).await;
     assert!(status.is_success());
     eventually("the retried run's end", || async {
-        let attempts: i64 =
-            app.db.one("SELECT count(*) FROM run_attempts WHERE run_id = $1 AND outcome = 'failed'", &[&run.0]).await;
+        let attempts: i64 = app
+            .db
+            .one("SELECT count(*) FROM run_attempts WHERE run_id = $1 AND outcome = 'failed'", &[&run.0])
+            .await;
         (attempts == 2).then_some(())
     })
     .await;
@@ -342,11 +353,12 @@ async fn what_a_client_does_not_want_is_not_sent() {
         )
         .await
         .unwrap();
-    let to_client = |client: &str, channels: &[Channel]| shared::notifications::request::NotificationRequest {
-        client_id: Some(client.to_owned()),
-        channels: channels.to_vec(),
-        ..message(&[])
-    };
+    let to_client =
+        |client: &str, channels: &[Channel]| shared::notifications::request::NotificationRequest {
+            client_id: Some(client.to_owned()),
+            channels: channels.to_vec(),
+            ..message(&[])
+        };
     let conn = &mut *app.env.pool.get().await.unwrap();
     service::set_wanted(conn, "c1", Channel::Sms, false, "ann").await.unwrap();
     let (id, deliveries) = app.notify_all(&to_client("c1", &[])).await;
@@ -365,9 +377,11 @@ async fn what_a_client_does_not_want_is_not_sent() {
     app.hurry().await;
     app.until_delivery(deliveries[0], DeliveryState::Suppressed).await;
     app.until_notification(id, NotificationState::Suppressed).await;
-    for (client, channels, part) in
-        [("c2", vec![Channel::Email], "no email"), ("c2", vec![], "no address"), ("nobody", vec![], "no client")]
-    {
+    for (client, channels, part) in [
+        ("c2", vec![Channel::Email], "no email"),
+        ("c2", vec![], "no address"),
+        ("nobody", vec![], "no client"),
+    ] {
         let refused = request_notification(&app.env, to_client(client, &channels)).await.unwrap_err();
         assert!(refused.to_string().contains(part), "{refused}");
     }

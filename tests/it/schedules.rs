@@ -686,8 +686,10 @@ async fn built_in_schedules_are_made_once_and_what_an_operator_changes_stays() {
     };
     let mut scheduler = start("");
     let expected = [
+        "daily_summaries",
         "nightly_data",
         "prune_files",
+        "prune_notifications",
         "prune_redis",
         "prune_runs",
         "refresh_client_summary",
@@ -815,7 +817,7 @@ async fn a_leader_that_stands_still_is_followed_and_comes_back_as_one_of_many() 
     let second = holder(&database, Some(leader)).await;
     first.thaw();
     let made = "SELECT count(*) FROM schedules WHERE built_in";
-    eventually("the built-in schedules", async || (database.one::<i64>(made, &[]).await == 7).then_some(()))
+    eventually("the built-in schedules", async || (database.one::<i64>(made, &[]).await == 9).then_some(()))
         .await;
     assert_eq!(holder(&database, Some(leader)).await, second);
 }

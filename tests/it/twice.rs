@@ -4,6 +4,7 @@
 use shared::{
     ids::RunId,
     ledger::VerifyLedger,
+    notifications::{daily::SendDailySummaries, jobs::PruneNotifications},
     runs::{
         EnqueueOptions, Queue, RunState, enqueue,
         jobs::{CancelRuns, PruneRuns, RetryRuns, Selection},
@@ -53,6 +54,10 @@ const STATE: &[&str] = &[
     "SELECT to_jsonb(t) FROM schedules t",
     "SELECT to_jsonb(t) FROM schedule_ticks t",
     "SELECT to_jsonb(t) FROM alerts t",
+    "SELECT to_jsonb(t) FROM notifications t",
+    "SELECT to_jsonb(t) FROM deliveries t",
+    "SELECT to_jsonb(t) FROM delivery_attempts t",
+    "SELECT to_jsonb(t) FROM announcements t",
     // Of the runs: which there are of each kind, besides the copies and the refresh that an upload asks for.
     "SELECT jsonb_build_array(kind, state, count(*)) FROM runs
      WHERE created_by <> 'twice' AND kind <> 'refresh_client_summary' GROUP BY kind, state",
@@ -113,6 +118,30 @@ async fn deleted(app: &App) {
     assert_eq!(app.db.one::<i64>("SELECT count(*) FROM transactions", &[]).await, 0);
 }
 
+/// What was told over every channel: a file of which others are told, and a day of which its client is.
+async fn told(app: &App) {
+    let wanted = "INSERT INTO event_subscriptions (event, channel, address, created_by) VALUES
+            ('upload_finished', 'email', 'all@example.com', 'test'), ('upload_finished', 'sms', '+4915112345678', 'test'),
+            ('upload_finished', 'telegram', '4711', 'test');
+        INSERT INTO webhook_endpoints (id, url, events, secret, created_by)
+        VALUES (gen_random_uuid(), 'https://example.com/hook', '{upload_finished}',
+                'whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3', 'test');
+        INSERT INTO client_events (event, channels, updated_by) VALUES ('daily_summary', '{email}', 'test')";
+    app.db.client.batch_execute(wanted).await.unwrap();
+    app.load("told.csv", files::rows(&["t1,C1,1,2025-01-16,7"]), "").await;
+    let mut conn = app.env.pool.get().await.unwrap();
+    let day = "2025-01-16".parse().unwrap();
+    enqueue(&mut conn, &SendDailySummaries { day }, &EnqueueOptions::by("test")).await.unwrap();
+    enqueue(&mut conn, &PruneNotifications {}, &EnqueueOptions::by("test")).await.unwrap();
+    app.env.doorbells.ring(Queue::Default, 2);
+    eventually("what is told", || async {
+        let delivered = "SELECT count(*) FROM deliveries WHERE state = 'delivered'";
+        (app.db.one::<i64>(delivered, &[]).await == 5).then_some(())
+    })
+    .await;
+    idle(app).await;
+}
+
 /// A run of every kind, completed.
 async fn fixture(app: &App) {
     deleted(app).await;
@@ -157,6 +186,7 @@ async fn fixture(app: &App) {
     nightly::start(&mut conn, &serde_json::from_value(night).unwrap(), &by).await.unwrap();
     Queue::ALL.iter().for_each(|&queue| app.env.doorbells.ring(queue, 3));
     idle(app).await;
+    told(app).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

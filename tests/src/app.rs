@@ -8,8 +8,8 @@ use shared::{
     cache::Cache,
     clock::SystemClock,
     config::{
-        ApiConfig, CompatConfig, EtlConfig, FeedConfig, FilesConfig, NotificationsConfig, RedisConfig, RetentionConfig,
-        WorkerConfig,
+        ApiConfig, CompatConfig, EtlConfig, FeedConfig, FilesConfig, NotificationsConfig, RedisConfig,
+        RetentionConfig, WorkerConfig,
     },
     db,
     ids::UploadId,

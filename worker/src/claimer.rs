@@ -5,7 +5,8 @@
 use crate::{executor, life::Life};
 use shared::{
     metrics,
-    runs::{Queue, queries},
+    notifications::{events, jobs::AnnounceEvents},
+    runs::{Job, Queue, queries},
 };
 use std::{
     sync::{
@@ -111,7 +112,7 @@ pub(crate) async fn claim(life: Arc<Life>, slots: Arc<Slots>) {
     }
 }
 
-/// Once a second: lets due runs be claimed, ends what waited too long, wakes the claims, and rings for
+/// Once a second: lets due runs be claimed, ends what waited too long, has told what is to be, wakes the claims, and rings for
 /// other workers when there is more than this one can take.
 pub(crate) async fn poll(life: Arc<Life>) {
     let mut ticks = tokio::time::interval(POLL);
@@ -128,6 +129,14 @@ async fn poll_once(life: &Life) -> anyhow::Result<()> {
     let mut conn = life.pool.get().await?;
     queries::release_due(&mut conn).await?;
     queries::expire(&mut conn).await?;
+    if life.kind(AnnounceEvents::KIND).is_some() {
+        match events::enqueue_due(&mut conn).await {
+            Ok(true) => life.doorbells.ring(Queue::Default, 1),
+            Ok(false) => {}
+            // Nobody waits for it as they do for the other runs.
+            Err(error) => tracing::warn!("cannot look for what is to be told: {error}"),
+        }
+    }
     for slots in &life.slots {
         slots.wake();
         if slots.in_use() == slots.total {

@@ -16,7 +16,10 @@ pub use logs::{RunLogs, run_logs};
 
 use shared::{
     clock::Clock,
-    config::{DatabaseConfig, EtlConfig, FilesConfig, NotificationsConfig, RedisConfig, RetentionConfig, WorkerConfig},
+    config::{
+        DatabaseConfig, EtlConfig, FilesConfig, NotificationsConfig, RedisConfig, RetentionConfig,
+        WorkerConfig,
+    },
     runs::registry::Kind,
     storage::Storage,
 };

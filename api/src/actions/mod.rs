@@ -5,6 +5,7 @@ pub mod bulk;
 pub mod deletion;
 pub mod engine;
 pub mod etl;
+pub mod notifications;
 pub mod previews;
 pub mod repeat;
 pub mod schedules;

@@ -128,6 +128,40 @@ impl Reading<'_> {
         text
     }
 
+    /// Words: an array of texts, or a text with commas between; at least one.
+    pub fn words(&mut self, name: &str) -> Vec<String> {
+        let words: Vec<String> = match self.fields.0.get(name) {
+            Some(Value::Array(words)) => {
+                let texts: Option<Vec<_>> =
+                    words.iter().map(|word| word.as_str().map(str::to_owned)).collect();
+                let Some(texts) = texts else {
+                    self.wrong(name, "Not a valid string.");
+                    return Vec::new();
+                };
+                texts
+            }
+            Some(Value::String(text)) => text.split(',').map(|word| word.trim().to_owned()).collect(),
+            Some(Value::Null) => {
+                self.wrong(name, "This field may not be null.");
+                return Vec::new();
+            }
+            Some(other) => {
+                let kind = if other.is_object() { "dict" } else { "scalar" };
+                self.wrong(name, format!("Expected a list of items but got type \"{kind}\"."));
+                return Vec::new();
+            }
+            None => {
+                self.wrong(name, "This field is required.");
+                return Vec::new();
+            }
+        };
+        let words: Vec<String> = words.into_iter().filter(|word| !word.is_empty()).collect();
+        if words.is_empty() {
+            self.wrong(name, "This list may not be empty.");
+        }
+        words
+    }
+
     /// Whether a field is there, whatever it holds.
     pub fn has(&self, name: &str) -> bool {
         self.fields.0.contains_key(name)

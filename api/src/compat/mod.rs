@@ -4,7 +4,7 @@
 //! 500 of theirs is the 4xx that it should have been, lists end, nothing is dropped in silence).
 //!
 //! A to E name the services as the contracts do: A has clients and their transactions, B monitors transactions as
-//! they come, C has summaries, D users who trade stocks, E takes files and has figures of users.
+//! they come, C has summaries and notifications, D users who trade stocks, E takes files and has figures of users.
 
 mod analysis;
 mod analysis_api;
@@ -15,6 +15,7 @@ mod live_figures;
 mod live_monitoring;
 mod live_shapes;
 mod moment;
+mod notifications;
 mod rate;
 mod stock_orders;
 mod stock_trading;
@@ -35,7 +36,7 @@ enum Service {
     Transactions,
     /// B, but for the row that has A's path.
     Monitoring,
-    /// C's summaries.
+    /// C's summaries and notifications.
     Summaries,
     /// D, but for the list that has A's path.
     Trading,
@@ -48,6 +49,7 @@ pub fn router() -> OpenApiRouter<AppState> {
     clients_etl::router()
         .merge(live_monitoring::router())
         .merge(summaries::router())
+        .merge(notifications::router())
         .merge(stock_trading::router())
         .merge(analysis::router())
         .merge(analysis_api::router())
@@ -57,7 +59,10 @@ pub fn router() -> OpenApiRouter<AppState> {
 /// The service that a path belongs to, if one.
 fn service(path: &str) -> Option<Service> {
     let path = path.strip_suffix('/').unwrap_or(path);
-    if path == "/api/transactions/summary" {
+    let notification = path.strip_prefix("/api/notifications/");
+    if ["/api/transactions/summary", "/api/notifications"].contains(&path)
+        || notification.is_some_and(|id| !id.is_empty() && !id.contains('/'))
+    {
         return Some(Service::Summaries);
     }
     if is_monitoring(path) {
@@ -166,8 +171,16 @@ mod tests {
         ] {
             assert_eq!(service(path), Some(Service::Analysis), "{path}");
         }
-        for path in ["/api/transactions/summary", "/api/transactions/summary/"] {
+        for path in [
+            "/api/transactions/summary",
+            "/api/transactions/summary/",
+            "/api/notifications",
+            "/api/notifications/",
+            "/api/notifications/x",
+            "/api/notifications/x/",
+        ] {
             assert_eq!(service(path), Some(Service::Summaries), "{path}");
+            assert!(was_open(path), "{path}");
         }
         for path in [
             "/users",
@@ -217,6 +230,8 @@ mod tests {
             "/api/get-transaction/",
             "/api/get-transaction/a/b",
             "/add-transaction/",
+            "/api/notifications/x/y",
+            "/api/v1/notifications",
             "/users/a/b",
         ] {
             assert_eq!(service(path), None, "{path}");

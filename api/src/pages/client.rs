@@ -4,6 +4,7 @@ use super::{
     address::{Address, segment},
     chart::{Chart, SpendWords},
     client_account::tabs,
+    client_channels::ClientChannels,
     fmt,
     pieces::{Badge, Chip, Chips, Empty, Money, Pager, Time, Way},
     shell::{Shell, page},
@@ -67,6 +68,7 @@ struct ClientPage {
     debt: Money,
     opening: Money,
     totals: Vec<TotalsLine>,
+    channels: ClientChannels,
     spend: Option<SpendPart>,
     filter: FilterForm,
     transactions: Vec<TransactionLine>,
@@ -143,6 +145,7 @@ pub(super) async fn show(
         Some(view) => view.load(&mut conn, &state, &id, &form.here).await?,
         None => None,
     };
+    let channels = ClientChannels::load(&mut conn, &id, &shell).await?;
     let filter = TransactionFilter { client_id: Some(id), ..filter };
     let request = PageRequest { limit: ROWS, ..wanted.page()? };
     let found = list_within(&mut conn, card.active, &filter, &request).await?;
@@ -158,6 +161,7 @@ pub(super) async fn show(
         debt: Money::new(client.debt(), &client.currency),
         opening: Money::new(client.opening_balance, &client.currency),
         totals: totals.iter().map(|one| TotalsLine::new(one, &shell)).collect(),
+        channels,
         spend,
         pager: Pager::by_time(&found, &form.here, "transaction"),
         transactions: found.items.iter().map(|row| TransactionLine::new(row, &shell)).collect(),

@@ -14,27 +14,35 @@ mod bulk;
 pub(crate) mod chart;
 mod client;
 mod client_account;
+mod client_channels;
 mod client_edit;
 mod client_form;
 mod client_summaries;
 mod clients;
 mod clone;
+mod deliveries;
+mod events;
 mod failures;
 mod fmt;
 mod forms;
 mod fx_rates;
 mod generate;
 mod live;
+mod notification;
+mod notification_form;
+mod notifications;
 mod overview;
 mod pieces;
 mod plotly_js;
 mod preview;
 mod preview_form;
 mod preview_parts;
+mod providers;
 mod queues;
 mod run;
 mod run_parts;
 mod runs;
+mod sandbox;
 mod schedule_forms;
 mod schedule_words;
 mod schedules;
@@ -51,6 +59,9 @@ mod upload;
 mod upload_links;
 mod upload_parts;
 mod uploads;
+mod webhook;
+mod webhook_form;
+mod webhooks;
 mod workers;
 
 use crate::{
@@ -136,6 +147,31 @@ pub fn router() -> Router<AppState> {
         .route("/ui/trades/new", get(trade_form::form))
         .route("/ui/trades/{id}", get(trade::show))
         .route("/ui/trades/{id}/reverse", post(trade::reverse))
+        .route("/ui/notifications", get(notifications::list).post(notification_form::submit))
+        .route("/ui/notifications/new", get(notification_form::form))
+        .route("/ui/notifications/replay", get(deliveries::replay_form).post(deliveries::replay_failed))
+        .route("/ui/notifications/{id}", get(notification::show))
+        .route("/ui/notifications/{id}/cancel", post(deliveries::cancel))
+        .route("/ui/deliveries/{id}/replay", post(deliveries::replay))
+        .route("/ui/deliveries/{id}/delivered", post(deliveries::mark_delivered))
+        .route("/ui/providers", get(providers::show))
+        .route("/ui/circuits/{channel}/{name}", post(providers::force))
+        .route("/ui/webhooks", get(webhooks::list).post(webhook_form::register))
+        .route("/ui/webhooks/new", get(webhook_form::form))
+        .route("/ui/webhooks/{id}", get(webhook::show))
+        .route("/ui/webhooks/{id}/edit", post(webhook_form::edit))
+        .route("/ui/webhooks/{id}/test", post(webhook::test))
+        .route("/ui/webhooks/{id}/secret", post(webhook::secret))
+        .route("/ui/webhooks/{id}/rotate", post(webhook::rotate))
+        .route("/ui/webhooks/{id}/enable", post(webhook::enable))
+        .route("/ui/webhooks/{id}/disable", post(webhook::disable))
+        .route("/ui/webhooks/{id}/delete", post(webhook::delete))
+        .route("/ui/sandbox", get(sandbox::show))
+        .route("/ui/events", get(events::show))
+        .route("/ui/events/{event}/channels", post(events::set_channels))
+        .route("/ui/events/{event}/subscriptions", post(events::subscribe))
+        .route("/ui/events/{event}/subscriptions/{id}/delete", post(events::unsubscribe))
+        .route("/ui/clients/{id}/channels/{channel}", post(client_channels::set))
         .route("/ui/analytics", get(analytics::show))
         .route("/ui/admin", get(admin::show))
         .route("/ui/admin/etl", post(admin::etl))

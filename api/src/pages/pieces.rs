@@ -7,8 +7,14 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
 use shared::{
-    clients::ClientStatus, pagination::Page, runs::RunState, schedules::TickOutcome, trades::TradeState,
-    transactions::TransactionStatus, uploads::model::UploadState,
+    clients::ClientStatus,
+    notifications::model::{AttemptOutcome, Circuit, CircuitState, DeliveryState, Forced, NotificationState},
+    pagination::Page,
+    runs::RunState,
+    schedules::TickOutcome,
+    trades::TradeState,
+    transactions::TransactionStatus,
+    uploads::model::UploadState,
 };
 
 /// A picture from the sprite; it is decoration, words stand beside it.
@@ -103,6 +109,83 @@ impl Badge {
             (TickOutcome::Missed, _) => Self::new("failed", "warn", "missed"),
             (TickOutcome::Refused, _) => Self::new("failed", "failed", "refused"),
         }
+    }
+}
+
+/// Notifications, deliveries and circuits.
+impl Badge {
+    /// How a provider's attempt ended.
+    pub fn attempt(outcome: AttemptOutcome) -> Self {
+        match outcome {
+            AttemptOutcome::Sending => Self::new("running", "running", "sending"),
+            AttemptOutcome::Accepted => Self::new("completed", "completed", "accepted"),
+            AttemptOutcome::Transient => Self::new("retryable", "retryable", "not now"),
+            AttemptOutcome::Throttled => Self::new("retryable", "paused", "too many"),
+            AttemptOutcome::Permanent => Self::new("failed", "failed", "refused"),
+            AttemptOutcome::Unknown => Self::new("retryable", "warn", "unknown"),
+        }
+    }
+
+    /// Whether a provider is asked; one without a circuit never failed.
+    pub fn circuit(circuit: Option<&Circuit>) -> Self {
+        match circuit.map(|circuit| (circuit.forced, circuit.state)) {
+            Some((Some(Forced::Open), _)) => Self::new("failed", "paused", "held open"),
+            Some((Some(Forced::Closed), _)) => Self::new("retryable", "play", "held closed"),
+            Some((None, CircuitState::Open)) => Self::new("failed", "failed", "open"),
+            Some((None, CircuitState::HalfOpen)) => Self::new("retryable", "running", "half open"),
+            Some((None, CircuitState::Closed)) | None => Self::new("completed", "completed", "closed"),
+        }
+    }
+
+    /// A channel without a provider.
+    pub fn off() -> Self {
+        Self::new("blocked", "blocked", "off")
+    }
+
+    /// A channel that sends.
+    pub fn on() -> Self {
+        Self::new("completed", "completed", "on")
+    }
+
+    /// A channel for which the sandbox stands in.
+    pub fn sandbox() -> Self {
+        Self::new("info", "info", "sandbox")
+    }
+
+    /// An endpoint to which nothing is sent.
+    pub fn disabled() -> Self {
+        Self::new("failed", "paused", "disabled")
+    }
+}
+
+/// The shape of a notification's state.
+pub fn notification_shape(state: NotificationState) -> &'static str {
+    match state {
+        NotificationState::Pending => "available",
+        NotificationState::Sent => "completed",
+        NotificationState::Partial => "warn",
+        NotificationState::Failed => "failed",
+        NotificationState::Suppressed => "blocked",
+    }
+}
+
+impl From<NotificationState> for Badge {
+    fn from(state: NotificationState) -> Self {
+        Self::new(state.as_str(), notification_shape(state), state.as_str())
+    }
+}
+
+impl From<DeliveryState> for Badge {
+    fn from(state: DeliveryState) -> Self {
+        let shape = match state {
+            DeliveryState::Pending => "available",
+            DeliveryState::Delivered => "completed",
+            DeliveryState::Failed => "failed",
+            DeliveryState::Unknown => "warn",
+            DeliveryState::Suppressed => "blocked",
+            DeliveryState::Cancelled => "cancelled",
+        };
+        Self::new(state.as_str(), shape, state.as_str())
     }
 }
 

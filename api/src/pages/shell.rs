@@ -62,6 +62,8 @@ pub struct Visitor {
     pub failed_lately: i64,
     /// Schedules that should have run and did not.
     pub alerts: i64,
+    /// Deliveries to be decided about, and circuits that are open.
+    pub notifications: i64,
 }
 
 impl Shell {
@@ -213,6 +215,31 @@ fn notice(uri: &Uri) -> Option<&'static str> {
         "trade-settled" => "Settled.",
         "trade-rejected" => "Rejected: nothing moved. The reason stands here.",
         "trade-known" => "This form was sent before; here is its trade. Nothing was added.",
+        "notification-made" => "Asked for. It is on its way.",
+        "notification-known" => "This form was sent before; here is its notification. Nothing was added.",
+        "notification-cancelled" => {
+            "What was still to be sent is cancelled. One that is just being sent is asked to stop."
+        }
+        "replayed" => "It is sent again.",
+        "replayed-all" => "They are sent again.",
+        "replayed-none" => "Nothing had failed. Nothing was sent.",
+        "marked-delivered" => "Noted that it was delivered. Nothing was sent.",
+        "circuit-open" => "Held open: it is not asked.",
+        "circuit-closed" => "Held closed: it is asked, however often it fails.",
+        "circuit-automatic" => "Left to itself again, with nothing against it.",
+        "endpoint-made" => "Registered. Take its secret over into the receiver.",
+        "endpoint-saved" => "Saved.",
+        "endpoint-test" => "Sent to it. Here is what becomes of it.",
+        "endpoint-rotated" => "It has a fresh secret. Take it over into the receiver.",
+        "endpoint-enabled" => "Enabled, with nothing against it.",
+        "endpoint-disabled" => "Disabled. Nothing is sent to it.",
+        "endpoint-deleted" => "Deleted. What was still to be sent to it fails.",
+        "event-saved" => "Saved.",
+        "subscribed" => "Added. It is told from now on.",
+        "subscribed-already" => "This address was there already.",
+        "unsubscribed" => "Removed. It is told no more.",
+        "channel-wanted" => "Noted that the client wants messages there.",
+        "channel-unwanted" => "Noted. Nothing more is sent to the client there.",
         "accepted" => "The file is stored and on its way.",
         "known" => {
             "This file was uploaded before with the same options; here is that upload. Nothing was added."
@@ -244,6 +271,7 @@ impl FromRequestParts<AppState> for Shell {
                 uploads_in_progress: attention.uploads_in_progress,
                 failed_lately: attention.failed_lately,
                 alerts: attention.alerts,
+                notifications: attention.notifications,
             }),
             theme: theme(&parts.headers),
             section: if section.is_empty() { "overview".to_owned() } else { section.to_owned() },

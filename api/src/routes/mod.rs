@@ -10,7 +10,9 @@ mod bulk;
 mod client_analytics;
 pub mod clients;
 mod deletion;
+mod deliveries;
 mod etl;
+pub mod events;
 pub mod failures;
 pub mod fx_rates;
 mod health;
@@ -19,7 +21,9 @@ mod ledger;
 pub mod live;
 mod metrics;
 mod nightly;
+mod notifications;
 mod previews;
+pub mod providers;
 mod queues;
 pub mod rejects;
 mod root;
@@ -32,6 +36,7 @@ mod tokens;
 mod trades;
 mod transactions;
 mod uploads;
+mod webhook_endpoints;
 mod workers;
 
 pub use health::livez;
@@ -138,5 +143,30 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(accounts::show_user))
         .routes(routes!(accounts::list_api_keys, accounts::create_api_key))
         .routes(routes!(accounts::show_api_key, accounts::revoke_api_key))
+        .routes(routes!(notifications::list_notifications, notifications::create_notification))
+        .routes(routes!(notifications::show_notification))
+        .routes(routes!(notifications::cancel_notification))
+        .routes(routes!(deliveries::list_deliveries))
+        .routes(routes!(deliveries::show_delivery))
+        .routes(routes!(deliveries::replay_delivery))
+        .routes(routes!(deliveries::mark_delivered))
+        .routes(routes!(deliveries::replay_deliveries))
+        .routes(routes!(webhook_endpoints::list_endpoints, webhook_endpoints::register_endpoint))
+        .routes(routes!(
+            webhook_endpoints::show_endpoint,
+            webhook_endpoints::change_endpoint,
+            webhook_endpoints::remove_endpoint
+        ))
+        .routes(routes!(webhook_endpoints::show_secret))
+        .routes(routes!(webhook_endpoints::rotate_secret))
+        .routes(routes!(webhook_endpoints::test_endpoint))
+        .routes(routes!(providers::list_providers))
+        .routes(routes!(providers::force_circuit))
+        .routes(routes!(events::list_events))
+        .routes(routes!(events::set_event_channels))
+        .routes(routes!(events::subscribe))
+        .routes(routes!(events::unsubscribe))
+        .routes(routes!(events::list_client_channels))
+        .routes(routes!(events::set_client_channel))
         .merge(compat::router())
 }

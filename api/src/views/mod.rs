@@ -4,11 +4,15 @@
 pub mod accounts;
 pub mod analytics;
 pub mod clients;
+pub mod endpoints;
+pub mod events;
 pub mod failures;
 pub mod fx_rates;
 pub mod kinds;
 pub mod live;
+pub mod notifications;
 pub mod previews;
+pub mod providers;
 pub mod queues;
 pub mod runs;
 pub mod schedules;

@@ -5,6 +5,10 @@ use shared::{
     auth::Role,
     clients::{AccountType, ClientStatus, RiskTolerance},
     ledger::statement::LineKind,
+    notifications::{
+        Event,
+        model::{AttemptOutcome, Channel, CircuitState, DeliveryState, Forced, NotificationState},
+    },
     runs::{Queue, RunState, waiting::WaitingReason},
     summaries::{Calendar, SummaryMode},
     synthetic::{DataFormat, DataKind, Profile, TransactionForm},
@@ -64,4 +68,11 @@ word_schemas! {
     data_format, data_formats => DataFormat;
     transaction_form, transaction_forms => TransactionForm;
     profile, profiles => Profile;
+    channel, channels => Channel;
+    notification_state, notification_states => NotificationState;
+    delivery_state, delivery_states => DeliveryState;
+    attempt_outcome, attempt_outcomes => AttemptOutcome;
+    circuit_state, circuit_states => CircuitState;
+    forced, forced_list => Forced;
+    event, events => Event;
 }

@@ -136,7 +136,10 @@ pub fn config(args: &Config) -> anyhow::Result<()> {
         let mut shown: Vec<_> =
             Channel::ALL.iter().map(|&channel| (variable(channel), names(channel))).collect();
         let url = notifications.public_url.clone();
-        shown.push(("MILLRACE_PUBLIC_URL", url.unwrap_or_else(|| "not set: messages hold no links".to_owned())));
+        shown.push((
+            "MILLRACE_PUBLIC_URL",
+            url.unwrap_or_else(|| "not set: messages hold no links".to_owned()),
+        ));
         shown.push(("MILLRACE_KEEP_NOTIFICATIONS_DAYS", notifications.keep_days.to_string()));
         shown
     });

@@ -42,7 +42,8 @@ impl NotificationsConfig {
             (false, Channel::Webhook) => Some("webhook:"),
             (false, _) => None,
         };
-        let providers = Channel::ALL.iter().filter_map(|&channel| Some((channel, vec![usual(channel)?.to_owned()])));
+        let providers =
+            Channel::ALL.iter().filter_map(|&channel| Some((channel, vec![usual(channel)?.to_owned()])));
         Self { providers: providers.collect(), public_url: None, keep_days: 90 }
     }
 

@@ -192,7 +192,8 @@ pub fn settlement_committed() {
 
 /// An attempt to deliver a message has ended.
 pub fn delivery_attempt(provider: &str, outcome: &'static str) {
-    counter!(names::DELIVERY_ATTEMPTS.name, "provider" => provider.to_owned(), "outcome" => outcome).increment(1);
+    counter!(names::DELIVERY_ATTEMPTS.name, "provider" => provider.to_owned(), "outcome" => outcome)
+        .increment(1);
 }
 
 /// A live transaction was dealt with.

@@ -80,7 +80,10 @@ impl Circuit {
 
     /// Whether a message that works would change it.
     pub fn is_troubled(&self) -> bool {
-        self.failures > 0 || self.openings > 0 || self.state != CircuitState::Closed || self.hold_until.is_some()
+        self.failures > 0
+            || self.openings > 0
+            || self.state != CircuitState::Closed
+            || self.hold_until.is_some()
     }
 
     /// What an attempt's end makes of it. One that an operator holds closed counts and never opens.
@@ -176,12 +179,7 @@ impl Circuits {
     }
 
     /// Whether a message may be given to a provider now. Whoever is let through an open circuit tries it, alone.
-    pub async fn admit(
-        &self,
-        pool: &DbPool,
-        name: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Admission, DbError> {
+    pub async fn admit(&self, pool: &DbPool, name: &str, now: DateTime<Utc>) -> Result<Admission, DbError> {
         let stale = {
             let mut known = self.known();
             let stale = known.read_at.is_none_or(|at| at.elapsed() > KNOWN_FOR);
@@ -195,7 +193,8 @@ impl Circuits {
             let troubled = list(&mut *pool.get().await?).await?;
             self.known().rows = troubled.into_iter().map(|circuit| (circuit.name.clone(), circuit)).collect();
         }
-        let admission = self.known().rows.get(name).map_or(Some(Admission::Pass), |circuit| circuit.admits(now));
+        let admission =
+            self.known().rows.get(name).map_or(Some(Admission::Pass), |circuit| circuit.admits(now));
         match admission {
             Some(admission) => Ok(admission),
             None if try_probe(&mut *pool.get().await?, name, later(now, PROBE)).await? => Ok(Admission::Pass),

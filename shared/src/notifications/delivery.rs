@@ -118,8 +118,14 @@ async fn resume(
         sign: None,
         disables: None,
     };
-    let ended =
-        Ended { claim: claim(context), delivery: id, number, provider: name.to_owned(), duration_ms: 0, verdict };
+    let ended = Ended {
+        claim: claim(context),
+        delivery: id,
+        number,
+        provider: name.to_owned(),
+        duration_ms: 0,
+        verdict,
+    };
     desk::end(&context.env, ended).await?;
     if repeats { Ok(()) } else { Err(JobError::Fail(anyhow::anyhow!(error))) }
 }
@@ -135,12 +141,13 @@ async fn attempt(
     let env = &context.env;
     let circuit = circuit_name(channel, named, look);
     let now = env.clock.now();
-    let admission = env.notifications.circuits.admit(&env.pool, &circuit, now).await.map_err(JobError::retry)?;
+    let admission =
+        env.notifications.circuits.admit(&env.pool, &circuit, now).await.map_err(JobError::retry)?;
     if let Admission::Wait(wait) = admission {
         return Ok(Tried::Away(wait));
     }
     let troubled = env.notifications.circuits.is_troubled(&circuit);
-    let _seat = match env.notifications.seats.take(&circuit, troubled) {
+    let _seat = match env.notifications.seats.take(&circuit, troubled).await {
         Ok(seat) => seat,
         Err(wait) => return Ok(Tried::Away(wait)),
     };
@@ -239,9 +246,11 @@ fn conclude(
         Failure::Transient | Failure::Unknown => {
             (DeliveryState::Pending, AttemptOutcome::Transient, Some((circuit, Sign::Fails(said.clone()))))
         }
-        Failure::Throttled(wait) => {
-            (DeliveryState::Pending, AttemptOutcome::Throttled, Some((circuit, Sign::Holds(wait, said.clone()))))
-        }
+        Failure::Throttled(wait) => (
+            DeliveryState::Pending,
+            AttemptOutcome::Throttled,
+            Some((circuit, Sign::Holds(wait, said.clone()))),
+        ),
         Failure::Permanent | Failure::Gone => {
             (DeliveryState::Failed, AttemptOutcome::Permanent, works(circuit))
         }

@@ -8,11 +8,7 @@ use super::{
     model::{Channel, Endpoint},
     providers::{check_address, generate_secret},
 };
-use crate::{
-    audit, clients,
-    ids::EndpointId,
-    schema::webhook_endpoints as endpoints,
-};
+use crate::{audit, clients, ids::EndpointId, schema::webhook_endpoints as endpoints};
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
@@ -48,7 +44,8 @@ pub struct EndpointPatch {
 }
 
 fn checked_url(desk: &NotificationDesk, url: &str) -> Result<String, NotificationError> {
-    check_address(Channel::Webhook, url, &desk.guard).map_err(|reason| NotificationError::invalid("url", reason))
+    check_address(Channel::Webhook, url, &desk.guard)
+        .map_err(|reason| NotificationError::invalid("url", reason))
 }
 
 fn names(events: &[Event]) -> Vec<&'static str> {
@@ -80,7 +77,10 @@ pub async fn register(
             let there = of_url(conn, &url, new.client_id.as_deref()).await?;
             return Err(match there {
                 Some(there) => NotificationError::EndpointExists(there.id),
-                None => NotificationError::invalid("url", "Somebody registered and removed it at this moment: try again."),
+                None => NotificationError::invalid(
+                    "url",
+                    "Somebody registered and removed it at this moment: try again.",
+                ),
             });
         };
         let details = json!({ "url": url, "client_id": new.client_id, "events": endpoint.events });
@@ -139,10 +139,7 @@ pub async fn list(conn: &mut AsyncPgConnection) -> QueryResult<Vec<Endpoint>> {
 }
 
 /// Endpoints of clients that are not disabled.
-pub(super) async fn of_clients(
-    conn: &mut AsyncPgConnection,
-    clients: &[&str],
-) -> QueryResult<Vec<Endpoint>> {
+pub(super) async fn of_clients(conn: &mut AsyncPgConnection, clients: &[&str]) -> QueryResult<Vec<Endpoint>> {
     endpoints::table
         .filter(endpoints::client_id.eq_any(clients).and(endpoints::disabled_at.is_null()))
         .order(endpoints::id)
@@ -226,9 +223,10 @@ pub async fn rotate_secret(
         return Err(NotificationError::invalid("overlap_hours", "At most 720 hours, which are 30 days."));
     }
     conn.transaction(async |conn| {
-        let now: DateTime<Utc> = diesel::select(diesel::dsl::now.into_sql::<diesel::sql_types::Timestamptz>())
-            .get_result(conn)
-            .await?;
+        let now: DateTime<Utc> =
+            diesel::select(diesel::dsl::now.into_sql::<diesel::sql_types::Timestamptz>())
+                .get_result(conn)
+                .await?;
         let locked = endpoints::table.find(id).select(Endpoint::as_select()).for_no_key_update();
         let before = locked.first(conn).await.optional()?.ok_or(NotificationError::NoEndpoint(id))?;
         let overlaps = overlap_hours > 0;
@@ -250,11 +248,7 @@ pub async fn rotate_secret(
 }
 
 /// Removes an endpoint. What is still to be sent to it fails.
-pub async fn remove(
-    conn: &mut AsyncPgConnection,
-    id: EndpointId,
-    by: &str,
-) -> Result<(), NotificationError> {
+pub async fn remove(conn: &mut AsyncPgConnection, id: EndpointId, by: &str) -> Result<(), NotificationError> {
     conn.transaction(async |conn| {
         if diesel::delete(endpoints::table.find(id)).execute(conn).await? == 0 {
             return Err(NotificationError::NoEndpoint(id));

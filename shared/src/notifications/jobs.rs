@@ -63,8 +63,7 @@ pub struct AnnounceEvents {}
 impl Job for AnnounceEvents {
     const KIND: &'static str = "announce_events";
     const QUEUE: Queue = Queue::Default;
-    const RETRY: Retry =
-        Retry::Exponential { max_attempts: 10, first: seconds(1), cap: minutes(5) };
+    const RETRY: Retry = Retry::Exponential { max_attempts: 10, first: seconds(1), cap: minutes(5) };
     const TIMEOUT: Duration = minutes(10);
 
     fn unique(&self) -> Option<Unique> {

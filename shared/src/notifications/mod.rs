@@ -4,12 +4,15 @@
 //! A request, or an event, becomes a notification with its deliveries and their runs in one commit
 //! (`service`). A run asks the channel's providers in order (`delivery`), if their circuits let it (`circuits`).
 
+mod audience;
 pub mod circuits;
+pub mod daily;
 mod delivery;
 mod desk;
 pub mod endpoints;
 mod error;
 pub mod events;
+pub mod figures;
 pub mod jobs;
 pub mod model;
 pub mod providers;
@@ -19,8 +22,11 @@ mod recording;
 pub mod request;
 mod seats;
 pub mod service;
+pub mod subscriptions;
 mod texts;
 mod unsent;
+pub mod values;
+mod words;
 
 pub use desk::NotificationDesk;
 pub use error::NotificationError;

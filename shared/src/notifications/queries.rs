@@ -211,7 +211,10 @@ pub async fn count_deliveries(
 pub async fn count_states(conn: &mut AsyncPgConnection) -> QueryResult<Vec<(NotificationState, i64)>> {
     let mut counts = Vec::with_capacity(NotificationState::ALL.len());
     for &state in NotificationState::ALL {
-        let some = notifications::table.filter(notifications::state.eq(state)).select(notifications::id).limit(10_000);
+        let some = notifications::table
+            .filter(notifications::state.eq(state))
+            .select(notifications::id)
+            .limit(10_000);
         let ids: Vec<NotificationId> = some.load(conn).await?;
         counts.push((state, i64::try_from(ids.len()).unwrap_or(i64::MAX)));
     }
@@ -224,7 +227,11 @@ pub(super) async fn keep_turn(
     id: DeliveryId,
     at: DateTime<Utc>,
 ) -> QueryResult<()> {
-    diesel::update(deliveries::table.find(id)).set(deliveries::permit_at.eq(at)).execute(conn).await.map(|_| ())
+    diesel::update(deliveries::table.find(id))
+        .set(deliveries::permit_at.eq(at))
+        .execute(conn)
+        .await
+        .map(|_| ())
 }
 
 /// What a client does not want.

@@ -65,6 +65,18 @@ impl Reach {
     }
 }
 
+impl Reach {
+    /// Its endpoints that name an event, whatever clients are told of it otherwise.
+    pub fn naming(&self, event: &str) -> Vec<Target> {
+        let named = self.over(Channel::Webhook, Some(event)).into_iter();
+        let names = |target: &Target| {
+            let endpoint = self.endpoints.iter().find(|one| Some(one.id) == target.endpoint_id);
+            endpoint.is_some_and(|one| one.events.iter().any(|name| name == event))
+        };
+        named.filter(names).collect()
+    }
+}
+
 type ContactRow = (String, Option<String>, Option<String>, Option<String>, Option<String>);
 
 /// How clients can be reached; nothing of those that there are not. A client whose `webhook_url` has no endpoint
@@ -131,14 +143,18 @@ pub(super) async fn of_client(
     channels: &[Channel],
 ) -> Result<Vec<Target>, NotificationError> {
     let reached = reach(conn, desk, &[client]).await?;
-    let reach = reached.get(client).ok_or_else(|| NotificationError::UnknownClient(client.chars().take(80).collect()))?;
+    let reach = reached
+        .get(client)
+        .ok_or_else(|| NotificationError::UnknownClient(client.chars().take(80).collect()))?;
     if channels.is_empty() {
         let all = Channel::ALL.iter().filter(|&&channel| desk.serves(channel));
         let targets: Vec<Target> = all.flat_map(|&channel| reach.over(channel, None)).collect();
         if targets.is_empty() {
             return Err(NotificationError::invalid(
                 "channels",
-                format!("Client {client} has no address on any channel that is on. Add one to the client first."),
+                format!(
+                    "Client {client} has no address on any channel that is on. Add one to the client first."
+                ),
             ));
         }
         return Ok(targets);
@@ -184,11 +200,19 @@ pub(super) async fn explicit(
             )
         })?;
         if let Some(reason) = endpoint.disabled_reason {
-            return Err(NotificationError::invalid(field, format!("This endpoint is disabled: {reason}. Enable it first.")));
+            return Err(NotificationError::invalid(
+                field,
+                format!("This endpoint is disabled: {reason}. Enable it first."),
+            ));
         }
-        return Ok(Target { channel, address: endpoint.url, endpoint_id: Some(endpoint.id), unwanted: false });
+        return Ok(Target {
+            channel,
+            address: endpoint.url,
+            endpoint_id: Some(endpoint.id),
+            unwanted: false,
+        });
     }
-    let address =
-        check_address(channel, address, &desk.guard).map_err(|reason| NotificationError::invalid(field, reason))?;
+    let address = check_address(channel, address, &desk.guard)
+        .map_err(|reason| NotificationError::invalid(field, reason))?;
     Ok(Target { channel, address, endpoint_id: None, unwanted: false })
 }

@@ -214,7 +214,9 @@ async fn write(
     let completed: Vec<_> = ended
         .iter()
         .filter(|one| one.verdict.state == DeliveryState::Delivered && held.contains(&one.claim.run))
-        .map(|one| (one.claim.run, one.claim.token, json!({ "delivery": one.delivery, "provider": one.provider })))
+        .map(|one| {
+            (one.claim.run, one.claim.token, json!({ "delivery": one.delivery, "provider": one.provider }))
+        })
         .collect();
     let closed = match completed.as_slice() {
         [] => Vec::new(),

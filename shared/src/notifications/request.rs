@@ -85,7 +85,10 @@ impl NotificationRequest {
             return invalid("client_id", "Say who it is for: a client, or addresses in `to`.".to_owned());
         }
         if self.client_id.is_none() && !self.channels.is_empty() {
-            return invalid("channels", "Channels are those of a client; each address in `to` names its own.".to_owned());
+            return invalid(
+                "channels",
+                "Channels are those of a client; each address in `to` names its own.".to_owned(),
+            );
         }
         if self.to.len() > MOST_ADDRESSES {
             return invalid("to", format!("At most {MOST_ADDRESSES} addresses; send several notifications."));
@@ -120,8 +123,10 @@ pub async fn request_notification(
         Wording::Plain { title, body } => {
             Content { title: title.trim().to_owned(), body: body.clone(), html: None, data: json!({}) }
         }
-        Wording::Template(event, values) => texts::render(*event, values, env.notifications.public_url.as_deref())
-            .map_err(|reason| NotificationError::invalid("values", reason))?,
+        Wording::Template(event, values) => {
+            texts::render(*event, values, env.notifications.public_url.as_deref())
+                .map_err(|reason| NotificationError::invalid("values", reason))?
+        }
     };
     let conn: &mut AsyncPgConnection = &mut *env.pool.get().await?;
     let accepted = conn.transaction(async |conn| accept(conn, env, &request, content).await).await?;
@@ -162,7 +167,8 @@ async fn accept(
         None => Vec::new(),
     };
     for (at, (channel, address)) in request.to.iter().enumerate() {
-        let target = recipients::explicit(conn, desk, *channel, address, &format!("to[{at}].address")).await?;
+        let target =
+            recipients::explicit(conn, desk, *channel, address, &format!("to[{at}].address")).await?;
         if !targets.iter().any(|other| other.channel == target.channel && other.address == target.address) {
             targets.push(target);
         }
@@ -189,7 +195,6 @@ async fn accepted(
     id: NotificationId,
     replayed: bool,
 ) -> Result<Accepted, NotificationError> {
-    let notification =
-        queries::find_notification(conn, id).await?.ok_or(NotificationError::NotFound(id))?;
+    let notification = queries::find_notification(conn, id).await?.ok_or(NotificationError::NotFound(id))?;
     Ok(Accepted { notification, deliveries: queries::deliveries_of(conn, &[id]).await?, replayed })
 }

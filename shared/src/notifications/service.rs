@@ -143,7 +143,9 @@ pub async fn create_all(
     insert_deliveries(conn, &rows).await?;
     let runs: Vec<_> = rows
         .iter()
-        .filter_map(|row| Some((row.target.channel, row.run_id?, row.id, row.new.by.as_str(), row.new.send_at)))
+        .filter_map(|row| {
+            Some((row.target.channel, row.run_id?, row.id, row.new.by.as_str(), row.new.send_at))
+        })
         .collect();
     enqueue_deliveries(conn, &runs).await?;
     Ok(ids.into_iter().map(|id| made.contains(&id).then_some(id)).collect())
@@ -185,9 +187,8 @@ async fn enqueue_deliveries(
         let these = runs.iter().filter(|run| run.0 == channel);
         macro_rules! enqueue_as {
             ($job:ident) => {{
-                let runs: Vec<_> = these
-                    .map(|&(_, run, delivery_id, by, at)| (run, $job { delivery_id }, by, at))
-                    .collect();
+                let runs: Vec<_> =
+                    these.map(|&(_, run, delivery_id, by, at)| (run, $job { delivery_id }, by, at)).collect();
                 if !runs.is_empty() {
                     enqueue_all(conn, &runs).await?;
                 }

@@ -1,9 +1,6 @@
 //! Deliveries that are not sent, for another reason than their provider's.
 
-use super::{
-    model::DeliveryState,
-    recording::Look,
-};
+use super::{model::DeliveryState, recording::Look};
 use crate::{
     ids::DeliveryId,
     runs::{Finished, JobError, RunContext, RunError},
@@ -48,7 +45,9 @@ pub(super) async fn withheld(
         return Ok(Some(conn.transaction(end).await?.into()));
     }
     let message = match (&look.disabled, look.endpoint_gone) {
-        (Some(reason), _) => format!("its endpoint is disabled: {reason}. Enable it, then replay the delivery."),
+        (Some(reason), _) => {
+            format!("its endpoint is disabled: {reason}. Enable it, then replay the delivery.")
+        }
         (None, true) => "its endpoint was removed".to_owned(),
         (None, false) => return Ok(None),
     };

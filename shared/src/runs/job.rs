@@ -73,7 +73,9 @@ impl Retry {
     pub fn max_attempts(&self) -> i32 {
         match self {
             Self::Exponential { max_attempts, .. } => *max_attempts,
-            Self::Fixed(waits) | Self::Spread(waits) => i32::try_from(waits.len()).unwrap_or(i32::MAX - 1) + 1,
+            Self::Fixed(waits) | Self::Spread(waits) => {
+                i32::try_from(waits.len()).unwrap_or(i32::MAX - 1) + 1
+            }
             Self::Never => 1,
         }
     }

@@ -75,6 +75,9 @@ pub struct Attention {
     /// Alerts that nobody has seen and that have not ended.
     #[diesel(sql_type = BigInt)]
     pub alerts: i64,
+    /// Deliveries that somebody has to decide about, and circuits through which nothing goes.
+    #[diesel(sql_type = BigInt)]
+    pub notifications: i64,
 }
 
 /// What asks for attention now.
@@ -86,7 +89,9 @@ pub async fn attention(conn: &mut AsyncPgConnection) -> QueryResult<Attention> {
                      AND finished_at > now() - interval '1 hour'
                      AND reason IS DISTINCT FROM 'child_failed') AS failed_lately,
                 (SELECT count(*) FROM alerts
-                     WHERE resolved_at IS NULL AND acknowledged_at IS NULL) AS alerts",
+                     WHERE resolved_at IS NULL AND acknowledged_at IS NULL) AS alerts,
+                (SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 'unknown' LIMIT 1000) AS unknown)
+                + (SELECT count(*) FROM circuits WHERE state <> 'closed' OR forced = 'open') AS notifications",
     )
     .get_result(conn)
     .await
@@ -159,7 +164,9 @@ pub async fn fingerprint(conn: &mut AsyncPgConnection) -> QueryResult<String> {
               FROM workers w WHERE state = 'alive'),
              (SELECT string_agg(concat(queue, max_running), ' ' ORDER BY queue) FROM queue_limits),
              (SELECT string_agg(concat(target, name, until, coalesce(until > now(), true)), ' ' ORDER BY target, name)
-              FROM pauses)) AS fingerprint",
+              FROM pauses),
+             (SELECT concat(count(*), max(changed_at)) FROM circuits),
+             (SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 'unknown' LIMIT 1000) AS unknown)) AS fingerprint",
     )
     .get_result::<FingerprintRow>(conn)
     .await

@@ -180,6 +180,7 @@ job_registry! {
         crate::notifications::jobs::DeliverWebhook,
         crate::notifications::jobs::AnnounceEvents,
         crate::notifications::jobs::PruneNotifications,
+        crate::notifications::daily::SendDailySummaries,
         super::jobs::RetryRuns,
         super::jobs::CancelRuns,
         super::jobs::PruneRuns,

@@ -4,8 +4,8 @@
 //! nightly_data ◄─ nightly_refresh ◄─ nightly_generate
 //!                                 ◄─ finish_upload ◄─ plan_upload, ingest_chunk …
 //! ```
-//! The notifications of daily summaries belong between the refresh and the root: a step `nightly_data` waits
-//! for, which waits for `nightly_refresh`.
+//! With its end a run begins that sends the day's summaries to the clients who want them; the flow does not wait
+//! for it.
 //!
 //! A day has its transactions once. Their ids are the day and the row's number, so that whatever is generated
 //! for it again is there already, as a duplicate or (of another seed or form) a conflict; and a seed's rows
@@ -21,14 +21,15 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    notifications::daily::SendDailySummaries,
     runs::{
         EnqueueOptions, Enqueued, Finished, Job, JobError, Queue, Retry, RunContext, RunError, Unique,
-        enqueue_chain,
+        enqueue, enqueue_chain,
     },
     summaries::jobs::refresh_within,
     uploads::{
         UploadKind, UploadOptions,
-        steps::{report, result_of},
+        steps::{creator, report, result_of},
     },
 };
 use anyhow::anyhow;
@@ -153,12 +154,21 @@ impl Job for NightlyData {
     }
 
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {
-        let conn = &mut *context.connection().await?;
+        let by = EnqueueOptions::by(creator(&context).await?);
+        let conn: &mut AsyncPgConnection = &mut *context.connection().await?;
         let mut result = located(report(conn, context.flow_id, NightlyGenerate::KIND).await?);
         let refreshed = result_of(conn, context.flow_id, NightlyRefresh::KIND).await?;
         result["day"] = self.0.day.to_string().into();
         result["summary_refreshed_at"] = refreshed["refreshed_at"].clone();
-        Ok(Finished::Result(result))
+        // One commit: a night that has ended is told of, and one that has not is not.
+        let closed = conn
+            .transaction::<_, RunError, _>(async |conn| {
+                enqueue(conn, &SendDailySummaries { day: self.0.day }, &by).await?;
+                context.complete(conn, &result).await
+            })
+            .await?;
+        context.env.doorbells.ring(Queue::Default, 1);
+        Ok(closed.into())
     }
 }
 

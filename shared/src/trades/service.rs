@@ -183,8 +183,10 @@ async fn write_down(
     let mut trades = HashMap::with_capacity(rows.len());
     if !rows.is_empty() {
         trades.extend(queries::insert_trades(conn, &rows).await?.into_iter().map(|trade| (trade.id, trade)));
-        let runs: Vec<_> =
-            rows.iter().map(|row| (row.run_id, SettleTrade { trade_id: row.id }, row.created_by, None)).collect();
+        let runs: Vec<_> = rows
+            .iter()
+            .map(|row| (row.run_id, SettleTrade { trade_id: row.id }, row.created_by, None))
+            .collect();
         enqueue_all(conn, &runs).await?;
     }
     let answers = answers.into_iter().zip(&ids).map(|(answer, (id, _))| {

@@ -5,7 +5,7 @@
 use super::{
     book::{self, Account, Book, Fill, Listing, Moved, Order, Position},
     model::{Reason, Side, TradeState},
-    writing::{commit_telling, write},
+    writing::{announce, commit_telling, write},
 };
 use crate::{
     cache::Topic,
@@ -188,6 +188,7 @@ async fn transact(
         .collect();
     let mut closed: HashMap<RunId, Closed> =
         complete_runs(&transaction, &closings).await?.into_iter().collect();
+    announce(&transaction, &decided, &accounts.book).await?;
     let changing = env.cache.changing(&env.pool, &accounts.topics(&decided)).await.map_err(Cause::Cache)?;
     // An error leaves them blocked: whether it has committed is not known.
     commit_telling(transaction, &decided, &accounts.book, &*env.clock).await?;

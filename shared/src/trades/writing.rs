@@ -1,4 +1,4 @@
-//! Writing what was decided: accounts, ledger, trades, their transactions; and telling the feed.
+//! Writing what was decided: accounts, ledger, trades, their transactions; and telling clients and the feed.
 
 use super::{
     book::{Book, Fill},
@@ -11,6 +11,11 @@ use crate::{
     feed::event,
     ids::{JournalId, TradeId},
     money::{UNITS, decimal_of},
+    notifications::{
+        Event,
+        events::tell_all,
+        values::{Amount, TradeRejected, TradeSettled},
+    },
     runs::Environment,
     transactions::load::{self, Source},
 };
@@ -38,6 +43,52 @@ pub(super) async fn write(
     end_trades(transaction, decided, &accounts.book).await?;
     let took_place = prepared(decided, &accounts.book.stocks);
     load::add_registered(transaction, &took_place, Source::TRADES, env.settings.zone).await
+}
+
+/// Announces what was decided to those who want to know. It takes no lock.
+pub(super) async fn announce(
+    transaction: &LoadTransaction<'_>,
+    decided: &[Decided<'_>],
+    book: &Book,
+) -> Result<(), Error> {
+    let told: Vec<(Event, String, serde_json::Value)> = decided
+        .iter()
+        .filter_map(|Decided { trade, outcome, .. }| {
+            let (event, data) = match outcome {
+                Ok(fill) => {
+                    let account = book.accounts.get(&trade.client_id)?;
+                    let settled = TradeSettled {
+                        trade_id: trade.id,
+                        client_id: trade.client_id.clone(),
+                        side: trade.side,
+                        ticker: trade.ticker.clone(),
+                        volume: trade.volume.unsigned_abs(),
+                        price: Amount(decimal(fill.price)),
+                        amount: Amount(decimal(fill.amount)),
+                        currency: book.stocks.get(&trade.ticker)?.currency.clone(),
+                        account_amount: Some(Amount(decimal(fill.moved.account_amount))),
+                        account_currency: Some(account.currency.clone()),
+                        reversal_of: trade.reverses.as_ref().map(|reversed| reversed.id),
+                    };
+                    (Event::TradeSettled, serde_json::to_value(settled))
+                }
+                Err(reason) => {
+                    let rejected = TradeRejected {
+                        trade_id: trade.id,
+                        client_id: trade.client_id.clone(),
+                        side: trade.side,
+                        ticker: trade.ticker.clone(),
+                        volume: trade.volume.unsigned_abs(),
+                        reason: *reason,
+                        explanation: Some(reason.explained().to_owned()),
+                    };
+                    (Event::TradeRejected, serde_json::to_value(rejected))
+                }
+            };
+            Some((event, trade.id.to_string(), data.ok()?))
+        })
+        .collect();
+    tell_all(transaction, &told).await
 }
 
 #[derive(Serialize)]

@@ -4,13 +4,14 @@
 use super::{
     chunk,
     jobs::upload,
-    model::{OnError, Upload, UploadKind},
+    model::{OnError, Upload, UploadCounts, UploadKind},
     queries, undo,
 };
 use crate::{
     cache::Topic,
     ids::UploadId,
     ledger,
+    notifications::{Event, events::tell_copy, values::UploadFinished},
     runs::{Finished, JobError, Queue, RunContext, try_again},
     summaries::jobs::refresh_soon,
 };
@@ -39,11 +40,14 @@ pub(super) async fn finish(upload_id: UploadId, context: RunContext) -> Result<F
         refresh_soon(conn, context.env.clock.now(), &upload.created_by).await?;
     }
     let result = serde_json::to_value(counts).map_err(JobError::fail)?;
+    // A file that is a step of a larger flow was generated, or fetched: nobody waits for it.
+    let told = (context.flow_id == context.run_id && !options.dry_run).then(|| values(&upload, &counts));
+    let told = told.map(serde_json::to_value).transpose().map_err(JobError::fail)?;
     let mut client = chunk::connect(&context).await?;
     let mut lost = 0;
     loop {
-        let posting =
-            chunk::unless_cancelled(&context, post(&context, &mut client, upload_id, result.clone()));
+        let posting = post(&context, &mut client, upload_id, result.clone(), told.as_ref());
+        let posting = chunk::unless_cancelled(&context, posting);
         // Positions move.
         match context
             .env
@@ -69,13 +73,29 @@ pub(super) async fn finish(upload_id: UploadId, context: RunContext) -> Result<F
     }
 }
 
-/// Journal, positions and "done" in one transaction. Before it, in transactions of their own, the journals
+/// What is told of an upload that is finished.
+fn values(upload: &Upload, counts: &UploadCounts) -> UploadFinished {
+    UploadFinished {
+        upload_id: upload.id,
+        filename: upload.filename.clone(),
+        kind: upload.kind,
+        read: counts.read.unsigned_abs(),
+        inserted: counts.inserted.unsigned_abs(),
+        updated: counts.updated.unsigned_abs(),
+        duplicates: counts.duplicates.unsigned_abs(),
+        conflicts: counts.conflicts.unsigned_abs(),
+        rejected: counts.rejected.unsigned_abs(),
+    }
+}
+
+/// Journal, positions, what is told and "done" in one transaction. Before it, in transactions of their own, the journals
 /// of uploads that ended without one and whose rows this one found there.
 async fn post(
     context: &RunContext,
     client: &mut Client,
     upload: UploadId,
     mut result: serde_json::Value,
+    told: Option<&serde_json::Value>,
 ) -> Result<Finished, Error> {
     for open in ledger::left_open(client, upload).await? {
         let transaction = client.transaction().await?;
@@ -90,6 +110,9 @@ async fn post(
     let posted = ledger::post_upload(&transaction, upload).await?;
     if let Some(posted) = posted {
         result["posted"] = serde_json::to_value(posted).unwrap_or_default();
+    }
+    if let Some(told) = told {
+        tell_copy(&transaction, Event::UploadFinished, &upload.to_string(), told).await?;
     }
     let closed = context.complete_copy(&transaction, &result).await?;
     transaction.commit().await?;

@@ -36,7 +36,10 @@ impl Named {
             };
             let one = Self::open(channel, url).map_err(failed)?;
             if named.iter().any(|other| other.name == one.name) {
-                return Err(failed(format!("there is one named {} already: give it another by name=", one.name)));
+                return Err(failed(format!(
+                    "there is one named {} already: give it another by name=",
+                    one.name
+                )));
             }
             named.push(one);
         }
@@ -53,7 +56,9 @@ impl Named {
             return Err("a sandbox has no name of its own".to_owned());
         }
         let name = find("name").unwrap_or_else(|| scheme.to_owned());
-        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
+        if name.is_empty()
+            || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        {
             return Err("name= is letters, digits, - and _".to_owned());
         }
         let rate = find("rate").map(|rate| {

@@ -171,7 +171,7 @@ BEGIN
     UPDATE notifications n SET state = c.state
     FROM (
         SELECT d.notification_id, CASE
-            WHEN bool_or(d.state = 'pending') THEN 'pending'
+            WHEN bool_or(d.state IN ('pending', 'unknown')) THEN 'pending'
             WHEN bool_and(d.state = 'suppressed') THEN 'suppressed'
             WHEN bool_and(d.state IN ('delivered', 'suppressed')) THEN 'sent'
             WHEN bool_or(d.state = 'delivered') THEN 'partial'

@@ -15,7 +15,7 @@ use tests::{
 
 const BENCH: &str = "notifications";
 /// Addresses of one notification.
-const TOGETHER: usize = 1000;
+const TOGETHER: usize = 500;
 
 struct Place {
     app: App,

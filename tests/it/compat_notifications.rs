@@ -33,9 +33,9 @@ async fn a_notification_has_a_log_a_medium_and_is_sent_when_all_succeeded() {
     let (status, made) = post(&app, "/api/notifications/", summary()).await;
     assert_eq!(status, StatusCode::CREATED, "{made}");
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys(&made), ["id", "user_id", "title", "body", "status", "created_at", "logs"], "{made}");
+    assert_eq!(keys(&made), ["body", "created_at", "id", "logs", "status", "title", "user_id"], "{made}");
     let log = &made["logs"][0];
-    assert_eq!(keys(log), ["id", "channel", "status", "attempts", "last_attempt_at", "error_message"]);
+    assert_eq!(keys(log), ["attempts", "channel", "error_message", "id", "last_attempt_at", "status"]);
     assert_eq!(
         (&made["status"], &made["user_id"], &log["status"]),
         (&json!("pending"), &json!("12345"), &json!("pending"))

@@ -67,7 +67,6 @@ async fn each_page_shows_what_there_is_and_escapes_it() {
                 "1 attempt",
                 "accepted",
                 "kept in the sandbox",
-                "nothing of it is still to be sent",
                 "needs the role operator",
             ],
         ),
@@ -229,7 +228,7 @@ async fn an_endpoint_is_registered_tried_and_its_secret_shown_on_demand() {
     let (path, notice) = made.split_once('?').unwrap();
     assert_eq!(notice, "notice=endpoint-made");
     let page = browser.page(path).await;
-    assert!(page.contains("upload finished, trade settled") && !page.contains("whsec_"), "{page}");
+    assert!(page.contains("trade settled, upload finished") && !page.contains("whsec_"), "{page}");
     let shown = send(&browser, &format!("{path}/secret"), &[]).await.text().await.unwrap();
     let secret = between(&shown, "id=\"secret\">", "<").to_owned();
     assert!(secret.starts_with("whsec_"), "{shown}");

@@ -13,12 +13,11 @@ use shared::{
     ids::{DeliveryId, EndpointId, NotificationId},
     notifications::{
         NotificationError, circuits, endpoints,
-        figures::count_failed_since,
         model::{Channel, Circuit, Delivery, Forced},
         providers::Named,
         queries,
         request::{Accepted, NotificationRequest, Wording, request_notification},
-        service::{self, REPLAYED_TOGETHER, Replay},
+        service::{self, Replay},
     },
     runs::Queue,
 };
@@ -39,25 +38,22 @@ pub async fn replay_these(state: &AppState, principal: &Principal, ids: Vec<Deli
     replay(state, principal, &Replay::These(ids)).await.map(|replayed| replayed.len())
 }
 
-/// Has all sent again that failed and were made since then; how many. Each transaction takes a part, so that
-/// workers begin meanwhile; if the process dies between two, what is left has failed as before.
+/// Has all sent again that failed since then; how many. Each transaction takes a part, so that workers begin
+/// meanwhile; if the process dies between two, what is left has failed as before. What fails again meanwhile is
+/// not taken again.
 pub async fn replay_failed(
     state: &AppState,
     principal: &Principal,
-    mut since: DateTime<Utc>,
+    since: DateTime<Utc>,
     channel: Option<Channel>,
 ) -> ApiResult<usize> {
-    // What fails again meanwhile is not taken again and again.
-    let failed = count_failed_since(&mut *state.env.pool.get().await?, since, channel).await?;
-    let most = usize::try_from(failed).unwrap_or(usize::MAX);
+    let until = shared::schedules::queries::now(&mut *state.env.pool.get().await?).await?;
     let mut done = 0;
     loop {
-        let some = replay(state, principal, &Replay::FailedSince(since, channel)).await?;
+        let some = replay(state, principal, &Replay::FailedSince(since, until, channel)).await?;
         done += some.len();
-        let whole = usize::try_from(REPLAYED_TOGETHER).is_ok_and(|whole| some.len() == whole);
-        match some.iter().max() {
-            Some(last) if whole && done < most => since = since.max(last.created_at()),
-            _ => return Ok(done),
+        if some.is_empty() {
+            return Ok(done);
         }
     }
 }

@@ -84,12 +84,10 @@ impl From<Delivery> for NotificationLog {
             id: delivery.id,
             channel: delivery.channel.as_str(),
             status: match delivery.state {
-                DeliveryState::Pending => "pending",
+                // Of one that may have been accepted nobody should hear that it failed: they would send it again.
+                DeliveryState::Pending | DeliveryState::Unknown => "pending",
                 DeliveryState::Delivered => "success",
-                DeliveryState::Failed
-                | DeliveryState::Unknown
-                | DeliveryState::Suppressed
-                | DeliveryState::Cancelled => "failed",
+                DeliveryState::Failed | DeliveryState::Suppressed | DeliveryState::Cancelled => "failed",
             },
             attempts: delivery.attempts,
             last_attempt_at: delivery.last_attempt_at,

@@ -4,8 +4,8 @@ use super::{
     address::segment,
     deliveries::{DeliveryPart, cancel_action, parts},
     fmt,
-    notifications::{deliveries_words, sandboxed, tabs},
-    pieces::{Action, Badge, Chips, Id, Time},
+    notifications::{deliveries_words, sandboxed},
+    pieces::{Action, Badge, Id, Time},
     shell::{Shell, page},
 };
 use crate::{
@@ -33,7 +33,6 @@ const SHOWN: usize = 50;
 #[template(path = "pages/notifications/notification.html")]
 struct NotificationPage {
     shell: Shell,
-    tabs: Chips,
     id: Id,
     notification: Notification,
     badge: Badge,
@@ -101,7 +100,6 @@ pub(super) async fn show(
     shell.moving = notification.state == NotificationState::Pending;
     let client = notification.client_id.as_deref();
     page(&NotificationPage {
-        tabs: tabs("notifications"),
         id: Id::new(notification.id),
         badge: notification.state.into(),
         event: notification.event.as_deref().map(fmt::words),

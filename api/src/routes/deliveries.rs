@@ -147,7 +147,7 @@ pub struct ReplayRequest {
     /// These, at most 1,000; one that was delivered, or is on its way, is passed over.
     #[schema(value_type = Option<Vec<uuid::Uuid>>)]
     pub ids: Option<Vec<DeliveryId>>,
-    /// All that failed and were made since then: a day's beginning in the reporting zone, or an instant. Those that
+    /// All that failed since then: a day's beginning in the reporting zone, or an instant. Those that
     /// are unknown are not among them.
     #[schema(example = "2026-11-28")]
     pub failed_since: Option<String>,

@@ -193,7 +193,7 @@ pub struct NotificationBody {
     #[schema(max_length = 200)]
     pub title: Option<String>,
     /// Plain text; goes with `title`.
-    #[schema(max_length = 100_000)]
+    #[schema(max_length = 15_000)]
     pub body: Option<String>,
     /// The event in whose words it is; goes with `values`.
     #[schema(schema_with = words::event)]

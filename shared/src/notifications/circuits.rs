@@ -2,7 +2,10 @@
 //! before all the others. Stored, so that every worker, and the operator, sees the same; read at most once a
 //! second by each process, so that a delivery costs no look of its own.
 
-use super::model::{Circuit, CircuitState, Forced};
+use super::{
+    model::{Channel, Circuit, CircuitState, Forced},
+    queries,
+};
 use crate::{
     audit,
     db::{DbError, DbPool},
@@ -283,6 +286,12 @@ pub async fn force(
             .returning(Circuit::as_returning())
             .get_result(conn)
             .await?;
+        if forced != Some(Forced::Open)
+            && let Some((channel, of)) = name.split_once('/')
+            && let Ok(channel) = channel.parse::<Channel>()
+        {
+            queries::hurry(conn, channel, of.parse().ok()).await?;
+        }
         let details = serde_json::json!({ "forced": forced });
         audit::record(conn, by, "circuit.force", name, &details).await?;
         Ok(circuit)

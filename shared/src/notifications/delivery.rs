@@ -50,13 +50,26 @@ pub(super) async fn deliver(
     if let Some(unsent) = unsent::withheld(context, id, &look).await? {
         return Ok(unsent);
     }
+    // Another provider does not know the key: whoever may have accepted the message is asked again, alone.
+    let perhaps = look.open.as_ref().map(|(_, name)| name).or(look.perhaps_with.as_ref());
+    let perhaps = perhaps.and_then(|name| providers.iter().find(|named| named.name == *name));
+    let providers = match perhaps {
+        Some(named) if named.provider.repeats_safely() => std::slice::from_ref(named),
+        _ => providers,
+    };
     let mut away = Duration::MAX;
     let mut last = None;
     for named in providers {
         match attempt(context, id, &look, channel, named).await? {
             Tried::Accepted(finished) => return Ok(finished),
             Tried::Away(wait) => away = away.min(wait),
-            Tried::Failed(error) => last = Some(error),
+            Tried::Failed(error) => {
+                let perhaps = error.failure == Failure::Unknown;
+                last = Some(error);
+                if perhaps {
+                    break;
+                }
+            }
         }
     }
     match last {
@@ -102,7 +115,7 @@ async fn resume(
     let stopped = "the worker that was sending it stopped before it knew the answer";
     let (state, outcome, error) = if repeats {
         let error = format!("{stopped}; it is sent again under the same key");
-        (DeliveryState::Pending, AttemptOutcome::Transient, error)
+        (DeliveryState::Pending, AttemptOutcome::Unknown, error)
     } else {
         let error = format!(
             "{stopped}; {name} may have accepted it or not. Find out, then mark it as delivered or send it again."
@@ -240,10 +253,12 @@ fn conclude(
     };
     let said = error.error.clone();
     let (state, outcome, sign) = match error.failure {
-        Failure::Unknown if !named.provider.repeats_safely() => {
-            (DeliveryState::Unknown, AttemptOutcome::Unknown, Some((circuit, Sign::Fails(said.clone()))))
+        Failure::Unknown => {
+            let repeats = named.provider.repeats_safely();
+            let state = if repeats { DeliveryState::Pending } else { DeliveryState::Unknown };
+            (state, AttemptOutcome::Unknown, Some((circuit, Sign::Fails(said.clone()))))
         }
-        Failure::Transient | Failure::Unknown => {
+        Failure::Transient => {
             (DeliveryState::Pending, AttemptOutcome::Transient, Some((circuit, Sign::Fails(said.clone()))))
         }
         Failure::Throttled(wait) => (

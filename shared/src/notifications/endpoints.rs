@@ -7,6 +7,7 @@ use super::{
     events::Event,
     model::{Channel, Endpoint},
     providers::{check_address, generate_secret},
+    queries,
 };
 use crate::{audit, clients, ids::EndpointId, schema::webhook_endpoints as endpoints};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -169,6 +170,10 @@ pub async fn change(
 ) -> Result<Endpoint, NotificationError> {
     let url = patch.url.as_deref().map(|url| checked_url(desk, url)).transpose()?;
     conn.transaction(async |conn| {
+        if patch.enabled == Some(false) {
+            // What waits for it fails now, and not when its time comes. Runs are locked before endpoints.
+            queries::hurry(conn, Channel::Webhook, Some(id)).await?;
+        }
         let now: DateTime<Utc> = diesel::select(diesel::dsl::now.into_sql::<diesel::sql_types::Timestamptz>())
             .get_result(conn)
             .await?;
@@ -250,6 +255,7 @@ pub async fn rotate_secret(
 /// Removes an endpoint. What is still to be sent to it fails.
 pub async fn remove(conn: &mut AsyncPgConnection, id: EndpointId, by: &str) -> Result<(), NotificationError> {
     conn.transaction(async |conn| {
+        queries::hurry(conn, Channel::Webhook, Some(id)).await?;
         if diesel::delete(endpoints::table.find(id)).execute(conn).await? == 0 {
             return Err(NotificationError::NoEndpoint(id));
         }

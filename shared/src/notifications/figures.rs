@@ -84,10 +84,9 @@ pub async fn count_failed_since(
     channel: Option<Channel>,
 ) -> QueryResult<i64> {
     let query = diesel::sql_query(
-        "SELECT count(*) AS count FROM deliveries WHERE state = 'failed' AND id >= $1 AND ($2 IS NULL OR channel = $2)",
+        "SELECT count(*) AS count FROM deliveries WHERE state = 'failed' AND ended_at >= $1 AND ($2 IS NULL OR channel = $2)",
     );
-    let query =
-        query.bind::<Uuid, _>(first_id(since)).bind::<Nullable<Text>, _>(channel.map(Channel::as_str));
+    let query = query.bind::<Timestamptz, _>(since).bind::<Nullable<Text>, _>(channel.map(Channel::as_str));
     query.get_result::<Count>(conn).await.map(|row| row.count)
 }
 

@@ -4,6 +4,8 @@ SELECT d.id, d.state, d.run_id, d.address, d.permit_at, d.endpoint_id, n.title, 
        e.disabled_reason, d.channel = 'webhook' AND e.id IS NULL AS endpoint_gone,
        EXISTS (SELECT 1 FROM notification_optouts o
                WHERE o.client_id = d.client_id AND o.channel = d.channel) AS unwanted,
+       (SELECT CASE WHEN t.outcome = 'unknown' THEN t.provider END FROM delivery_attempts t
+        WHERE t.delivery_id = d.id ORDER BY t.number DESC LIMIT 1) AS perhaps_with,
        a.number AS open_number, a.provider AS open_provider
 FROM deliveries d
 JOIN notifications n ON n.id = d.notification_id

@@ -24,7 +24,7 @@ text_enum! {
 text_enum! {
     /// Where a notification stands: what its deliveries are.
     NotificationState {
-        /// Some are still to be sent.
+        /// Some are still to be sent, or to be decided about.
         Pending = "pending",
         /// All were delivered (but for those that nobody wanted).
         Sent = "sent",

@@ -221,6 +221,25 @@ pub async fn count_states(conn: &mut AsyncPgConnection) -> QueryResult<Vec<(Noti
     Ok(counts)
 }
 
+/// Lets deliveries go on that wait because their provider was not asked, or is to be asked again: over a channel,
+/// or to one endpoint. One that is to be sent later waits on.
+pub(super) async fn hurry(
+    conn: &mut AsyncPgConnection,
+    channel: Channel,
+    endpoint: Option<EndpointId>,
+) -> QueryResult<usize> {
+    diesel::sql_query(
+        "UPDATE runs SET run_at = now() WHERE id IN (
+             SELECT d.run_id FROM deliveries d
+             WHERE d.state = 'pending' AND d.channel = $1 AND ($2 IS NULL OR d.endpoint_id = $2))
+         AND (state = 'retryable' AND $2 IS NOT NULL OR state = 'scheduled' AND reason = 'snoozed') AND run_at > now()",
+    )
+    .bind::<Text, _>(channel.as_str())
+    .bind::<Nullable<Uuid>, _>(endpoint)
+    .execute(conn)
+    .await
+}
+
 /// Keeps a delivery's turn.
 pub(super) async fn keep_turn(
     conn: &mut AsyncPgConnection,

@@ -53,6 +53,8 @@ pub(super) struct Look {
     pub body: String,
     pub html: Option<String>,
     pub payload: serde_json::Value,
+    /// The provider that may have accepted it the last time.
+    pub perhaps_with: Option<String>,
     /// An attempt without an end, and the provider that it asked.
     pub open: Option<(i32, String)>,
 }
@@ -135,6 +137,7 @@ fn look_of(row: &Row) -> Look {
         body: row.get("body"),
         html: row.get("html"),
         payload: row.get("payload"),
+        perhaps_with: row.get("perhaps_with"),
         open: open.zip(row.get("open_provider")),
     }
 }

@@ -19,11 +19,11 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 /// Addresses of one notification, at most.
-pub const MOST_ADDRESSES: usize = 1000;
+pub const MOST_ADDRESSES: usize = 500;
 /// Characters of a title, at most.
 pub const TITLE_CHARACTERS: usize = 200;
 /// Characters of a body, at most.
-pub const BODY_CHARACTERS: usize = 100_000;
+pub const BODY_CHARACTERS: usize = 15_000;
 
 /// What is to be said.
 #[derive(Debug, Clone, PartialEq)]

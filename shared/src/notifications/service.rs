@@ -212,9 +212,9 @@ pub const REPLAYED_TOGETHER: i64 = 5000;
 pub enum Replay {
     /// These, whatever befell them; one that was delivered, or is on its way, is passed over.
     These(Vec<DeliveryId>),
-    /// All that failed and were made since then, over one channel if it is named. Those of which nobody knows
+    /// All that failed since then and before the other moment, over one channel if it is named. Those of which nobody knows
     /// whether they were accepted are not among them.
-    FailedSince(DateTime<Utc>, Option<Channel>),
+    FailedSince(DateTime<Utc>, DateTime<Utc>, Option<Channel>),
 }
 
 /// Has deliveries sent again, each by a new run, in the caller's transaction; up to [`REPLAYED_TOGETHER`] of them.
@@ -242,13 +242,14 @@ pub async fn replay(
             .load(conn)
             .await?
         }
-        Replay::FailedSince(since, channel) => {
+        Replay::FailedSince(since, until, channel) => {
             diesel::sql_query(
                 "SELECT id, channel FROM deliveries
-                 WHERE state = 'failed' AND id >= $1 AND ($2 IS NULL OR channel = $2)
-                 ORDER BY id LIMIT $3 FOR NO KEY UPDATE",
+                 WHERE state = 'failed' AND ended_at >= $1 AND ended_at < $2 AND ($3 IS NULL OR channel = $3)
+                 ORDER BY id LIMIT $4 FOR NO KEY UPDATE",
             )
-            .bind::<Uuid, _>(queries::first_id(*since))
+            .bind::<Timestamptz, _>(since)
+            .bind::<Timestamptz, _>(until)
             .bind::<Nullable<Text>, _>(channel.map(Channel::as_str))
             .bind::<diesel::sql_types::BigInt, _>(REPLAYED_TOGETHER)
             .load(conn)
@@ -272,7 +273,7 @@ pub async fn replay(
             let subject = ids.as_slice().first().map(ToString::to_string).unwrap_or_default();
             (subject, serde_json::json!({ "deliveries": ids, "replayed": held.len() }))
         }
-        Replay::FailedSince(since, channel) => (
+        Replay::FailedSince(since, _, channel) => (
             "deliveries".to_owned(),
             serde_json::json!({ "failed_since": since, "channel": channel, "replayed": held.len() }),
         ),
@@ -307,7 +308,11 @@ pub async fn mark_delivered(
     conn.transaction(async |conn| {
         let unknown = deliveries::table.find(id).filter(deliveries::state.eq(DeliveryState::Unknown));
         let marked = diesel::update(unknown)
-            .set((deliveries::state.eq(DeliveryState::Delivered), deliveries::ended_at.eq(diesel::dsl::now)))
+            .set((
+                deliveries::state.eq(DeliveryState::Delivered),
+                deliveries::ended_at.eq(diesel::dsl::now),
+                deliveries::error_message.eq(None::<String>),
+            ))
             .execute(conn)
             .await?;
         let delivery = queries::find_delivery(conn, id).await?.ok_or(NotificationError::NoDelivery(id))?;

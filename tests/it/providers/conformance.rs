@@ -65,7 +65,7 @@ async fn conforms(counterpart: Counterpart) {
     // What is not accepted is told apart, and gives nothing away.
     let pause = Failure::Throttled(Some(Duration::from_secs(7)));
     let mut cases =
-        vec![(Case::Refused, refusal), (Case::Later, Failure::Transient), (Case::Lost, lost(&*patient))];
+        vec![(Case::Refused, refusal), (Case::Later, Failure::Transient), (Case::Lost, lost(channel))];
     if counterpart.throttles {
         cases.push((Case::Throttled, pause));
     }
@@ -78,9 +78,9 @@ async fn conforms(counterpart: Counterpart) {
 
     // Silence ends in time: after the message, before it, and where nobody is.
     let ((_listener, silent), dead) = (silent(), dead_port());
-    let before = if channel == Channel::Email { Failure::Transient } else { lost(&*patient) };
+    let before = if channel == Channel::Email { Failure::Transient } else { lost(channel) };
     for (what, port, failure) in
-        [("hangs", port, lost(&*patient)), ("silent", silent, before), ("dead", dead, Failure::Transient)]
+        [("hangs", port, lost(channel)), ("silent", silent, before), ("dead", dead, Failure::Transient)]
     {
         let began = Instant::now();
         let impatient = provider_in(&(counterpart.url)(port), 3000);

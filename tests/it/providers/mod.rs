@@ -51,6 +51,7 @@ fn silent() -> (std::net::TcpListener, u16) {
 }
 
 /// What follows if the answer is lost.
-fn lost(provider: &dyn Provider) -> Failure {
-    if provider.repeats_safely() { Failure::Transient } else { Failure::Unknown }
+fn lost(channel: Channel) -> Failure {
+    // An endpoint is asked again whatever it said, and by nobody else.
+    if channel == Channel::Webhook { Failure::Transient } else { Failure::Unknown }
 }

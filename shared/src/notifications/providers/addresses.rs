@@ -25,8 +25,9 @@ pub(super) fn mailbox(text: &str) -> Result<Address, String> {
         return Err(format!("an e-mail address has at most {MAILBOX_BYTES} bytes"));
     }
     let address: Address = text.parse().map_err(|_| fault())?;
-    if address.domain().starts_with('[') {
-        return Ok(address);
+    // Quoted names and numbers for domains are addresses that no mail can be written to here.
+    if address.domain().starts_with('[') || address.user().contains('"') {
+        return Err(fault());
     }
     match url::Host::parse(address.domain()) {
         Ok(url::Host::Domain(domain)) => Address::new(address.user(), domain).map_err(|_| fault()),

@@ -73,7 +73,7 @@ impl Provider for Kavenegar {
             form.extend(self.sender.as_deref().map(|sender| ("sender", sender)));
             let response = self.http.post(&self.url).form(&form).send().await;
             let response =
-                response.map_err(|error| http::no_answer(error, self.time_limit, Failure::Transient))?;
+                response.map_err(|error| http::no_answer(error, self.time_limit, Failure::Unknown))?;
             self.judge(&Answer::read(response, ANSWER_BYTES, self.time_limit).await)
         })
     }
@@ -90,7 +90,11 @@ impl Kavenegar {
             return Ok(Receipt { response: self.secrets.hide(&receipt.response), ..receipt });
         }
         let said = reply.map(|reply| reply.outcome.message).unwrap_or_default();
-        let failure = failure(code).unwrap_or(Failure::Throttled(answer.pause));
+        let failure = match (status, answer.status.is_success()) {
+            // It was taken, and what became of it cannot be read.
+            (None, true) => Failure::Unknown,
+            _ => failure(code).unwrap_or(Failure::Throttled(answer.pause)),
+        };
         let error = match status {
             None => format!("the answer ({}) is none of the API", answer.status),
             Some(_) => format!("refused with {code}: {}", texts::one_line(&said)),

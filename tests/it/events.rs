@@ -65,15 +65,17 @@ async fn run<J: Registered>(app: &App, job: &J) -> Value {
 
 /// Runs that were given up: they waited too long.
 async fn discard(app: &App, runs: i32) {
-    let sql = "WITH new AS (
-                   INSERT INTO runs (id, flow_id, kind, queue, args, state, priority, max_attempts, created_by)
-                   SELECT id, id, 'noop', 'light', '{}', 'available', 100, 1, 'test'
-                   FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, $1::integer)) AS g RETURNING id)
-               SELECT count(*) FROM new";
-    app.db.client.query(sql, &[&runs]).await.unwrap();
-    let end = "UPDATE runs SET state = 'discarded', reason = 'expired', finished_at = now()
-               WHERE kind = 'noop' AND state = 'available'";
-    app.db.client.execute(end, &[]).await.unwrap();
+    // One transaction: a worker must not claim them in between.
+    let sql = format!(
+        "BEGIN;
+         INSERT INTO runs (id, flow_id, kind, queue, args, state, priority, max_attempts, created_by)
+         SELECT id, id, 'noop', 'light', '{{}}', 'available', 100, 1, 'test'
+         FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, {runs})) AS g;
+         UPDATE runs SET state = 'discarded', reason = 'expired', finished_at = now()
+         WHERE kind = 'noop' AND state = 'available';
+         COMMIT"
+    );
+    app.db.client.batch_execute(&sql).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

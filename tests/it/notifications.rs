@@ -186,7 +186,7 @@ async fn an_operator_holds_a_circuit_open_and_closed() {
     let app = app_with(&[(Channel::Telegram, &at(TELEGRAM, receiver.port))]).await;
     let force = async |forced| {
         let mut conn = app.env.pool.get().await.unwrap();
-        circuits::force(&mut conn, "telegram/telegram", forced, "ann", Utc::now()).await.unwrap()
+        circuits::force(&mut conn, "telegram/telegram", forced, "ann", app.env.clock.now()).await.unwrap()
     };
     force(Some(Forced::Open)).await;
     // Each process looks once a second.
@@ -275,9 +275,12 @@ async fn what_may_have_been_accepted_waits_for_somebody_to_decide() {
     assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Unknown, 1));
     let conn = &mut *app.env.pool.get().await.unwrap();
     // Nor is it among all that failed.
-    let since = Utc::now() - TimeDelta::hours(1);
+    let since = app.env.clock.now() - TimeDelta::hours(1);
     assert!(
-        service::replay(conn, &Replay::FailedSince(since, Utc::now(), None), "ann").await.unwrap().is_empty()
+        service::replay(conn, &Replay::FailedSince(since, app.env.clock.now(), None), "ann")
+            .await
+            .unwrap()
+            .is_empty()
     );
     let marked = service::mark_delivered(conn, ids[0], "ann").await.unwrap();
     assert_eq!(marked.state, DeliveryState::Delivered);
@@ -335,7 +338,7 @@ async fn what_is_cancelled_before_its_time_is_never_sent() {
     let receiver = Receiver::start().await;
     let app = app_with(&[(Channel::Telegram, &at(TELEGRAM, receiver.port))]).await;
     let later = shared::notifications::request::NotificationRequest {
-        send_at: Some(Utc::now() + TimeDelta::hours(1)),
+        send_at: Some(app.env.clock.now() + TimeDelta::hours(1)),
         ..message(&[(Channel::Telegram, "7")])
     };
     let (notification, ids) = app.notify_all(&later).await;
@@ -378,7 +381,7 @@ async fn what_a_client_does_not_want_is_not_sent() {
     assert_eq!(app.delivery(deliveries[0]).await.attempts, 0);
     // What was accepted before it was said heeds it too.
     let later = shared::notifications::request::NotificationRequest {
-        send_at: Some(Utc::now() + TimeDelta::hours(1)),
+        send_at: Some(app.env.clock.now() + TimeDelta::hours(1)),
         ..to_client("c1", &[Channel::Email])
     };
     let (id, deliveries) = app.notify_all(&later).await;

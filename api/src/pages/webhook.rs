@@ -215,8 +215,10 @@ pub(super) async fn build(
     let previous = endpoint.previous_until.filter(|until| *until > shell.now);
     let disabled = endpoint.disabled_at.is_some().then(|| "it is disabled".to_owned());
     let from = ("from", "endpoint".to_owned());
-    let with_way_back =
-        |action: Action| Action { fields: [action.fields.as_slice(), &[from.clone()]].concat(), ..action };
+    let with_way_back = |action: Action| Action {
+        fields: [action.fields.as_slice(), std::slice::from_ref(&from)].concat(),
+        ..action
+    };
     let id = endpoint.id.to_string();
     let forcing = circuit_actions(&shell, Channel::Webhook, &id, circuit.as_ref());
     let delete = shell.action("Delete", format!("{href}/delete"), None);

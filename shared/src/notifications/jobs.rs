@@ -95,18 +95,20 @@ impl Job for PruneNotifications {
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {
         let keep_days = context.env.notifications.keep_days;
         let mut deleted = 0;
-        while keep_days > 0 {
+        if keep_days == 0 {
+            return Ok(Finished::Result(serde_json::json!({ "notifications": deleted })));
+        }
+        loop {
             if context.cancel.is_cancelled() {
                 return Err(JobError::Cancelled);
             }
             let conn = &mut *context.connection().await?;
             let some = queries::prune(conn, keep_days).await?;
-            deleted += some;
             if some == 0 {
-                break;
+                return Ok(Finished::Result(serde_json::json!({ "notifications": deleted })));
             }
+            deleted += some;
             context.progress(deleted, None, "notifications", "deleting").await;
         }
-        Ok(Finished::Result(serde_json::json!({ "notifications": deleted })))
     }
 }

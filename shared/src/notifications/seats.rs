@@ -110,12 +110,19 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
+    async fn seat(seats: &Seats, troubled: bool) -> Seat {
+        match seats.take("sms/x", troubled).await {
+            Ok(seat) => seat,
+            Err(wait) => panic!("no seat for {wait:?}"),
+        }
+    }
+
     #[tokio::test]
     async fn who_finds_no_seat_comes_back_one_after_the_other() {
         let seats = Seats::default();
         let mut sitting = Vec::new();
         for _ in 0..TROUBLED {
-            sitting.push(seats.take("sms/x", true).await.ok().expect("a seat"));
+            sitting.push(seat(&seats, true).await);
         }
         let mut waits = Vec::new();
         seats.rows().get_mut("sms/x").expect("a row").takes = Duration::from_secs(10);
@@ -133,7 +140,7 @@ mod tests {
         let seats = Seats::default();
         let mut sitting = Vec::new();
         for _ in 0..HEALTHY {
-            sitting.push(seats.take("sms/x", false).await.ok().expect("a seat"));
+            sitting.push(seat(&seats, false).await);
         }
         let waiting = tokio::spawn({
             let seats = seats.clone();

@@ -52,7 +52,7 @@ pub async fn replay_failed(
     loop {
         let some = replay(state, principal, &Replay::FailedSince(since, until, channel)).await?;
         done += some.len();
-        if some.is_empty() {
+        if usize::try_from(service::REPLAYED_TOGETHER).is_ok_and(|whole| some.len() < whole) {
             return Ok(done);
         }
     }

@@ -88,3 +88,29 @@ uuid_ids! {
     /// Where a program wants to be told.
     EndpointId,
 }
+
+/// The first id of a moment: the order of ids is the order of times.
+pub fn first_of(at: chrono::DateTime<chrono::Utc>) -> uuid::Uuid {
+    let millis = u64::try_from(at.timestamp_millis()).unwrap_or(0);
+    // What is not a whole millisecond belongs to the next: times of ids are whole ones.
+    let millis = millis + u64::from(!at.timestamp_subsec_nanos().is_multiple_of(1_000_000));
+    let mut bytes = [0; 16];
+    bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+    uuid::Uuid::from_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_lies_between_the_ids_before_it_and_those_from_it_on() {
+        let before = TradeId::generate();
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        let moment = TradeId::generate().created_at();
+        assert!(before.0 < first_of(moment));
+        assert!(first_of(moment) <= TradeId::generate().0);
+        let within = moment + chrono::TimeDelta::microseconds(1);
+        assert!(first_of(moment) < first_of(within));
+    }
+}

@@ -2,8 +2,7 @@
 
 use chrono::{TimeDelta, Utc};
 use shared::notifications::{
-    NotificationError,
-    circuits::{self},
+    NotificationError, circuits, endpoints,
     model::{AttemptOutcome, Channel, CircuitState, DeliveryState, Forced, NotificationState},
     request::request_notification,
     service::{self, Replay},
@@ -189,20 +188,23 @@ async fn an_operator_holds_a_circuit_open_and_closed() {
         circuits::force(&mut conn, "telegram/telegram", forced, "ann", app.env.clock.now()).await.unwrap()
     };
     force(Some(Forced::Open)).await;
-    // Each process looks once a second.
-    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
-    let id = app.notify(Channel::Telegram, "7").await;
-    eventually("the run to be put off", || async {
-        (app.delivery_run(id).await.0 == "scheduled").then_some(())
+    // Each process looks once a second: until then some pass.
+    let id = eventually("a message that is held back", || async {
+        let id = app.notify(Channel::Telegram, "7").await;
+        eventually("its fate", || async {
+            let put_off = app.delivery_run(id).await.0 == "scheduled";
+            let sent = app.delivery(id).await.state == DeliveryState::Delivered;
+            (put_off || sent).then_some(put_off.then_some(id))
+        })
+        .await
     })
     .await;
-    assert!(receiver.asked().is_empty());
+    assert_eq!(app.delivery(id).await.attempts, 0);
     assert_eq!(force(None).await.changed_by.as_deref(), Some("ann"));
-    let hurry = || async {
-        app.hurry().await;
-        (app.delivery(id).await.state == DeliveryState::Delivered).then_some(())
-    };
-    eventually("the delivery", hurry).await;
+    // What waited goes on by itself, long before its time.
+    let waits = app.delivery_run(id).await.1;
+    assert!(waits < 5.0, "{waits} s");
+    app.until_delivery(id, DeliveryState::Delivered).await;
     let audited =
         "SELECT count(*) FROM audit_log WHERE action = 'circuit.force' AND subject = 'telegram/telegram'";
     assert_eq!(app.db.one::<i64>(audited, &[]).await, 2);
@@ -292,6 +294,79 @@ async fn what_may_have_been_accepted_waits_for_somebody_to_decide() {
     app.until_attempts(second, 2).await;
     let told: Vec<i32> = app.delivery_attempts(second).await.iter().map(|attempt| attempt.number).collect();
     assert_eq!(told, [1, 2], "it was sent again because somebody said so");
+}
+
+/// Another provider does not know the key under which the first may have accepted the message.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_have_accepted_a_message_is_asked_again_and_nobody_else() {
+    let (first, second) = (Receiver::start().await, Receiver::start().await);
+    let both = format!("{}&name=first {}&name=second", at(SMS, first.port), at(SMS, second.port));
+    let app = app_with(&[(Channel::Sms, &both)]).await;
+    let id = app.notify(Channel::Sms, "+989120000004").await;
+    app.until_attempts(id, 1).await;
+    assert_eq!(app.delivery(id).await.state, DeliveryState::Pending);
+    // The next time it cannot: that does not say that it had not done it before.
+    let address = async |address: &str, attempts: i32| {
+        let change = "UPDATE deliveries SET address = $1 WHERE id = $2";
+        app.db.client.execute(change, &[&address, &id.0]).await.unwrap();
+        let asked = || async {
+            app.hurry().await;
+            (app.delivery(id).await.attempts >= attempts).then_some(())
+        };
+        eventually("the next attempt", asked).await;
+    };
+    let attempts = app.delivery(id).await.attempts;
+    address("+989120000002", attempts + 1).await;
+    let attempts = app.delivery(id).await.attempts;
+    address("+989125550000", attempts + 1).await;
+    let delivered = app.until_delivery(id, DeliveryState::Delivered).await;
+    assert_eq!(delivered.provider.as_deref(), Some("first"));
+    let outcomes: Vec<_> = app.delivery_attempts(id).await.iter().map(|one| one.outcome).collect();
+    assert_eq!(outcomes[0], AttemptOutcome::Unknown);
+    assert!(outcomes.contains(&AttemptOutcome::Transient), "{outcomes:?}");
+    let asked = first.asked();
+    assert!(asked.iter().all(|one| one.key == asked[0].key), "one key: {asked:?}");
+    assert!(second.asked().is_empty(), "nobody else was asked");
+}
+
+/// The claim is taken from a worker while its provider has the message: what the provider answers counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acceptance_counts_although_the_claim_was_lost() {
+    let receiver = Receiver::start().await;
+    let app = app_with(&[(Channel::Telegram, &at(TELEGRAM, receiver.port))]).await;
+    let id = app.notify(Channel::Telegram, "106").await;
+    eventually("the provider to be asked", || async { (!receiver.asked().is_empty()).then_some(()) }).await;
+    let taken = "SELECT count(*) FROM close_runs((SELECT jsonb_agg(jsonb_build_object(
+                     'id', r.id, 'token', r.claim_token, 'outcome', 'crashed'))
+                 FROM runs r WHERE r.kind = 'deliver_telegram'))";
+    assert_eq!(app.db.one::<i64>(taken, &[]).await, 1);
+    receiver.gate.notify_one();
+    app.until_delivery(id, DeliveryState::Delivered).await;
+    assert_eq!(receiver.asked().len(), 1, "it is not sent again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_an_endpoint_that_is_disabled_fails_soon_and_is_replayed_by_that_time() {
+    let (app, receiver) = with_receiver().await;
+    let endpoint = app.endpoint(&format!("http://127.0.0.1:{}/hooks/unavailable", receiver.port)).await;
+    let id = app.notify(Channel::Webhook, &endpoint.to_string()).await;
+    app.until_attempts(id, 1).await;
+    eventually("the run to wait", || async { (app.delivery_run(id).await.0 == "retryable").then_some(()) })
+        .await;
+    let conn = &mut *app.env.pool.get().await.unwrap();
+    let disabled: chrono::DateTime<Utc> = app.db.one("SELECT clock_timestamp()", &[]).await;
+    let enable = |enabled| endpoints::EndpointPatch { enabled: Some(enabled), ..Default::default() };
+    let desk = &app.env.notifications;
+    endpoints::change(conn, desk, endpoint, &enable(false), "ann").await.unwrap();
+    let failed = app.until_delivery(id, DeliveryState::Failed).await;
+    assert!(failed.error_message.is_some_and(|error| error.contains("disabled by ann")));
+    endpoints::change(conn, desk, endpoint, &enable(true), "ann").await.unwrap();
+    // By the time at which it failed, whenever it was made.
+    let hour = TimeDelta::hours(1);
+    let before = Replay::FailedSince(disabled - hour, disabled, None);
+    assert!(service::replay(conn, &before, "ann").await.unwrap().is_empty());
+    let after = Replay::FailedSince(disabled, disabled + hour, None);
+    assert_eq!(service::replay(conn, &after, "ann").await.unwrap(), [id]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,6 +36,8 @@ pub enum Case {
     Lost,
     /// The message is there, and nothing follows.
     Hangs,
+    /// It is accepted when the test says so ([`Receiver::gate`]).
+    Held,
 }
 
 impl Case {
@@ -46,6 +48,7 @@ impl Case {
             "throttled" | "+989120000003" | "103" => Self::Throttled,
             "lost" | "+989120000004" | "104" => Self::Lost,
             "hangs" | "+989120000005" | "105" => Self::Hangs,
+            "held" | "106" => Self::Held,
             _ => Self::Accepted,
         }
     }
@@ -78,6 +81,8 @@ pub struct Receiver {
     pub port: u16,
     asked: Arc<Mutex<Vec<Asked>>>,
     known: Arc<Mutex<HashSet<String>>>,
+    /// Lets one that is held be answered.
+    pub gate: Arc<tokio::sync::Notify>,
     /// Megabytes that were taken of an endless answer.
     pub megabytes: Arc<AtomicUsize>,
 }
@@ -211,6 +216,9 @@ async fn telegram(
     assert_eq!(request["disable_web_page_preview"], true);
     receiver.note(text, "", &headers);
     let case = Case::of(request["chat_id"].as_str().unwrap());
+    if case == Case::Held {
+        receiver.gate.notified().await;
+    }
     case.without_answer().await;
     match case {
         Case::Refused => refuse(403, "Forbidden: bot was blocked by the user", Value::Null),

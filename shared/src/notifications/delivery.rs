@@ -50,13 +50,7 @@ pub(super) async fn deliver(
     if let Some(unsent) = unsent::withheld(context, id, &look).await? {
         return Ok(unsent);
     }
-    // Another provider does not know the key: whoever may have accepted the message is asked again, alone.
-    let perhaps = look.open.as_ref().map(|(_, name)| name).or(look.perhaps_with.as_ref());
-    let perhaps = perhaps.and_then(|name| providers.iter().find(|named| named.name == *name));
-    let providers = match perhaps {
-        Some(named) if named.provider.repeats_safely() => std::slice::from_ref(named),
-        _ => providers,
-    };
+    let providers = askable(providers, &look)?;
     let mut away = Duration::MAX;
     let mut last = None;
     for named in providers {
@@ -78,6 +72,24 @@ pub(super) async fn deliver(
             Err(JobError::RetryAfter(anyhow::anyhow!(error), wait))
         }
         Some(error) => Err(JobError::Retry(anyhow::anyhow!(error.error))),
+    }
+}
+
+/// The providers that may be asked. Another one does not know the key: whoever may have accepted the message is
+/// asked again, alone, whatever it said since.
+fn askable<'p>(providers: &'p [Named], look: &Look) -> Result<&'p [Named], JobError> {
+    let (name, in_run) = match (&look.open, &look.perhaps) {
+        (Some((_, name)), _) => (name, true),
+        (None, Some((name, in_run))) => (name, *in_run),
+        (None, None) => return Ok(providers),
+    };
+    match providers.iter().find(|named| named.name == *name) {
+        Some(named) if named.provider.repeats_safely() => Ok(std::slice::from_ref(named)),
+        None if in_run => Err(JobError::retry(anyhow::anyhow!(
+            "{name} may have accepted it, and this worker does not have it any more: no other is asked. Bring it \
+             back, or replay the delivery if it may be sent twice."
+        ))),
+        _ => Ok(providers),
     }
 }
 

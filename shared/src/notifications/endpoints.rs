@@ -9,8 +9,8 @@ use super::{
     providers::{check_address, generate_secret},
     queries,
 };
-use crate::{audit, clients, ids::EndpointId, schema::webhook_endpoints as endpoints};
-use chrono::{DateTime, TimeDelta, Utc};
+use crate::{audit, clients, ids::EndpointId, schedules, schema::webhook_endpoints as endpoints};
+use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use serde_json::json;
@@ -174,9 +174,7 @@ pub async fn change(
             // What waits for it fails now, and not when its time comes. Runs are locked before endpoints.
             queries::hurry(conn, Channel::Webhook, Some(id)).await?;
         }
-        let now: DateTime<Utc> = diesel::select(diesel::dsl::now.into_sql::<diesel::sql_types::Timestamptz>())
-            .get_result(conn)
-            .await?;
+        let now = schedules::queries::now(conn).await?;
         let locked = endpoints::table.find(id).select(Endpoint::as_select()).for_no_key_update();
         let before = locked.first(conn).await.optional()?.ok_or(NotificationError::NoEndpoint(id))?;
         let url = url.unwrap_or_else(|| before.url.clone());
@@ -228,10 +226,7 @@ pub async fn rotate_secret(
         return Err(NotificationError::invalid("overlap_hours", "At most 720 hours, which are 30 days."));
     }
     conn.transaction(async |conn| {
-        let now: DateTime<Utc> =
-            diesel::select(diesel::dsl::now.into_sql::<diesel::sql_types::Timestamptz>())
-                .get_result(conn)
-                .await?;
+        let now = schedules::queries::now(conn).await?;
         let locked = endpoints::table.find(id).select(Endpoint::as_select()).for_no_key_update();
         let before = locked.first(conn).await.optional()?.ok_or(NotificationError::NoEndpoint(id))?;
         let overlaps = overlap_hours > 0;

@@ -2,10 +2,10 @@
 
 use super::{
     model::{Channel, Delivery, DeliveryState, Notification, NotificationState},
-    queries::{DeliveryCount, NotificationFilter, first_id},
+    queries::{DeliveryCount, NotificationFilter},
 };
 use crate::{
-    ids::{DeliveryId, EndpointId, NotificationId, RunId},
+    ids::{DeliveryId, EndpointId, NotificationId, RunId, first_of},
     pagination::{Page, PageRequest},
     schema::{deliveries, notifications},
 };
@@ -156,7 +156,7 @@ pub async fn endpoint_tallies(
         "SELECT endpoint_id, state, count(*) AS count FROM deliveries
          WHERE channel = 'webhook' AND id >= $1 AND endpoint_id IS NOT NULL GROUP BY endpoint_id, state",
     )
-    .bind::<Uuid, _>(first_id(since))
+    .bind::<Uuid, _>(first_of(since))
     .load(conn)
     .await?;
     let mut tallies: HashMap<EndpointId, Tally> = HashMap::new();

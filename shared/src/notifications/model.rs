@@ -55,13 +55,6 @@ text_enum! {
     }
 }
 
-impl DeliveryState {
-    /// Whether it may be sent again.
-    pub fn can_be_replayed(self) -> bool {
-        matches!(self, Self::Failed | Self::Unknown | Self::Cancelled)
-    }
-}
-
 text_enum! {
     /// How an attempt ended.
     AttemptOutcome {

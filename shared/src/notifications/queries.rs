@@ -2,7 +2,7 @@
 
 use super::model::{Attempt, Channel, Delivery, DeliveryState, Notification, NotificationState};
 use crate::{
-    ids::{DeliveryId, EndpointId, NotificationId},
+    ids::{DeliveryId, EndpointId, NotificationId, first_of},
     pagination::{Page, PageRequest},
     schema::{deliveries, delivery_attempts, notification_optouts, notifications},
 };
@@ -28,15 +28,6 @@ pub struct NotificationFilter {
     pub from: Option<DateTime<Utc>>,
     /// Made before.
     pub to: Option<DateTime<Utc>>,
-}
-
-/// The first id of a moment: the order of ids is the order of times.
-pub fn first_id(at: DateTime<Utc>) -> uuid::Uuid {
-    let millis = u64::try_from(at.timestamp_millis()).unwrap_or(0);
-    let millis = millis + u64::from(!at.timestamp_subsec_nanos().is_multiple_of(1_000_000));
-    let mut bytes = [0; 16];
-    bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
-    uuid::Uuid::from_bytes(bytes)
 }
 
 /// Notifications, the last made first. The cursor's key is the id.
@@ -66,10 +57,10 @@ pub async fn list_notifications(
         query = query.filter(notifications::event.eq(event));
     }
     if let Some(from) = filter.from {
-        query = query.filter(notifications::id.ge(NotificationId(first_id(from))));
+        query = query.filter(notifications::id.ge(NotificationId(first_of(from))));
     }
     if let Some(to) = filter.to {
-        query = query.filter(notifications::id.lt(NotificationId(first_id(to))));
+        query = query.filter(notifications::id.lt(NotificationId(first_of(to))));
     }
     let from: Option<NotificationId> = request.cursor.as_ref().and_then(|cursor| cursor.single().ok());
     query = match (from, request.upwards()) {
@@ -146,7 +137,7 @@ pub async fn list_deliveries(
         query = query.filter(deliveries::endpoint_id.eq(endpoint));
     }
     if let Some(from) = filter.from {
-        query = query.filter(deliveries::id.ge(DeliveryId(first_id(from))));
+        query = query.filter(deliveries::id.ge(DeliveryId(first_of(from))));
     }
     let from: Option<DeliveryId> = request.cursor.as_ref().and_then(|cursor| cursor.single().ok());
     query = match (from, request.upwards()) {
@@ -202,37 +193,25 @@ pub async fn count_deliveries(
         "SELECT channel, provider, endpoint_id, state, count(*) AS count FROM deliveries
          WHERE id >= $1 GROUP BY channel, provider, endpoint_id, state",
     )
-    .bind::<Uuid, _>(first_id(since))
+    .bind::<Uuid, _>(first_of(since))
     .load(conn)
     .await
 }
 
-/// How many notifications are in each state; of each 10,000 are counted at most.
-pub async fn count_states(conn: &mut AsyncPgConnection) -> QueryResult<Vec<(NotificationState, i64)>> {
-    let mut counts = Vec::with_capacity(NotificationState::ALL.len());
-    for &state in NotificationState::ALL {
-        let some = notifications::table
-            .filter(notifications::state.eq(state))
-            .select(notifications::id)
-            .limit(10_000);
-        let ids: Vec<NotificationId> = some.load(conn).await?;
-        counts.push((state, i64::try_from(ids.len()).unwrap_or(i64::MAX)));
-    }
-    Ok(counts)
-}
-
 /// Lets deliveries go on that wait because their provider was not asked, or is to be asked again: over a channel,
-/// or to one endpoint. One that is to be sent later waits on.
+/// or to one endpoint. One that is to be sent later waits on. They go on in two seconds, when every process has seen
+/// what has changed (it looks once a second).
 pub(super) async fn hurry(
     conn: &mut AsyncPgConnection,
     channel: Channel,
     endpoint: Option<EndpointId>,
 ) -> QueryResult<usize> {
     diesel::sql_query(
-        "UPDATE runs SET run_at = now() WHERE id IN (
+        "UPDATE runs SET run_at = now() + interval '2 seconds' WHERE id IN (
              SELECT d.run_id FROM deliveries d
              WHERE d.state = 'pending' AND d.channel = $1 AND ($2 IS NULL OR d.endpoint_id = $2))
-         AND (state = 'retryable' AND $2 IS NOT NULL OR state = 'scheduled' AND reason = 'snoozed') AND run_at > now()",
+         AND (state = 'retryable' AND $2 IS NOT NULL OR state = 'scheduled' AND reason = 'snoozed')
+         AND run_at > now() + interval '2 seconds'",
     )
     .bind::<Text, _>(channel.as_str())
     .bind::<Nullable<Uuid>, _>(endpoint)

@@ -53,8 +53,9 @@ pub(super) struct Look {
     pub body: String,
     pub html: Option<String>,
     pub payload: serde_json::Value,
-    /// The provider that may have accepted it the last time.
-    pub perhaps_with: Option<String>,
+    /// The provider that may have accepted it, and whether this run asked it: an earlier one's doubt was somebody's
+    /// to decide, who has had it sent again.
+    pub perhaps: Option<(String, bool)>,
     /// An attempt without an end, and the provider that it asked.
     pub open: Option<(i32, String)>,
 }
@@ -123,6 +124,7 @@ pub(super) async fn look(env: &Environment, ids: Vec<DeliveryId>) -> Batch<Optio
 fn look_of(row: &Row) -> Look {
     let secrets = [row.get::<_, Option<String>>("secret"), row.get("previous_secret")];
     let open: Option<i32> = row.get("open_number");
+    let perhaps: Option<String> = row.get("perhaps_provider");
     Look {
         state: row.get::<_, &str>("state").parse().unwrap_or(DeliveryState::Unknown),
         run: row.get::<_, Option<Uuid>>("run_id").map(RunId),
@@ -137,7 +139,8 @@ fn look_of(row: &Row) -> Look {
         body: row.get("body"),
         html: row.get("html"),
         payload: row.get("payload"),
-        perhaps_with: row.get("perhaps_with"),
+        perhaps: perhaps
+            .map(|provider| (provider, row.get::<_, Option<bool>>("perhaps_in_run") == Some(true))),
         open: open.zip(row.get("open_provider")),
     }
 }

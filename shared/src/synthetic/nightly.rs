@@ -24,12 +24,12 @@ use crate::{
     notifications::daily::SendDailySummaries,
     runs::{
         EnqueueOptions, Enqueued, Finished, Job, JobError, Queue, Retry, RunContext, RunError, Unique,
-        enqueue, enqueue_chain,
+        enqueue, enqueue_chain, queries, service::BEHIND,
     },
     summaries::jobs::refresh_within,
     uploads::{
         UploadKind, UploadOptions,
-        steps::{creator, report, result_of},
+        steps::{report, result_of},
     },
 };
 use anyhow::anyhow;
@@ -154,8 +154,11 @@ impl Job for NightlyData {
     }
 
     async fn run(self, context: RunContext) -> Result<Finished, JobError> {
-        let by = EnqueueOptions::by(creator(&context).await?);
         let conn: &mut AsyncPgConnection = &mut *context.connection().await?;
+        let run = queries::find_run(conn, context.run_id).await?.ok_or(RunError::NotFound(context.run_id))?;
+        // A night that is filled in later is history, and news to nobody.
+        let is_news = run.priority < BEHIND;
+        let by = EnqueueOptions::by(run.created_by);
         let mut result = located(report(conn, context.flow_id, NightlyGenerate::KIND).await?);
         let refreshed = result_of(conn, context.flow_id, NightlyRefresh::KIND).await?;
         result["day"] = self.0.day.to_string().into();
@@ -163,7 +166,9 @@ impl Job for NightlyData {
         // One commit: a night that has ended is told of, and one that has not is not.
         let closed = conn
             .transaction::<_, RunError, _>(async |conn| {
-                enqueue(conn, &SendDailySummaries { day: self.0.day }, &by).await?;
+                if is_news {
+                    enqueue(conn, &SendDailySummaries { day: self.0.day }, &by).await?;
+                }
                 context.complete(conn, &result).await
             })
             .await?;

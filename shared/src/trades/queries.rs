@@ -2,7 +2,7 @@
 
 use super::model::{Holding, Trade, TradeState};
 use crate::{
-    ids::{RunId, TradeId},
+    ids::{RunId, TradeId, first_of},
     pagination::{Page, PageRequest},
     schema::{holdings, trades},
 };
@@ -53,14 +53,9 @@ pub struct TradeFilter {
     pub to: Option<DateTime<Utc>>,
 }
 
-/// The first id of a moment: the order of ids is the order of times.
+/// The first id of a moment.
 pub(super) fn first_id(at: DateTime<Utc>) -> TradeId {
-    let millis = u64::try_from(at.timestamp_millis()).unwrap_or(0);
-    // What is not a whole millisecond belongs to the next: times of ids are whole ones.
-    let millis = millis + u64::from(!at.timestamp_subsec_nanos().is_multiple_of(1_000_000));
-    let mut bytes = [0; 16];
-    bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
-    TradeId(uuid::Uuid::from_bytes(bytes))
+    TradeId(first_of(at))
 }
 
 /// Trades, the last accepted first. The cursor's key is the trade's id.
@@ -164,20 +159,4 @@ pub(super) async fn insert_trades(
     .await?;
     trades.sort_unstable_by_key(|trade| trade.id);
     Ok(trades)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_moment_lies_between_the_ids_before_it_and_those_from_it_on() {
-        let before = TradeId::generate();
-        std::thread::sleep(std::time::Duration::from_millis(2));
-        let moment = TradeId::generate().created_at();
-        assert!(before < first_id(moment));
-        assert!(first_id(moment) <= TradeId::generate());
-        let within = moment + chrono::TimeDelta::microseconds(1);
-        assert!(first_id(moment) < first_id(within));
-    }
 }

@@ -252,7 +252,7 @@ async fn queues_are_paused_resumed_and_limited() {
     }
     let (status, problem) = app.send(app.request(Method::GET, "/api/v1/queues/slow")).await;
     assert_eq!(status.as_u16(), 404);
-    assert!(problem["detail"].as_str().unwrap().contains("ingest, light, default"), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("ingest, light, deliveries, default"), "{problem}");
     let (status, _) = app.send(app.request(Method::GET, "/api/v1/queues?x=1")).await;
     assert_eq!(status.as_u16(), 400);
 }

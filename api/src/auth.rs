@@ -6,10 +6,10 @@
 //! `X-CSRF-Token`, the pages want it in the form ([`verify_csrf`]).
 
 use crate::{
+    access::{self, Rule},
     app::AppState,
     compat,
     error::{ApiError, ApiResult},
-    router::{self, Rule},
 };
 use axum::{
     extract::{ConnectInfo, FromRequestParts, MatchedPath, OptionalFromRequestParts, Request, State},
@@ -74,11 +74,11 @@ async fn admit(state: &AppState, mut request: Request) -> Result<Request, Box<Re
     };
     let method = if request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
     if method == Method::OPTIONS {
-        let allow = [(header::ALLOW, router::allowed_methods(path.as_str()))];
+        let allow = [(header::ALLOW, access::allowed_methods(path.as_str()))];
         return Err(Box::new((StatusCode::NO_CONTENT, allow).into_response()));
     }
-    let Some(rule) = router::rule(&method, path.as_str()) else {
-        return Err(Box::new(router::method_not_allowed(path.as_str()).into_response()));
+    let Some(rule) = access::rule(&method, path.as_str()) else {
+        return Err(Box::new(access::method_not_allowed(path.as_str()).into_response()));
     };
     let unsafe_method = method != Method::GET;
     if rule.is_public() {

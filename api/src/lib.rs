@@ -1,6 +1,7 @@
 //! The HTTP side of Millrace: JSON routes under `/api/v1`, pages under `/ui`. A handler validates,
 //! writes rows and a run in one transaction, and answers; everything slow is a run.
 
+pub mod access;
 pub mod actions;
 mod app;
 pub mod auth;

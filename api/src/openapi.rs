@@ -1,6 +1,6 @@
 //! The OpenAPI document and its Swagger UI, which is compiled in and works offline.
 
-use crate::{app::AppState, router};
+use crate::{access, app::AppState};
 use axum::{
     Router,
     body::Bytes,
@@ -57,7 +57,7 @@ pub fn complete(document: &utoipa::openapi::OpenApi) -> serde_json::Value {
         };
         for (method, operation) in operations {
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap_or_default();
-            let public = router::rule(&method, path).is_none_or(router::Rule::is_public);
+            let public = access::rule(&method, path).is_none_or(access::Rule::is_public);
             complete_operation(operation, public);
         }
     }

@@ -13,7 +13,10 @@ use axum::{
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde::de::DeserializeOwned;
-use shared::pagination::{Cursor, DEFAULT_LIMIT, InvalidCursor, MAX_LIMIT, PageRequest};
+use shared::{
+    nul::place_of_nul,
+    pagination::{Cursor, DEFAULT_LIMIT, InvalidCursor, MAX_LIMIT, PageRequest},
+};
 use std::{fmt::Display, str::FromStr};
 use utoipa::IntoParams;
 
@@ -393,8 +396,9 @@ pub fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<T> {
     if !value.is_object() {
         return Err(ApiError::invalid("body", "The body is a JSON object: {\"field\": value, …}."));
     }
-    if holds_nul(&value) {
-        return Err(ApiError::invalid("body", "The body holds a text with a NUL character."));
+    if let Some(place) = place_of_nul(&value) {
+        let field = if place.is_empty() { "body" } else { &place };
+        return Err(ApiError::invalid(field, "The body holds a text with a NUL character."));
     }
     serde_path_to_error::deserialize(value).map_err(|error| {
         let (path, text) = (error.path().to_string(), error.inner().to_string());
@@ -433,16 +437,6 @@ fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
-}
-
-fn holds_nul(value: &serde_json::Value) -> bool {
-    use serde_json::Value;
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(values) => values.iter().any(holds_nul),
-        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
-        _ => false,
-    }
 }
 
 /// The header `Idempotency-Key`, if it is there.

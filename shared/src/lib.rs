@@ -23,6 +23,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod money;
 pub mod notifications;
+pub mod nul;
 pub mod pagination;
 pub mod runs;
 pub mod schedules;

@@ -475,6 +475,32 @@ async fn what_a_client_does_not_want_is_not_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_reached_where_a_file_or_somebody_says() {
+    let app = App::start().await;
+    let file = "client_id,name,telegram_chat_id\nann,Ann,123456789\nbob,Bob,\ncid,Cid,not a chat\n";
+    let upload = app.load("clients.csv", file, "?kind=clients").await;
+    let counts = &upload["counts"];
+    assert_eq!((&counts["inserted"], &counts["rejected"]), (&2.into(), &1.into()), "{upload}");
+    let reach = async |client: &str| {
+        let asked = shared::notifications::request::NotificationRequest {
+            client_id: Some(client.to_owned()),
+            channels: vec![Channel::Telegram],
+            ..message(&[])
+        };
+        request_notification(&app.env, asked).await.map(|accepted| accepted.deliveries[0].address.clone())
+    };
+    assert_eq!(reach("ann").await.unwrap(), "123456789");
+    let error = reach("bob").await.unwrap_err().to_string();
+    assert!(error.contains("telegram_chat_id"), "{error}");
+    let version = app.get("/api/v1/clients/bob").await["contact_version"].clone();
+    let patch = serde_json::json!({ "contact_version": version, "telegram_chat_id": "@bobs_chat" });
+    let (status, client) =
+        app.send(app.request(reqwest::Method::PATCH, "/api/v1/clients/bob").json(&patch)).await;
+    assert!(status.is_success() && client["telegram_chat_id"] == "@bobs_chat", "{client}");
+    assert_eq!(reach("bob").await.unwrap(), "@bobs_chat");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_channel_without_a_provider_is_refused() {
     let app = app_with(&[]).await;
     let refused = request_notification(&app.env, message(&[(Channel::Sms, "+989125550000")])).await;

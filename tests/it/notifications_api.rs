@@ -144,6 +144,16 @@ async fn what_cannot_be_asked_for_names_its_field() {
         (said(json!({ "template": "trade_settled" })), "values", "either"),
         (said(json!({ "title": " ", "body": "y" })), "title", "1 to 200"),
         (said(json!({ "title": "a\nb", "body": "y" })), "title", "one line"),
+        (said(json!({ "title": "a\u{202e}b", "body": "y" })), "title", "direction of writing"),
+        (said(json!({ "title": "a", "body": "y\0" })), "body", "NUL"),
+        (plain(json!({ "client_id": "c\0" })), "client_id", "NUL"),
+        (
+            plain(
+                json!({ "to": [{ "channel": "sms", "address": "+49301234567" }], "body": "é".repeat(900) }),
+            ),
+            "body",
+            "sms carries at most 900",
+        ),
         (plain(json!({})), "client_id", "who it is for"),
         (plain(json!({ "client_id": "nobody" })), "client_id", "nobody"),
         (plain(json!({ "client_id": "c1", "channels": ["sms"] })), "channels", "phone_number"),
@@ -156,6 +166,8 @@ async fn what_cannot_be_asked_for_names_its_field() {
             "Register",
         ),
         (plain(json!({ "client_id": "c1", "send_at": "soon" })), "send_at", "instant"),
+        (plain(json!({ "client_id": "c1", "send_at": "" })), "send_at", "leave it out"),
+        (plain(json!({ "client_id": "c1", "send_at": "2126-01-01" })), "send_at", "366 days"),
         (plain(json!({ "client_id": "c1", "colour": "red" })), "colour", "unknown field"),
     ] {
         let (status, problem) = send(&app, Method::POST, "/api/v1/notifications", body.clone()).await;
@@ -288,6 +300,12 @@ async fn an_endpoints_secret_is_shown_when_it_is_made_and_on_demand() {
     let to_it = app.get(&format!("/api/v1/deliveries?endpoint_id={}", id(&made))).await;
     assert_eq!(to_it["items"].as_array().unwrap().len(), 1);
 
+    // What waits goes where the endpoint is now.
+    let moved = json!({ "url": "https://example.org/moved" });
+    assert_eq!(send(&app, Method::PATCH, &path, moved.clone()).await.0, StatusCode::OK);
+    let to_it = app.get(&format!("/api/v1/deliveries?endpoint_id={}", id(&made))).await;
+    assert_eq!(to_it["items"][0]["address"], moved["url"], "{to_it}");
+
     let (status, changed) = send(&app, Method::PATCH, &path, json!({ "enabled": false, "events": [] })).await;
     assert_eq!(
         (status, &changed["enabled"], &changed["events"]),
@@ -300,7 +318,31 @@ async fn an_endpoints_secret_is_shown_when_it_is_made_and_on_demand() {
     assert_eq!(status, StatusCode::NO_CONTENT);
     assert_eq!(app.send(app.request(Method::GET, &path)).await.0, StatusCode::NOT_FOUND);
     let noted: i64 = app.db.one("SELECT count(*) FROM audit_log WHERE action LIKE 'endpoint.%'", &[]).await;
-    assert_eq!(noted, 4);
+    assert_eq!(noted, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clients_endpoint_is_told_of_that_clients_events_alone() {
+    let app = still().await;
+    with_ann(&app).await;
+    let endpoints = "/api/v1/webhook-endpoints";
+    let of_ann =
+        |events: Value| json!({ "url": "https://example.org/ann", "client_id": "c1", "events": events });
+    let (status, problem) = send(&app, Method::POST, endpoints, of_ann(json!(["run_discarded"]))).await;
+    assert_eq!(
+        (status, &problem["field"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("events")),
+        "{problem}"
+    );
+    let (status, made) = send(&app, Method::POST, endpoints, of_ann(json!(["trade_settled"]))).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let path = format!("{endpoints}/{}", id(&made));
+    let (status, problem) = send(&app, Method::PATCH, &path, json!({ "events": ["upload_finished"] })).await;
+    assert_eq!(
+        (status, &problem["field"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("events")),
+        "{problem}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,12 +60,12 @@ shared::job_registry! {
 }
 
 macro_rules! job {
-    ($job:ident, $kind:literal, $self:ident, $context:ident, $body:expr $(, $constant:ident: $type:ty = $value:expr)*) => {
+    ($job:ident, $kind:literal, $timeout_ms:literal, $self:ident, $context:ident, $body:expr $(, $constant:ident: $type:ty = $value:expr)*) => {
         impl Job for $job {
             const KIND: &'static str = $kind;
             const QUEUE: Queue = Queue::Default;
             const RETRY: Retry = RETRY;
-            const TIMEOUT: Duration = Duration::from_millis(300);
+            const TIMEOUT: Duration = Duration::from_millis($timeout_ms);
             $(const $constant: $type = $value;)*
 
             async fn run($self, $context: RunContext) -> Result<Finished, JobError> {
@@ -75,30 +75,37 @@ macro_rules! job {
     };
 }
 
-job!(Stubborn, "stubborn", self, _context, Err(JobError::retry(anyhow::anyhow!("no"))),
+job!(Stubborn, "stubborn", 60_000, self, _context, Err(JobError::retry(anyhow::anyhow!("no"))),
      GIVE_UP_AFTER: Option<Duration> = Some(Duration::from_millis(500)));
-job!(Sleepy, "sleepy", self, context, {
+job!(Sleepy, "sleepy", 60_000, self, context, {
     if context.attempt <= self.naps {
         return Ok(Finished::Snooze(Duration::from_millis(10)));
     }
     Ok(Finished::Result(context.attempt.into()))
 });
-job!(Polite, "polite", self, context, {
+job!(Polite, "polite", 60_000, self, context, {
     if context.attempt == 1 {
         return Err(JobError::RetryAfter(anyhow::anyhow!("busy"), Duration::from_millis(self.after_ms)));
     }
     Ok(Finished::Result(context.attempt.into()))
 });
-job!(Fresh, "fresh", self, _context, Ok(Finished::Result("fresh".into())),
+job!(Fresh, "fresh", 60_000, self, _context, Ok(Finished::Result("fresh".into())),
      START_WITHIN: Option<Duration> = Some(Duration::from_millis(200)));
-job!(Blocking, "blocking", self, context, {
+job!(Blocking, "blocking", 300, self, context, {
     if context.attempt == 1 {
         std::thread::sleep(Duration::from_millis(self.ms));
     }
     Ok(Finished::Result(context.attempt.into()))
 });
-job!(Answer, "answer", self, _context, Ok(Finished::Result(format!("\0{}", "x".repeat(self.bytes)).into())));
-job!(Once, "once", self, context, {
+job!(
+    Answer,
+    "answer",
+    60_000,
+    self,
+    _context,
+    Ok(Finished::Result(format!("\0{}", "x".repeat(self.bytes)).into()))
+);
+job!(Once, "once", 60_000, self, context, {
     if context.attempt == 1 {
         return Err(JobError::fail(anyhow::anyhow!("number {}", context.run_id)));
     }

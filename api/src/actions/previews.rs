@@ -2,11 +2,11 @@
 //! pages alike.
 
 use crate::{
+    access::Who,
     app::AppState,
     auth::Principal,
     error::{ApiError, ApiResult},
     intake,
-    router::Who,
     upload_params::UploadParams,
 };
 use axum::http::StatusCode;

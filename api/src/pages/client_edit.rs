@@ -80,6 +80,7 @@ pub(super) struct Typed {
     name: Option<String>,
     email: Option<String>,
     phone_number: Option<String>,
+    telegram_chat_id: Option<String>,
     address: Option<String>,
     country: Option<String>,
 }
@@ -90,6 +91,7 @@ impl Typed {
             name: self.name.clone().map(Some),
             email: self.email.clone().map(Some),
             phone_number: self.phone_number.clone().map(Some),
+            telegram_chat_id: self.telegram_chat_id.clone().map(Some),
             address: self.address.clone().map(Some),
             country: self.country.clone().map(Some),
         }
@@ -101,6 +103,7 @@ fn label(field: &str) -> &'static str {
         "name" => "Name",
         "email" => "E-mail",
         "phone_number" => "Phone",
+        "telegram_chat_id" => "Telegram chat",
         "address" => "Address",
         _ => "Country",
     }
@@ -112,6 +115,7 @@ fn fields(contact: &Contact) -> Vec<Field> {
         let (longest, mode) = match name {
             "email" => (254, Some("email")),
             "phone_number" => (50, Some("tel")),
+            "telegram_chat_id" => (50, None),
             "country" => (100, None),
             _ => (255, None),
         };

@@ -79,7 +79,7 @@ use axum::{
 use pieces::Id;
 use shell::Shell;
 
-/// The pages' routes; each also needs its line in the access table (`router.rs`).
+/// The pages' routes; each also needs its line in the access table (`access.rs`).
 pub fn router() -> Router<AppState> {
     Router::new()
         .route("/assets/{*path}", get(assets::serve))

@@ -6,10 +6,10 @@ use super::{
     pieces::{Action, Confirm, Icon, Id, Time, Way, icon},
 };
 use crate::{
+    access::Who,
     app::AppState,
     auth::PageSession,
     error::{ApiError, ApiResult},
-    router::Who,
 };
 use askama::Template;
 use axum::{

@@ -202,6 +202,10 @@ pub struct ContactRequest {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, max_length = 50)]
     phone_number: Option<Option<String>>,
+    /// Telegram chat: its number, or a public one's `@name`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, example = "123456789")]
+    telegram_chat_id: Option<Option<String>>,
     /// Postal address; may have several lines, at most 2000 bytes.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, max_length = 2000)]
@@ -235,8 +239,9 @@ pub async fn change_client(
     _: NoQuery,
     params::Json(body): params::Json<ContactRequest>,
 ) -> ApiResult<Json<ClientView>> {
-    let ContactRequest { contact_version, name, email, phone_number, address, country } = body;
-    let patch = ContactPatch { name, email, phone_number, address, country };
+    let ContactRequest { contact_version, name, email, phone_number, telegram_chat_id, address, country } =
+        body;
+    let patch = ContactPatch { name, email, phone_number, telegram_chat_id, address, country };
     let mut conn = state.env.pool.get().await?;
     let edited = edit_client(&state, &mut conn, &id, &patch, &contact_version, &principal.name).await?;
     Ok(Json(edited.client.into()))

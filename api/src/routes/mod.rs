@@ -1,5 +1,5 @@
 //! The JSON routes, one file a domain. Each handler's annotation makes its line in the OpenAPI document;
-//! each also needs its line in the access table (`router.rs`).
+//! each also needs its line in the access table (`access.rs`).
 
 #![expect(unused_qualifications, reason = "utoipa's macro qualifies the parameters' types")]
 

@@ -264,7 +264,13 @@ pub async fn create_notification(
         to: body.to.into_iter().map(|to| (to.channel, to.address)).collect(),
         channels: body.channels,
         wording,
-        send_at: read_instant(zone, "send_at", body.send_at.as_deref().unwrap_or_default())?,
+        send_at: match body.send_at.as_deref() {
+            Some(text) if text.trim().is_empty() => {
+                return Err(ApiError::invalid("send_at", "Say when, or leave it out."));
+            }
+            Some(text) => read_instant(zone, "send_at", text)?,
+            None => None,
+        },
         by: principal.name,
         key,
     };

@@ -29,6 +29,8 @@ pub struct ClientView {
     pub account_open_date: Option<NaiveDate>,
     /// Phone number, as given.
     pub phone_number: Option<String>,
+    /// Telegram chat.
+    pub telegram_chat_id: Option<String>,
     /// Postal address; may have several lines.
     pub address: Option<String>,
     /// Appetite for risk.
@@ -51,7 +53,7 @@ pub struct ClientView {
     pub stub: bool,
     /// When it was first seen.
     pub created_at: DateTime<Utc>,
-    /// Tells these values of name, email, phone_number, address and country from others: whoever changes them
+    /// Tells these values of name, email, phone_number, telegram_chat_id, address and country from others: whoever changes them
     /// sends it along.
     #[schema(example = "9f86d081884c7d65")]
     pub contact_version: String,
@@ -73,6 +75,7 @@ impl From<Client> for ClientView {
             account_type: client.account_type,
             account_open_date: client.account_open_date,
             phone_number: client.phone_number,
+            telegram_chat_id: client.telegram_chat_id,
             address: client.address,
             risk_tolerance: client.risk_tolerance,
             currency: client.currency,

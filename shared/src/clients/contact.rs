@@ -2,7 +2,9 @@
 
 use super::{
     model::Client,
-    parse::{ValueFault, address_fault, country_fault, email_fault, full_name_fault, phone_fault},
+    parse::{
+        ValueFault, address_fault, country_fault, email_fault, full_name_fault, phone_fault, telegram_fault,
+    },
 };
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -16,6 +18,8 @@ pub struct Fields<T> {
     pub email: T,
     /// Phone number.
     pub phone_number: T,
+    /// Telegram chat: its number, or a public one's `@name`.
+    pub telegram_chat_id: T,
     /// Postal address; may have several lines.
     pub address: T,
     /// Country.
@@ -38,11 +42,12 @@ pub struct FieldFault {
 
 impl<T> Fields<T> {
     /// Each field with its name.
-    pub fn named(&self) -> [(&'static str, &T); 5] {
+    pub fn named(&self) -> [(&'static str, &T); 6] {
         [
             ("name", &self.name),
             ("email", &self.email),
             ("phone_number", &self.phone_number),
+            ("telegram_chat_id", &self.telegram_chat_id),
             ("address", &self.address),
             ("country", &self.country),
         ]
@@ -53,6 +58,7 @@ impl<T> Fields<T> {
             name: with(self.name, other.name),
             email: with(self.email, other.email),
             phone_number: with(self.phone_number, other.phone_number),
+            telegram_chat_id: with(self.telegram_chat_id, other.telegram_chat_id),
             address: with(self.address, other.address),
             country: with(self.country, other.country),
         }
@@ -66,6 +72,7 @@ impl Contact {
             name: client.name.clone(),
             email: client.email.clone(),
             phone_number: client.phone_number.clone(),
+            telegram_chat_id: client.telegram_chat_id.clone(),
             address: client.address.clone(),
             country: client.country.clone(),
         }
@@ -97,6 +104,7 @@ impl Contact {
             name: full_name_fault,
             email: email_fault,
             phone_number: phone_fault,
+            telegram_chat_id: telegram_fault,
             address: address_fault,
             country: country_fault,
         };
@@ -132,6 +140,7 @@ impl Contact {
             name: text("name"),
             email: text("email"),
             phone_number: text("phone_number"),
+            telegram_chat_id: text("telegram_chat_id"),
             address: text("address"),
             country: text("country"),
         };

@@ -103,7 +103,7 @@ async fn stage(transaction: &Transaction<'_>, batch: &ClientBatch, rows: &[usize
         .execute(
             "INSERT INTO incoming_clients SELECT * FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[],
                  $5::date[], $6::text[], $7::text[], $8::text[]::numeric[], $9::date[], $10::text[], $11::text[],
-                 $12::text[], $13::text[], $14::boolean[])",
+                 $12::text[], $13::text[], $14::boolean[], $15::text[])",
             &[
                 &places,
                 &column(|row| Some(row.client_id.clone())),
@@ -119,6 +119,7 @@ async fn stage(transaction: &Transaction<'_>, batch: &ClientBatch, rows: &[usize
                 &column(|row| row.risk_tolerance.map(|risk| risk.to_string())),
                 &column(|row| row.currency.clone()),
                 &suspended,
+                &column(|row| row.telegram_chat_id.clone()),
             ],
         )
         .await?;

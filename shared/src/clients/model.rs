@@ -61,6 +61,8 @@ pub struct Client {
     pub account_open_date: Option<NaiveDate>,
     /// Phone number, as given.
     pub phone_number: Option<String>,
+    /// Telegram chat.
+    pub telegram_chat_id: Option<String>,
     /// Postal address; may have several lines.
     pub address: Option<String>,
     /// Appetite for risk.

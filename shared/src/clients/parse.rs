@@ -3,6 +3,10 @@
 use super::model::{AccountType, RiskTolerance};
 use crate::{
     money::{parse_units, units_to_text},
+    notifications::{
+        model::Channel,
+        providers::{Guard, check_address},
+    },
     transactions::{
         instant::{date_of, days_since_epoch},
         parse::Reading,
@@ -38,6 +42,8 @@ pub struct ClientRow {
     pub account_open_date: Option<NaiveDate>,
     /// Phone number.
     pub phone_number: Option<String>,
+    /// Telegram chat.
+    pub telegram_chat_id: Option<String>,
     /// Postal address.
     pub address: Option<String>,
     /// Appetite for risk.
@@ -79,6 +85,7 @@ const RISK: usize = 10;
 const CURRENCY: usize = 11;
 const STATUS: usize = 12;
 const DEBT: usize = 13;
+const TELEGRAM: usize = 14;
 
 impl ClientBatch {
     /// Reads whole records; `text` begins at one, on line `line` of the file.
@@ -134,6 +141,7 @@ fn client<'t>(value: impl Fn(usize) -> Option<&'t [u8]>, today: NaiveDate) -> Re
         opening_balance: opening_balance(value(BALANCE), value(DEBT))?,
         account_open_date: date(OPENED)?,
         phone_number: text(PHONE, phone_fault)?,
+        telegram_chat_id: text(TELEGRAM, telegram_fault)?,
         address: text(ADDRESS, address_fault)?.map(|text| text.replace("\r\n", "\n")),
         risk_tolerance: value(RISK).map(|bytes| word(RISK, bytes)).transpose()?,
         currency: value(CURRENCY).map(currency).transpose()?,
@@ -172,6 +180,12 @@ pub(super) fn country_fault(bytes: &[u8]) -> ValueFault {
 /// What is wrong with a phone number.
 pub(super) fn phone_fault(bytes: &[u8]) -> ValueFault {
     name_fault(bytes, 50)
+}
+
+/// What is wrong with a Telegram chat.
+pub(super) fn telegram_fault(bytes: &[u8]) -> ValueFault {
+    let checked = check_address(Channel::Telegram, &utf8(bytes), &Guard::default());
+    checked.err().map(|message| ("bad_telegram_chat", message))
 }
 
 /// What is wrong with an address. It may have several lines.

@@ -94,6 +94,7 @@ pub(super) async fn set_contact(
             clients::name.eq(&contact.name),
             clients::email.eq(&contact.email),
             clients::phone_number.eq(&contact.phone_number),
+            clients::telegram_chat_id.eq(&contact.telegram_chat_id),
             clients::address.eq(&contact.address),
             clients::country.eq(&contact.country),
         ))

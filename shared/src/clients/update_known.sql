@@ -10,6 +10,7 @@ WITH updated AS (
         opening_balance   = coalesce(i.opening_balance, c.opening_balance),
         account_open_date = coalesce(i.account_open_date, c.account_open_date),
         phone_number      = coalesce(i.phone_number, c.phone_number),
+        telegram_chat_id  = coalesce(i.telegram_chat_id, c.telegram_chat_id),
         address           = coalesce(i.address, c.address),
         risk_tolerance    = coalesce(i.risk_tolerance, c.risk_tolerance),
         currency          = coalesce(i.currency, c.currency),

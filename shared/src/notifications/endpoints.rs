@@ -49,6 +49,23 @@ fn checked_url(desk: &NotificationDesk, url: &str) -> Result<String, Notificatio
         .map_err(|reason| NotificationError::invalid("url", reason))
 }
 
+/// The events that an endpoint may be told of: those of a client, if it is a client's.
+fn check_events(events: &[Event], client: Option<&str>) -> Result<(), NotificationError> {
+    match events.iter().find(|event| client.is_some() && !event.is_of_client()) {
+        None => Ok(()),
+        Some(event) => {
+            let of_clients: Vec<_> =
+                Event::ALL.iter().filter(|event| event.is_of_client()).map(|one| one.as_str()).collect();
+            let reason = format!(
+                "{event} is no client's event; an endpoint of a client is told of {}. Leave it out, or register the \
+                 endpoint without a client.",
+                of_clients.join(", ")
+            );
+            Err(NotificationError::invalid("events", reason))
+        }
+    }
+}
+
 fn names(events: &[Event]) -> Vec<&'static str> {
     let mut names: Vec<_> = events.iter().map(|event| event.as_str()).collect();
     names.sort_unstable();
@@ -68,6 +85,7 @@ pub async fn register(
     by: &str,
 ) -> Result<Endpoint, NotificationError> {
     let url = checked_url(desk, &new.url)?;
+    check_events(&new.events, new.client_id.as_deref())?;
     conn.transaction(async |conn| {
         if let Some(client) = &new.client_id
             && clients::queries::find_client(conn, client).await?.is_none()
@@ -174,9 +192,14 @@ pub async fn change(
             // What waits for it fails now, and not when its time comes. Runs are locked before endpoints.
             queries::hurry(conn, Channel::Webhook, Some(id)).await?;
         }
+        if let Some(url) = &url {
+            // What waits for it goes to the new one. Deliveries are locked before endpoints, too.
+            queries::readdress(conn, id, url).await?;
+        }
         let now = schedules::queries::now(conn).await?;
         let locked = endpoints::table.find(id).select(Endpoint::as_select()).for_no_key_update();
         let before = locked.first(conn).await.optional()?.ok_or(NotificationError::NoEndpoint(id))?;
+        check_events(patch.events.as_deref().unwrap_or_default(), before.client_id.as_deref())?;
         let url = url.unwrap_or_else(|| before.url.clone());
         if url != before.url
             && let Some(there) = of_url(conn, &url, before.client_id.as_deref()).await?

@@ -219,6 +219,23 @@ pub(super) async fn hurry(
     .await
 }
 
+/// Has what still waits for an endpoint sent to another URL.
+pub(super) async fn readdress(
+    conn: &mut AsyncPgConnection,
+    endpoint: EndpointId,
+    url: &str,
+) -> QueryResult<usize> {
+    diesel::sql_query(
+        "UPDATE deliveries SET address = $2 WHERE id IN (
+             SELECT id FROM deliveries WHERE endpoint_id = $1 AND state = 'pending' AND address <> $2
+             ORDER BY id FOR NO KEY UPDATE)",
+    )
+    .bind::<Uuid, _>(endpoint)
+    .bind::<Text, _>(url)
+    .execute(conn)
+    .await
+}
+
 /// Keeps a delivery's turn.
 pub(super) async fn keep_turn(
     conn: &mut AsyncPgConnection,

@@ -37,14 +37,22 @@ impl EndpointAddress {
     }
 }
 
-/// The field of a client that holds its address of a channel.
-fn field(channel: Channel) -> &'static str {
-    match channel {
+/// What a client lacks that cannot be reached over a channel, and what would help.
+fn missing(client: &str, channel: Channel) -> String {
+    let field = match channel {
         Channel::Email => "email",
         Channel::Sms => "phone_number",
         Channel::Telegram => "telegram_chat_id",
-        Channel::Webhook => "webhook_url",
-    }
+        Channel::Webhook => {
+            return format!(
+                "Client {client} has no webhook endpoint that is enabled. Register one with its client_id, or leave \
+                 webhook out."
+            );
+        }
+    };
+    format!(
+        "Client {client} has no {field} that {channel} can use. Add it to the client, or leave {channel} out."
+    )
 }
 
 impl Reach {
@@ -166,11 +174,7 @@ pub(super) async fn of_client(
         }
         let over = reach.over(channel, None);
         if over.is_empty() {
-            let reason = format!(
-                "Client {client} has no {} that {channel} can use. Add it to the client, or leave {channel} out.",
-                field(channel)
-            );
-            return Err(NotificationError::invalid("channels", reason));
+            return Err(NotificationError::invalid("channels", missing(client, channel)));
         }
         targets.extend(over);
     }

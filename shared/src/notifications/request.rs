@@ -4,8 +4,9 @@ use super::{
     error::NotificationError,
     events::Event,
     model::{Channel, Delivery, Notification},
+    providers::{breaks_line, longest, whole},
     queries, recipients,
-    service::{self, Content, NewNotification},
+    service::{self, Content, NewNotification, Target},
     texts,
 };
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     ids::NotificationId,
     runs::{Environment, Queue},
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -24,6 +25,8 @@ pub const MOST_ADDRESSES: usize = 500;
 pub const TITLE_CHARACTERS: usize = 200;
 /// Characters of a body, at most.
 pub const BODY_CHARACTERS: usize = 15_000;
+/// How far ahead a notification may be asked for, in days.
+pub const DAYS_AHEAD: i64 = 366;
 
 /// What is to be said.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,7 +82,7 @@ impl NotificationRequest {
         format!("POST /api/v1/notifications {}", hex::encode(Sha256::digest(asked.to_string())))
     }
 
-    fn check(&self) -> Result<(), NotificationError> {
+    fn check(&self, now: DateTime<Utc>) -> Result<(), NotificationError> {
         let invalid = |field: &str, reason: String| Err(NotificationError::invalid(field, reason));
         if self.client_id.is_none() && self.to.is_empty() {
             return invalid("client_id", "Say who it is for: a client, or addresses in `to`.".to_owned());
@@ -93,12 +96,22 @@ impl NotificationRequest {
         if self.to.len() > MOST_ADDRESSES {
             return invalid("to", format!("At most {MOST_ADDRESSES} addresses; send several notifications."));
         }
+        if self.send_at.is_some_and(|at| at - now > TimeDelta::days(DAYS_AHEAD)) {
+            return invalid(
+                "send_at",
+                format!("It can wait for at most {DAYS_AHEAD} days; name an earlier time."),
+            );
+        }
         if let Wording::Plain { title, body } = &self.wording {
             if title.trim().is_empty() || title.chars().count() > TITLE_CHARACTERS {
                 return invalid("title", format!("A title has 1 to {TITLE_CHARACTERS} characters."));
             }
-            if title.chars().any(char::is_control) {
-                return invalid("title", "A title is one line, without control characters.".to_owned());
+            if title.chars().any(breaks_line) {
+                return invalid(
+                    "title",
+                    "A title is one line, without characters that end lines or turn the direction of writing."
+                        .to_owned(),
+                );
             }
             if body.trim().is_empty() || body.chars().count() > BODY_CHARACTERS {
                 return invalid("body", format!("A body has 1 to {BODY_CHARACTERS} characters."));
@@ -118,7 +131,7 @@ pub async fn request_notification(
 ) -> Result<Accepted, NotificationError> {
     request.channels.sort_unstable();
     request.channels.dedup();
-    request.check()?;
+    request.check(env.clock.now())?;
     let content = match &request.wording {
         Wording::Plain { title, body } => {
             Content { title: title.trim().to_owned(), body: body.clone(), html: None, data: json!({}) }
@@ -173,6 +186,7 @@ async fn accept(
             targets.push(target);
         }
     }
+    fits(request, &content, &targets)?;
     let new = NewNotification {
         event: None,
         dedupe: None,
@@ -188,6 +202,29 @@ async fn accept(
         idempotency::point(conn, &request.by, key, &id.to_string()).await?;
     }
     accepted(conn, id, false).await
+}
+
+/// Whether each channel carries the message whole.
+fn fits(
+    request: &NotificationRequest,
+    content: &Content,
+    targets: &[Target],
+) -> Result<(), NotificationError> {
+    let units = whole(&content.title, &content.body).encode_utf16().count();
+    let tight = targets.iter().find(|target| longest(target.channel).is_some_and(|most| units > most));
+    let Some((channel, most)) = tight.and_then(|target| Some((target.channel, longest(target.channel)?)))
+    else {
+        return Ok(());
+    };
+    let field = match request.wording {
+        Wording::Plain { .. } => "body",
+        Wording::Template(..) => "values",
+    };
+    let reason = format!(
+        "The message has {units} characters with its title, and {channel} carries at most {most}. Shorten it, or leave \
+         {channel} out."
+    );
+    Err(NotificationError::invalid(field, reason))
 }
 
 async fn accepted(

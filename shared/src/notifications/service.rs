@@ -260,7 +260,8 @@ pub async fn replay(
         held.iter().map(|held| (held.channel, RunId::generate(), held.id, by, None)).collect();
     let ids: Vec<DeliveryId> = held.iter().map(|held| held.id).collect();
     diesel::sql_query(
-        "UPDATE deliveries d SET state = 'pending', ended_at = NULL, permit_at = NULL, run_id = r.run_id
+        "UPDATE deliveries d SET state = 'pending', ended_at = NULL, permit_at = NULL, run_id = r.run_id,
+                address = coalesce((SELECT e.url FROM webhook_endpoints e WHERE e.id = d.endpoint_id), d.address)
          FROM unnest($1, $2) AS r (id, run_id) WHERE d.id = r.id",
     )
     .bind::<Array<Uuid>, _>(&ids)

@@ -10,6 +10,7 @@ use super::{
     },
     words,
 };
+use crate::nul::place_of_nul;
 use askama::Template;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -128,7 +129,7 @@ fn write<V: Texts + DeserializeOwned>(given: &Value, public_url: Option<&str>) -
         return Err(format!("{name}: {reason}"));
     }
     let data = serde_json::to_value(&values).map_err(|error| error.to_string())?;
-    if let Some(path) = holds_nul(&data) {
+    if let Some(path) = place_of_nul(&data) {
         return Err(format!("{path}: holds a NUL, which no text may"));
     }
     let link = public_url.and_then(|base| link(base, &values.page()));
@@ -145,20 +146,6 @@ fn write<V: Texts + DeserializeOwned>(given: &Value, public_url: Option<&str>) -
         ));
     }
     Ok(content)
-}
-
-/// Where a text holds a NUL, which PostgreSQL keeps in none.
-fn holds_nul(value: &Value) -> Option<String> {
-    let below = |name: String, value| {
-        let path = holds_nul(value)?;
-        Some(if path.is_empty() || path.starts_with('[') { name + &path } else { format!("{name}.{path}") })
-    };
-    match value {
-        Value::String(text) => text.contains('\0').then(String::new),
-        Value::Array(items) => items.iter().enumerate().find_map(|(at, item)| below(format!("[{at}]"), item)),
-        Value::Object(fields) => fields.iter().find_map(|(name, field)| below(name.clone(), field)),
-        _ => None,
-    }
 }
 
 /// The address of a page below `/ui`.

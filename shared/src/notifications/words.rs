@@ -1,5 +1,6 @@
 //! How messages write numbers, and how what came from elsewhere becomes one line.
 
+use super::providers::breaks_line;
 use std::borrow::Borrow;
 
 /// `1,234,567`.
@@ -27,8 +28,7 @@ pub fn grouped(digits: &str) -> String {
 
 /// A text on one line of at most so many characters: a control character, such as a line's end, is a blank.
 pub fn one_line(text: &str, characters: usize) -> String {
-    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
-    let line: String = text.trim().chars().map(|c| if breaks(c) { ' ' } else { c }).collect();
+    let line: String = text.trim().chars().map(|c| if breaks_line(c) { ' ' } else { c }).collect();
     if line.chars().count() <= characters {
         return line;
     }

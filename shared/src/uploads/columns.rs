@@ -45,7 +45,7 @@ pub static TRANSACTION_FIELDS: [Field; 14] = [
 ];
 
 /// Fields of a client; `clients::parse` counts on this order.
-pub static CLIENT_FIELDS: [Field; 14] = [
+pub static CLIENT_FIELDS: [Field; 15] = [
     required("client_id", &["id", "user_id", "user", "account"]),
     optional("name", &["full_name"]),
     optional("email", &["e-mail"]),
@@ -60,6 +60,7 @@ pub static CLIENT_FIELDS: [Field; 14] = [
     optional("currency", &["account_currency"]),
     optional("status", &["account_status"]),
     optional("debt", &[]),
+    optional("telegram_chat_id", &["telegram", "telegram_id", "chat_id"]),
 ];
 
 /// Fields of a stock; `stocks::parse` counts on this order.

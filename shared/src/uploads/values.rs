@@ -47,6 +47,7 @@ pub fn of_client(row: &ClientRow) -> Values {
         ("opening_balance", row.opening_balance.clone()),
         ("account_open_date", row.account_open_date.map(|date| date.to_string())),
         ("phone_number", row.phone_number.clone()),
+        ("telegram_chat_id", row.telegram_chat_id.clone()),
         ("address", row.address.clone()),
         ("risk_tolerance", row.risk_tolerance.map(|word| word.as_str().to_owned())),
         ("currency", row.currency.clone()),

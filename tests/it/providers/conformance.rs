@@ -151,8 +151,9 @@ async fn http(
         throttles: true,
         arrives: match channel {
             Channel::Webhook => |message| message.payload.to_string(),
-            Channel::Telegram => cut,
-            _ => whole,
+            Channel::Telegram => |message| cut(message, 4096),
+            Channel::Sms => |message| cut(message, 900),
+            Channel::Email => unreachable!("it is not sent by HTTP"),
         },
         arrived: Box::new(move || {
             receiver.asked().into_iter().map(|asked| (asked.text, asked.key)).collect()
@@ -195,8 +196,8 @@ fn whole(message: &Message) -> String {
     format!("{TITLE}\n{}", message.body)
 }
 
-/// Where Telegram would refuse it, the rocket counting twice.
-fn cut(message: &Message) -> String {
-    let units: Vec<u16> = whole(message).encode_utf16().take(4095).collect();
+/// Where the channel would refuse it, the rocket counting twice.
+fn cut(message: &Message, most: usize) -> String {
+    let units: Vec<u16> = whole(message).encode_utf16().take(most - 1).collect();
     format!("{}…", String::from_utf16(&units).unwrap())
 }

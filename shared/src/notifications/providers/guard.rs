@@ -55,6 +55,10 @@ impl Guard {
         if text.len() > URL_BYTES {
             return Err(format!("it is longer than {URL_BYTES} bytes"));
         }
+        // Parsers drop line ends and tabs in silence.
+        if text.trim().contains(|letter: char| letter.is_control() || letter.is_whitespace()) {
+            return Err("it holds white space or a line's end; write those as %20 and the like".to_owned());
+        }
         let mut url = Url::parse(text.trim())
             .map_err(|error| format!("it is no URL ({error}); write it like https://example.com/hooks"))?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -62,6 +66,9 @@ impl Guard {
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err("it holds a name or a password; the signature tells who calls".to_owned());
+        }
+        if url.port() == Some(0) {
+            return Err("its port is 0, at which nobody listens".to_owned());
         }
         let host = url.host_str().unwrap_or_default().to_owned();
         match url.host() {
@@ -189,6 +196,9 @@ mod tests {
             ("gopher://example.com/", "scheme"),
             ("https://user:pass@example.com/", "password"),
             ("https://user@example.com/", "password"),
+            ("https://example.com/a\r\nb", "line's end"),
+            ("https://example.com/a b", "white space"),
+            ("https://example.com:0/", "port"),
             ("/relative", "no URL"),
             ("https://", "no URL"),
             ("http://256.256.256.256/", "no URL"),

@@ -67,7 +67,7 @@ impl Provider for Kavenegar {
     fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<Receipt, SendError>> {
         Box::pin(async {
             let local_id = local_id(message.key).to_string();
-            let text = texts::whole(message);
+            let text = texts::carried(message, Channel::Sms);
             let mut form =
                 vec![("receptor", message.to.as_str()), ("message", &text), ("localid", &local_id)];
             form.extend(self.sender.as_deref().map(|sender| ("sender", sender)));

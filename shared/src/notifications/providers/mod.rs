@@ -24,6 +24,7 @@ pub use addresses::check_address;
 pub use guard::{Guard, Refused};
 pub use named::{Named, NamedError};
 pub use signature::{generate_secret, sign};
+pub use texts::{breaks_line, longest, whole};
 
 use super::model::Channel;
 use futures::future::BoxFuture;

@@ -16,8 +16,6 @@ use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use url::Url;
 
-/// Longest text, in units of UTF-16.
-const TEXT_UNITS: usize = 4096;
 /// An answer repeats the message.
 const ANSWER_BYTES: usize = 256 << 10;
 
@@ -74,7 +72,7 @@ impl Provider for Telegram {
 
     fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<Receipt, SendError>> {
         Box::pin(async {
-            let text = texts::cut(texts::whole(message), TEXT_UNITS);
+            let text = texts::carried(message, Channel::Telegram);
             let request = json!({ "chat_id": message.to, "text": text, "disable_web_page_preview": true });
             let response = self.http.post(&self.url).json(&request).send().await;
             let response =

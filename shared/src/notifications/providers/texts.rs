@@ -1,23 +1,45 @@
 //! A message as plain text, and texts of others made fit to keep.
 
 use super::{Message, RESPONSE_BYTES};
+use crate::notifications::model::Channel;
+
+/// Units of UTF-16, as phones and Telegram count characters, that a message of title and body has at most
+/// (Kavenegar: 900 for one text, status 413; Bot API, `sendMessage`: 4,096); `None`: no limit of the channel's own.
+pub fn longest(channel: Channel) -> Option<usize> {
+    match channel {
+        Channel::Sms => Some(900),
+        Channel::Telegram => Some(4096),
+        Channel::Email | Channel::Webhook => None,
+    }
+}
+
+/// Whether a letter ends a line, or changes the direction of what follows it: none belongs in a title.
+pub fn breaks_line(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
 
 /// The text on one line: where it breaks, a space. Nothing in it can begin another header.
 pub(super) fn one_line(text: &str) -> String {
-    let breaks = |letter: char| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}');
-    text.split(breaks).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+    text.split(breaks_line).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// Title and body, for who sees one text: the title alone if the body says nothing more.
-pub(super) fn whole(message: &Message) -> String {
-    let title = one_line(&message.title);
-    if title.is_empty() {
-        message.body.clone()
-    } else if message.body.trim().is_empty() || message.body.trim() == message.title.trim() {
-        title
+pub fn whole(title: &str, body: &str) -> String {
+    let line = one_line(title);
+    if line.is_empty() {
+        body.to_owned()
+    } else if body.trim().is_empty() || body.trim() == title.trim() {
+        line
     } else {
-        format!("{title}\n{}", message.body)
+        format!("{line}\n{body}")
     }
+}
+
+/// Title and body as a channel carries them. What people write is refused where it is too long; what tells of an
+/// event is cut, and says so by its end.
+pub(super) fn carried(message: &Message, channel: Channel) -> String {
+    let text = whole(&message.title, &message.body);
+    cut(text, longest(channel).unwrap_or(usize::MAX))
 }
 
 /// The text, cut to so many units of UTF-16, as some count characters.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How long connections may go on after the shutdown began: a client that does not read, or that
 /// sends slowly, must not keep the process.
-const GRACE: Duration = Duration::from_secs(10);
+pub const GRACE: Duration = Duration::from_secs(10);
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -28,20 +28,24 @@ pub struct AppState {
     pub proven: Arc<Proven>,
     /// What happens, for those who listen.
     pub feed: Feed,
-    /// Ends when the process is to stop: long-lived streams watch it.
+    /// Ends when the process has been asked to stop: it is not ready any more, and still serves.
+    pub leaving: CancellationToken,
+    /// Ends when it stops: long-lived streams watch it.
     pub shutdown: CancellationToken,
 }
 
 impl AppState {
-    /// The state of a process that serves until `shutdown` ends. Without Redis its feed is a second late.
+    /// The state of a process that is asked to stop by the end of `leaving`. Without Redis its feed is a second late.
     pub fn new(
         env: Arc<Environment>,
         config: ApiConfig,
         redis: Option<RedisConfig>,
-        shutdown: CancellationToken,
+        leaving: CancellationToken,
     ) -> Self {
+        let shutdown = CancellationToken::new();
         let feed = Feed::new(env.clone(), redis, shutdown.clone());
-        Self { env, config: Arc::new(config), kept: Arc::default(), proven: Arc::default(), feed, shutdown }
+        let config = Arc::new(config);
+        Self { env, config, kept: Arc::default(), proven: Arc::default(), feed, leaving, shutdown }
     }
 }
 
@@ -50,9 +54,22 @@ pub fn app(state: AppState) -> Router {
     router::build(state)
 }
 
-/// Serves until `state.shutdown` ends; requests in flight are finished, for ten seconds at most.
+/// Serves until `state.leaving` ends, and then for `ApiConfig::drain` more, so that a load balancer has time to see that
+/// it is not ready; requests in flight are finished, for ten seconds at most.
 pub async fn serve(state: AppState, listener: TcpListener) -> anyhow::Result<()> {
     let shutdown = state.shutdown.clone();
+    // Whatever ends this ends the streams.
+    let _stops = shutdown.clone().drop_guard();
+    tokio::spawn({
+        let (leaving, shutdown, drain) = (state.leaving.clone(), shutdown.clone(), state.config.drain);
+        async move {
+            leaving.cancelled().await;
+            tokio::select! {
+                () = tokio::time::sleep(drain) => shutdown.cancel(),
+                () = shutdown.cancelled() => {}
+            }
+        }
+    });
     let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app(state));
     let server = axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::select! {

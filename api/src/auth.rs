@@ -55,7 +55,7 @@ pub struct PageSession {
     pub csrf_token: String,
 }
 
-/// The peer's address, if the server knows it.
+/// Where the request came from, if the server knows it: the peer, or whom a trusted proxy names.
 #[derive(Debug, Clone, Copy)]
 pub struct ClientAddress(pub Option<IpAddr>);
 
@@ -376,11 +376,14 @@ impl OptionalFromRequestParts<AppState> for PageSession {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for ClientAddress {
+impl FromRequestParts<AppState> for ClientAddress {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        Ok(Self(parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())))
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        let lines = parts.headers.get_all("x-forwarded-for").iter();
+        let told: Vec<&str> = lines.map(|line| line.to_str().unwrap_or_default()).collect();
+        Ok(Self(peer.map(|peer| state.config.trusted_proxies.origin(peer, &told))))
     }
 }
 

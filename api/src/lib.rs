@@ -24,5 +24,5 @@ pub mod routes;
 pub mod upload_params;
 pub mod views;
 
-pub use app::{AppState, app, serve};
+pub use app::{AppState, GRACE, app, serve};
 pub use metrics::serve_metrics;

@@ -42,7 +42,7 @@ mod tests {
         clock::SystemClock,
         config::{
             ApiConfig, CompatConfig, DatabaseConfig, EtlConfig, FilesConfig, NotificationsConfig,
-            RetentionConfig,
+            RetentionConfig, TrustedProxies,
         },
         db,
         notifications::NotificationDesk,
@@ -70,6 +70,8 @@ mod tests {
             token_life: Duration::from_secs(60),
             calendar: None,
             allow_destructive: false,
+            trusted_proxies: TrustedProxies::default(),
+            drain: Duration::ZERO,
             allowed_origins: Vec::new(),
             compat: CompatConfig::default(),
         };

@@ -44,7 +44,13 @@ enum Command {
     /// Make runs of what is due only; of several, one leads.
     Scheduler,
     /// Bring the database's schema up to date.
-    Migrate,
+    Migrate(commands::migrate::Migrate),
+    /// Tell a database that it was restored from a backup, before workers go on with it.
+    Restored,
+    /// Ask a server whether it is ready; for health checks.
+    Ready(commands::ready::Ready),
+    /// Look at the whole installation, and say how to mend what is wrong.
+    Doctor(commands::doctor::Doctor),
     /// Make a user.
     CreateUser(commands::users::CreateUser),
     /// Make an administrator; also from MILLRACE_ADMIN_USERNAME, _EMAIL and _PASSWORD.
@@ -148,7 +154,10 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Api => commands::roles::api(signals::listen()?).await?,
         Command::Worker => commands::roles::worker(signals::listen()?).await?,
         Command::Scheduler => commands::roles::scheduler(signals::listen()?).await?,
-        Command::Migrate => commands::migrate::migrate().await?,
+        Command::Migrate(args) => commands::migrate::execute(&args).await?,
+        Command::Restored => commands::restored::restored().await?,
+        Command::Ready(args) => commands::ready::ready(&args).await?,
+        Command::Doctor(args) => return commands::doctor::doctor(&args).await,
         Command::CreateUser(args) => commands::users::create_user(args).await?,
         Command::CreateAdmin(args) => commands::users::create_admin(args).await?,
         Command::Generate(args) => commands::generate::generate(&args)?,

@@ -55,8 +55,8 @@ impl Roles {
     ) -> anyhow::Result<DbPool> {
         let env = services.environment("millrace-api").await?;
         let (pool, redis) = (env.pool.clone(), services.redis.clone());
-        self.start("api", SHORT_PATIENCE, |shutdown| {
-            api::serve(api::AppState::new(env, config, redis, shutdown), listener)
+        self.start("api", config.drain + api::GRACE + Duration::from_secs(1), |leaving| {
+            api::serve(api::AppState::new(env, config, redis, leaving), listener)
         });
         Ok(pool)
     }

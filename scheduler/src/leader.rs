@@ -3,7 +3,7 @@
 //! one that gets no answer has lost the lock, or soon will, and must stop.
 
 use diesel::sql_types::Bool;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use shared::{
     config::DatabaseConfig,
     db,
@@ -31,7 +31,7 @@ struct Answer {
 pub async fn try_lead(config: &DatabaseConfig) -> anyhow::Result<Option<Leadership>> {
     tokio::time::timeout(PATIENCE, async {
         let url = db::named_url(&config.url, &name("leader"));
-        let mut connection = AsyncPgConnection::establish(&url).await?;
+        let mut connection = db::connect_alone(&url).await?;
         connection.batch_execute(NOTICE_LOSS).await?;
         let answer: Answer = diesel::sql_query("SELECT pg_try_advisory_lock($1) AS leads")
             .bind::<diesel::sql_types::BigInt, _>(LEADER_LOCK)

@@ -1,11 +1,10 @@
 //! Connections to PostgreSQL. Every connection of a process carries the process's id as
 //! `application_name`, so that a dead worker's backends can be found and ended.
 
-use crate::{config::DatabaseConfig, runs::RunError};
+use crate::{config::DatabaseConfig, runs::RunError, tls};
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use diesel_async::{
-    AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection,
-    pooled_connection::PoolableConnection,
+    AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection, pooled_connection::PoolableConnection,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use std::{
@@ -94,7 +93,6 @@ impl managed::Manager for Connections {
     type Error = DbError;
 
     async fn create(&self) -> Result<Pooled, DbError> {
-        let failed = |error: &dyn std::error::Error| DbError::Connect(error.to_string());
         let (client, driver) = open(&self.url).await.map_err(|error| failed(&error))?;
         let driver = AbortOnDropHandle::new(driver);
         let mut connection = AsyncPgConnection::try_from(client).await.map_err(|error| failed(&error))?;
@@ -346,8 +344,20 @@ pub async fn connect(url: &str) -> Result<tokio_postgres::Client, tokio_postgres
     open(url).await.map(|(client, _)| client)
 }
 
+/// Why a connection failed, with the causes that its client leaves out.
+fn failed(error: &(dyn std::error::Error + 'static)) -> DbError {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    DbError::Connect(causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+}
+
+/// The same for diesel.
+pub async fn connect_alone(url: &str) -> Result<AsyncPgConnection, DbError> {
+    let client = connect(url).await.map_err(|error| failed(&error))?;
+    AsyncPgConnection::try_from(client).await.map_err(|error| failed(&error))
+}
+
 async fn open(url: &str) -> Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error> {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
+    let (client, connection) = tls::connect_postgres(url).await?;
     let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection outside the pool ended");
@@ -360,11 +370,16 @@ async fn open(url: &str) -> Result<(tokio_postgres::Client, JoinHandle<()>), tok
 /// several processes at once: an advisory lock lets one work and the others find nothing to do.
 /// Needs a multi-thread runtime.
 pub async fn migrate(config: &DatabaseConfig) -> Result<Vec<String>, DbError> {
-    let mut connection = AsyncPgConnection::establish(&named_url(&config.url, "millrace-migrate"))
-        .await
-        .map_err(|error| DbError::Connect(error.to_string()))?;
-    // The lock belongs to the session and goes with it, also if the process dies.
-    connection.batch_execute("SELECT pg_advisory_lock(7241001)").await?;
+    use diesel_async::RunQueryDsl;
+    let mut connection = connect_alone(&named_url(&config.url, "millrace-migrate")).await?;
+    // The lock belongs to the session and goes with it, also if the process dies. Asked for again and again: a session
+    // that waits for it would hold a snapshot, for whose end CREATE INDEX CONCURRENTLY waits.
+    while !diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>("pg_try_advisory_lock(7241001)"))
+        .get_result::<bool>(&mut connection)
+        .await?
+    {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     tokio::task::spawn_blocking(move || {
         let mut harness = AsyncMigrationHarness::new(connection);
         harness
@@ -376,8 +391,17 @@ pub async fn migrate(config: &DatabaseConfig) -> Result<Vec<String>, DbError> {
     .map_err(|error| DbError::Migrate(error.to_string()))?
 }
 
-/// The migrations of this version that the database has not seen.
-pub async fn pending_migrations(connection: &mut AsyncPgConnection) -> Result<Vec<String>, DbError> {
+/// How a database's schema stands to this version.
+#[derive(Debug, Clone)]
+pub struct SchemaState {
+    /// Migrations of this version that the database has not seen, in their order.
+    pub pending: Vec<String>,
+    /// Migrations that the database has seen and this version does not know: a newer one was here.
+    pub unknown: Vec<String>,
+}
+
+/// Compares the migrations of this version with those that the database has seen.
+pub async fn schema_state(connection: &mut AsyncPgConnection) -> Result<SchemaState, DbError> {
     use diesel::{
         QueryableByName,
         migration::{Migration, MigrationSource},
@@ -388,14 +412,26 @@ pub async fn pending_migrations(connection: &mut AsyncPgConnection) -> Result<Ve
         #[diesel(sql_type = diesel::sql_types::Text)]
         version: String,
     }
-    let applied: Vec<Applied> =
-        diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load(connection).await?;
+    let is_fresh: bool = diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>(
+        "to_regclass('__diesel_schema_migrations') IS NULL",
+    ))
+    .get_result(connection)
+    .await?;
+    let applied: Vec<Applied> = if is_fresh {
+        Vec::new()
+    } else {
+        diesel::sql_query("SELECT version FROM __diesel_schema_migrations ORDER BY version")
+            .load(connection)
+            .await?
+    };
     let known: Vec<Box<dyn Migration<diesel::pg::Pg>>> =
         MIGRATIONS.migrations().map_err(|error| DbError::Migrate(error.to_string()))?;
-    let is_applied = |version: String| applied.iter().any(|row| row.version == version);
-    Ok(known
+    let known: Vec<(String, String)> = known
         .iter()
-        .filter(|migration| !is_applied(migration.name().version().to_string()))
-        .map(|migration| migration.name().to_string())
-        .collect())
+        .map(|migration| (migration.name().version().to_string(), migration.name().to_string()))
+        .collect();
+    let unknown = applied.iter().filter(|row| !known.iter().any(|(version, _)| *version == row.version));
+    let unknown = unknown.map(|row| row.version.clone()).collect();
+    let pending = known.into_iter().filter(|(version, _)| !applied.iter().any(|row| row.version == *version));
+    Ok(SchemaState { pending: pending.map(|(_, name)| name).collect(), unknown })
 }

@@ -25,6 +25,7 @@ pub mod money;
 pub mod notifications;
 pub mod nul;
 pub mod pagination;
+pub mod restored;
 pub mod runs;
 pub mod schedules;
 #[expect(missing_docs, reason = "the table! macro writes items without documentation")]
@@ -35,6 +36,7 @@ pub mod storage;
 pub mod summaries;
 pub mod synthetic;
 pub mod telemetry;
+pub mod tls;
 pub mod trades;
 pub mod transactions;
 pub mod uploads;

@@ -6,18 +6,14 @@ each message that it accepts.
 """
 
 import asyncio
-import datetime
 import email.policy
-import ipaddress
 import json
 import os
 import ssl
 import sys
 
+import certificates
 from aiosmtpd.smtp import SMTP, AuthResult
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 DIRECTORY, MODE = sys.argv[1:]
 USER, PASSWORD = b"mill@example.com", b"p@ss:w/rd?#%"
@@ -40,37 +36,8 @@ def write(name, content):
     os.rename(path(name + ".new"), path(name))
 
 
-def certificate(name, key, issuer, issuer_key, *extensions):
-    now = datetime.datetime.now(datetime.timezone.utc)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-    )
-    for extension in extensions:
-        builder = builder.add_extension(extension, critical=False)
-    return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-
 def tls_context():
-    """For 127.0.0.1 and localhost, by an authority that nobody knows."""
-
-    def named(text):
-        return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
-
-    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority, local = named("Tests"), named("localhost")
-    constraints = x509.BasicConstraints(ca=True, path_length=None)
-    write("ca.pem", certificate(authority, authority_key, authority, authority_key, constraints))
-    hosts = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    write("cert.pem", certificate(local, key, authority, authority_key, x509.SubjectAlternativeName(hosts)))
-    no_encryption = serialization.NoEncryption()
-    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    write("key.pem", key.private_bytes(pem, form, no_encryption))
+    certificates.make(DIRECTORY)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path("cert.pem"), path("key.pem"))
     return context

@@ -12,6 +12,8 @@ mod notifications;
 mod queues;
 mod redis;
 mod restarts;
+mod restore;
+mod rolling;
 mod schedules;
 mod trades;
 

@@ -49,6 +49,7 @@ mod storage;
 mod summaries;
 mod synthetic;
 mod tied;
+mod tls;
 mod trade_pages;
 mod trades;
 mod trials;

@@ -323,3 +323,12 @@ fn the_metrics_of_the_dashboard_exist() {
     let unused: Vec<_> = names::METRICS.iter().filter(|metric| !used.contains(metric.name)).collect();
     assert!(unused.is_empty(), "the dashboard leaves out {unused:#?}");
 }
+
+#[test]
+fn operators_are_told_of_every_metric() {
+    let page = include_str!("../../docs/operations.md");
+    for metric in names::METRICS {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{}` |", metric.name)));
+        assert!(row.is_some_and(|row| row.contains(metric.help)), "docs/operations.md: {metric:#?}");
+    }
+}

@@ -9,7 +9,7 @@ use shared::{
     clock::SystemClock,
     config::{
         ApiConfig, CompatConfig, EtlConfig, FeedConfig, FilesConfig, NotificationsConfig, RedisConfig,
-        RetentionConfig, WorkerConfig,
+        RetentionConfig, TrustedProxies, WorkerConfig,
     },
     db,
     ids::UploadId,
@@ -172,6 +172,8 @@ impl App {
             calendar: options.calendar,
             allowed_origins: Vec::new(),
             allow_destructive: options.allow_destructive,
+            trusted_proxies: TrustedProxies::default(),
+            drain: Duration::ZERO,
             compat: options.compat,
         };
         let state =

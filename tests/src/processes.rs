@@ -16,7 +16,7 @@ pub use smtp::Smtp;
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -34,19 +34,35 @@ fn beside_this(name: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("{name} is missing: run `cargo build --workspace --bins` or ./run test"))
 }
 
+/// A port of localhost at which nobody listens just now.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
 /// A process that is killed (SIGKILL) when it is dropped.
 pub struct Process(Child);
 
 impl Process {
     /// Starts `millrace` with these arguments and environment.
     pub fn millrace(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        Self::start(Command::new(millrace()).args(arguments), environment)
+        Self::millrace_of(&millrace(), arguments, environment)
+    }
+
+    /// Starts another version's `millrace`.
+    pub fn millrace_of(program: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start(Command::new(program).args(arguments), environment)
+    }
+
+    /// Starts a program that is installed.
+    pub fn program(name: &str, arguments: &[&str]) -> Self {
+        Self::start(Command::new(name).args(arguments), &[])
     }
 
     /// Starts `millrace` where the directory `full` is a file system of its own with room for so many
     /// bytes. Only the process sees it, and it goes with the process.
     pub fn with_little_room(
-        full: &std::path::Path,
+        full: &Path,
         bytes: u64,
         arguments: &[&str],
         environment: &[(&str, &str)],
@@ -81,7 +97,7 @@ impl Process {
 
     /// Starts a server that keeps nothing of this process's environment and ends with it; under the
     /// account `postgres` if this is root, as PostgreSQL refuses to be root.
-    fn server(program: &std::path::Path, arguments: &[String]) -> Self {
+    fn server(program: &Path, arguments: &[String]) -> Self {
         let mut command = Command::new(millrace());
         command.args(["child-process", "--signal", "kill", "--parent", &std::process::id().to_string()]);
         if let Some((uid, gid)) = server_account() {

@@ -28,7 +28,7 @@ pub async fn livez() -> Json<Liveness> {
 /// What one check found.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Check {
-    /// database, migrations, storage, redis or workers.
+    /// database, migrations, storage, redis, workers or process.
     name: &'static str,
     /// ok, degraded (things go on, slower) or failing.
     status: &'static str,
@@ -61,6 +61,9 @@ pub async fn readyz(State(state): State<AppState>, _: NoQuery) -> ApiResult<(Sta
         tokio::join!(check_database(&state), check_storage(&state), check_redis(&state));
     let mut checks = database;
     checks.extend([storage, redis]);
+    if state.leaving.is_cancelled() {
+        checks.push(Check::new("process", "failing", "is stopping: ask another"));
+    }
     let any = |status| checks.iter().any(|check| check.status == status);
     let (code, status) = if any("failing") {
         (StatusCode::SERVICE_UNAVAILABLE, "unready")
@@ -86,7 +89,7 @@ async fn check_database(state: &AppState) -> Vec<Check> {
 
 async fn ask_database(state: &AppState) -> Result<Vec<Check>, db::DbError> {
     let mut conn = state.env.pool.get().await?;
-    let pending = db::pending_migrations(&mut conn).await?;
+    let pending = db::schema_state(&mut conn).await?.pending;
     let migrations = match pending.len() {
         0 => Check::new("migrations", "ok", "all applied"),
         count => Check::new("migrations", "failing", format!("{count} not applied: run `millrace migrate`")),

@@ -1,14 +1,59 @@
 //! `millrace migrate`.
 
-use crate::{accounts, output::say, services::Services};
-use anyhow::Context;
+use crate::{
+    accounts,
+    output::{remark, say},
+    services::Services,
+};
+use anyhow::{Context, bail};
+use clap::Args;
 use diesel_async::AsyncPgConnection;
 use shared::{config::SettingsConfig, db, settings::Settings};
 
+/// The database's schema.
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Change nothing; say what is to be applied, and fail if there is something.
+    #[arg(long)]
+    check: bool,
+}
+
+/// `millrace migrate`, with `--check` or without.
+pub async fn execute(args: &Migrate) -> anyhow::Result<()> {
+    let services = Services::find()?;
+    if args.check { check(&services).await } else { migrate(&services).await }
+}
+
+/// Says how the schema stands to this version.
+async fn check(services: &Services) -> anyhow::Result<()> {
+    let pool = services.pool("millrace-migrate")?;
+    let mut conn = pool.get().await.context("the database does not answer")?;
+    let state = db::schema_state(&mut conn).await?;
+    if !state.unknown.is_empty() {
+        remark(format!(
+            "The database has {} that this version does not know ({}): a newer one has migrated it. This version goes \
+             on working with it, as far as the newer one's notes on upgrading say so.",
+            counted(state.unknown.len()),
+            state.unknown.join(", ")
+        ));
+    }
+    for migration in &state.pending {
+        say(format!("to be applied: {migration}"));
+    }
+    if !state.pending.is_empty() {
+        bail!("{} to be applied: run `millrace migrate`", counted(state.pending.len()));
+    }
+    say("The schema is up to date.");
+    Ok(())
+}
+
+fn counted(migrations: usize) -> String {
+    if migrations == 1 { "1 migration".to_owned() } else { format!("{migrations} migrations") }
+}
+
 /// Brings the schema up to date, fixes the settings, makes the administrator that the environment
 /// describes. Repeating it changes nothing.
-pub async fn migrate() -> anyhow::Result<()> {
-    let services = Services::find()?;
+async fn migrate(services: &Services) -> anyhow::Result<()> {
     let ran = db::migrate(&services.database).await?;
     let pool = services.pool("millrace-migrate")?;
     let mut conn = pool.get().await.context("the database does not answer")?;

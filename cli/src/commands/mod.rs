@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod failures;
 mod flows;
 pub mod generate;
@@ -11,6 +12,8 @@ pub mod inspect;
 pub mod migrate;
 pub mod nightly;
 pub mod queues;
+pub mod ready;
+pub mod restored;
 pub mod roles;
 pub mod run_etl;
 pub mod runs;

@@ -4,6 +4,7 @@
 use crate::{
     config::RedisConfig,
     gather::{BatchError, Gatherer},
+    tls,
 };
 use redis::{AsyncConnectionConfig, RedisError, aio::MultiplexedConnection};
 use std::{
@@ -128,7 +129,7 @@ impl Link {
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(PATIENCE));
-        let client = redis::Client::open(self.config.url.as_str())?;
+        let client = tls::redis_client(&self.config.url)?;
         let mut connection = client.get_multiplexed_async_connection_with_config(&settings).await?;
         let about: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
         let server = about.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default();

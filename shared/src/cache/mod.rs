@@ -14,6 +14,7 @@ mod reading;
 mod trust;
 mod writing;
 
+pub use trust::renew_epoch;
 pub use writing::Changing;
 
 use crate::config::RedisConfig;

@@ -4,10 +4,10 @@
 
 use crate::db::DbPool;
 use diesel::{
-    QueryableByName,
+    QueryResult, QueryableByName,
     sql_types::{Bool, Integer, Uuid},
 };
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -91,6 +91,12 @@ impl Trust {
         *distrusted = Some((heard, now + DISTRUST - Duration::from_secs(1)));
         Ok(())
     }
+}
+
+/// Begins a new epoch: what was kept is never found again.
+pub async fn renew_epoch(conn: &mut AsyncPgConnection) -> QueryResult<()> {
+    let renewed = diesel::sql_query("UPDATE cache_trust SET epoch = gen_random_uuid()").execute(conn).await;
+    renewed.map(drop)
 }
 
 async fn ask(pool: &DbPool) -> Option<Said> {

@@ -2,9 +2,11 @@
 //! build the structs by hand.
 
 mod notifications;
+mod proxies;
 mod topics;
 
 pub use notifications::{NotificationsConfig, variable};
+pub use proxies::TrustedProxies;
 pub use topics::{
     ApiConfig, CompatConfig, DatabaseConfig, EtlConfig, FeedConfig, FilesConfig, MetricsConfig, RedisConfig,
     RetentionConfig, SchedulesConfig, SettingsConfig, StorageConfig, WorkerConfig,
@@ -23,7 +25,7 @@ pub struct ConfigError {
 }
 
 /// The variable's text, or `None` if it is absent or blank.
-fn text(name: &'static str) -> Option<String> {
+pub(crate) fn text(name: &'static str) -> Option<String> {
     std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 

@@ -1,10 +1,11 @@
 //! The topics. Each struct's header lists its variables and what goes wrong at either extreme.
 
-use super::{ConfigError, parsed, text};
+use super::{ConfigError, TrustedProxies, parsed, text};
 use crate::summaries::Calendar;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-/// `DATABASE_URL`: `postgres://user:password@host/name`. `MILLRACE_DATABASE_POOL` (10): connections a
+/// `DATABASE_URL`: `postgres://user:password@host/name`, with `?sslmode=require` for TLS (see `tls`).
+/// `MILLRACE_DATABASE_POOL` (10): connections a
 /// process keeps; too few makes requests wait, too many exhausts the server's `max_connections`.
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
@@ -22,11 +23,12 @@ impl DatabaseConfig {
 
     /// The topic for a database that is known by other means (the embedded default).
     pub fn at(url: String) -> Result<Self, ConfigError> {
+        crate::tls::check()?;
         Ok(Self { url, pool_size: parsed("MILLRACE_DATABASE_POOL", 10)? })
     }
 }
 
-/// `REDIS_URL`: `redis://…` or `redis+unix://…`. `MILLRACE_REDIS_PREFIX` (`millrace`): namespace of the
+/// `REDIS_URL`: `redis://…`, `rediss://…` (TLS) or `redis+unix://…`. `MILLRACE_REDIS_PREFIX` (`millrace`): namespace of the
 /// keys, so that two installations can share a server. All that is kept in Redis is disposable.
 #[derive(Debug, Clone)]
 pub struct RedisConfig {
@@ -178,7 +180,12 @@ impl SettingsConfig {
 /// route. `MILLRACE_ALLOWED_ORIGINS` (none): origins besides our own whose pages may open a WebSocket, with commas
 /// between (`https://desk.example.com`); each can read the feed as whoever gives it a token.
 /// `MILLRACE_ALLOW_DESTRUCTIVE` (false): whether an administrator may delete all transactions, for tests; where the
-/// data is somebody's, one confirmed call would be the end of it.
+/// data is somebody's, one confirmed call would be the end of it. `MILLRACE_TRUSTED_PROXIES` (none): addresses or networks, with commas
+/// between, of proxies whose `X-Forwarded-For` tells where a request came from; without it all who come by a proxy share
+/// one address, and a few wrong passwords make all of them wait; with one too many, anybody can claim any address.
+/// `MILLRACE_DRAIN_MS` (0): how long the api serves on
+/// after SIGTERM while `/readyz` says 503; shorter than a load balancer takes to notice, requests are refused, longer
+/// only makes stopping slow.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
     /// Address to listen on.
@@ -195,6 +202,10 @@ pub struct ApiConfig {
     pub allowed_origins: Vec<String>,
     /// Whether administrators may delete all transactions.
     pub allow_destructive: bool,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: TrustedProxies,
+    /// How long it serves on, not ready, after it was asked to stop.
+    pub drain: Duration,
     /// The routes of the replaced services.
     pub compat: CompatConfig,
 }
@@ -215,6 +226,8 @@ impl ApiConfig {
                 .map(|origins| origins.split(',').map(|origin| origin.trim().to_owned()).collect())
                 .unwrap_or_default(),
             allow_destructive: parsed("MILLRACE_ALLOW_DESTRUCTIVE", false)?,
+            trusted_proxies: parsed("MILLRACE_TRUSTED_PROXIES", TrustedProxies::default())?,
+            drain: Duration::from_millis(parsed("MILLRACE_DRAIN_MS", 0u64)?),
             compat: CompatConfig::from_env()?,
         })
     }

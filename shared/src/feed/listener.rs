@@ -3,7 +3,7 @@
 use futures::future::poll_fn;
 use std::sync::Arc;
 use tokio::sync::Notify;
-use tokio_postgres::{AsyncMessage, Client, Error, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Error};
 use tokio_util::task::AbortOnDropHandle;
 
 /// A connection that listens, and on which more can be asked. Dropped, it closes.
@@ -17,7 +17,7 @@ pub struct Listener {
 impl Listener {
     /// Connects and listens.
     pub async fn connect(url: &str) -> Result<Self, Error> {
-        let (client, mut connection) = tokio_postgres::connect(url, NoTls).await?;
+        let (client, mut connection) = crate::tls::connect_postgres(url).await?;
         let told = Arc::new(Notify::new());
         let bell = told.clone();
         let driver = AbortOnDropHandle::new(tokio::spawn(async move {

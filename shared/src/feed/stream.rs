@@ -2,7 +2,7 @@
 //! nothing. It is kept short; what has left it is in the outbox.
 
 use super::{Epoch, outbox::Entry};
-use crate::config::RedisConfig;
+use crate::{config::RedisConfig, tls};
 use redis::{
     AsyncConnectionConfig, RedisError, Value,
     aio::MultiplexedConnection,
@@ -44,7 +44,7 @@ impl Stream {
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(wait + PATIENCE));
-        let client = redis::Client::open(config.url.as_str())?;
+        let client = tls::redis_client(&config.url)?;
         let connection = client.get_multiplexed_async_connection_with_config(&settings).await?;
         // Raise the number when entries change their form.
         Ok(Self { connection, key: format!("{}:feed:1", config.prefix) })

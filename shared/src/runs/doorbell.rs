@@ -6,6 +6,7 @@ use super::job::Queue;
 use crate::{
     clock::{Clock, SystemClock},
     config::RedisConfig,
+    tls,
 };
 use apalis_core::backend::{TaskSink, Vacuum};
 use apalis_redis::{Config, ConnectionManager, RedisStorage};
@@ -61,7 +62,7 @@ pub async fn connect(config: &RedisConfig) -> Result<ConnectionManager, redis::R
         .set_number_of_retries(3)
         .set_connection_timeout(Some(Duration::from_secs(2)))
         .set_response_timeout(Some(Duration::from_secs(5)));
-    ConnectionManager::new_with_config(redis::Client::open(config.url.as_str())?, settings).await
+    ConnectionManager::new_with_config(tls::redis_client(&config.url)?, settings).await
 }
 
 /// The apalis configuration that survives stalls and restarts of Redis: each setting switches off

@@ -1,6 +1,6 @@
 //! A PostgreSQL cluster of a test's own, which may die.
 
-use super::{Process, server_account, server_directory};
+use super::{Process, free_port, server_account, server_directory};
 use crate::{eventually, kinds::effects};
 use rustix::process::Signal;
 use shared::{
@@ -8,7 +8,10 @@ use shared::{
     db,
     settings::Settings,
 };
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 use tokio_postgres::{Client, NoTls};
 
 /// A running cluster with one database, migrated, with the table of the effects; everything is
@@ -18,22 +21,59 @@ pub struct Postgres {
     pub url: String,
     directory: tempfile::TempDir,
     bin: PathBuf,
+    /// Its own; others are the same for all.
+    settings: Vec<String>,
     process: Option<Process>,
 }
 
 impl Postgres {
-    /// Makes and starts one.
-    pub async fn start() -> Self {
+    /// Makes and starts one whose database holds nothing.
+    pub async fn empty() -> Self {
+        let mut cluster = Self::made();
+        cluster.start_again().await;
+        cluster
+    }
+
+    /// Makes and starts one whose database holds nothing, and that is also reached at a port of localhost, by TLS or
+    /// in the clear, under the certificate in a directory of `clients/certificates.py`.
+    pub async fn with_tls(certificates: &Path) -> (Self, u16) {
+        let mut cluster = Self::made();
+        for name in ["cert.pem", "key.pem"] {
+            let copy = cluster.data().join(name);
+            std::fs::copy(certificates.join(name), &copy).expect("a copy");
+            std::fs::set_permissions(&copy, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+                .expect("permissions");
+            if let Some((uid, gid)) = server_account() {
+                std::os::unix::fs::chown(&copy, Some(uid), Some(gid)).expect("root gives it away");
+            }
+        }
+        let port = free_port();
+        let settings =
+            ["listen_addresses=localhost", "ssl=on", "ssl_cert_file=cert.pem", "ssl_key_file=key.pem"];
+        cluster.settings = settings.map(str::to_owned).to_vec();
+        cluster.settings.push(format!("port={port}"));
+        cluster.url.push_str(&format!("&port={port}"));
+        cluster.start_again().await;
+        (cluster, port)
+    }
+
+    fn made() -> Self {
         let directory = server_directory();
         let host = directory.path().display().to_string().replace('/', "%2F");
-        let mut cluster = Self {
+        let cluster = Self {
             url: format!("postgres://millrace@/postgres?host={host}"),
             bin: newest_bin(),
             directory,
+            settings: vec!["listen_addresses=".to_owned()],
             process: None,
         };
         cluster.initialise();
-        cluster.start_again().await;
+        cluster
+    }
+
+    /// Makes and starts one.
+    pub async fn start() -> Self {
+        let cluster = Self::empty().await;
         let config = cluster.config();
         db::migrate(&config).await.expect("the migrations run");
         let pool = db::pool(&config, "setup").expect("a pool");
@@ -41,6 +81,11 @@ impl Postgres {
         Settings::fix(&mut pool.get().await.expect("a connection"), &settings).await.expect("settings");
         cluster.client().await.batch_execute(effects::TABLE).await.expect("the table of the effects");
         cluster
+    }
+
+    /// Where its programs are.
+    pub fn programs(&self) -> &Path {
+        &self.bin
     }
 
     fn data(&self) -> PathBuf {
@@ -80,7 +125,6 @@ impl Postgres {
     pub async fn start_again(&mut self) {
         let socket = self.directory.path().display();
         let settings = [
-            "listen_addresses=".to_owned(),
             format!("unix_socket_directories={socket}"),
             "max_connections=300".to_owned(),
             "max_locks_per_transaction=256".to_owned(),
@@ -88,7 +132,9 @@ impl Postgres {
             "max_wal_size=1GB".to_owned(),
         ];
         let mut arguments = vec!["-D".to_owned(), self.data().display().to_string()];
-        arguments.extend(settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]));
+        arguments.extend(
+            settings.into_iter().chain(self.settings.clone()).flat_map(|setting| ["-c".to_owned(), setting]),
+        );
         self.process = Some(Process::server(&self.bin.join("postgres"), &arguments));
         self.client().await;
     }

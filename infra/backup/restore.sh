@@ -1,0 +1,44 @@
+#!/bin/sh
+# restore.sh DIRECTORY: brings a backup of backup.sh into an empty database and an empty directory of files. Stop every
+# process of Millrace first, start them afterwards; Redis may be empty. Reads the same variables as Millrace; needs
+# pg_restore of the version that made the backup or newer, and `millrace` (or what MILLRACE names).
+set -eu
+
+say() { printf '%s\n' "$*" >&2; }
+
+die() {
+    say "restore.sh: $*"
+    exit 1
+}
+
+[ $# -eq 1 ] || die "usage: restore.sh DIRECTORY"
+source=$1
+millrace=${MILLRACE:-millrace}
+[ -n "${DATABASE_URL:-}" ] || die "set DATABASE_URL, of an empty database"
+[ -e "$source/SHA256SUMS" ] || die "$source is no whole backup: it has no SHA256SUMS"
+(cd "$source" && sha256sum --check --quiet SHA256SUMS) || die "$source was damaged; take another backup"
+
+there=$(psql "$DATABASE_URL" -qtAXc "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace")
+[ "$there" = 0 ] || die "the database is not empty: restore into a new one, and nothing is lost by a mistake"
+
+if [ -e "$source/files.tar" ]; then
+    case ${MILLRACE_STORAGE:-} in
+        s3://*) die "the backup holds files, and MILLRACE_STORAGE is a bucket: unpack files.tar into it, then remove files.tar and its line of SHA256SUMS" ;;
+    esac
+    files=${MILLRACE_STORAGE:-${MILLRACE_DATA_DIR:-.millrace}/files}
+    files=${files#file://}
+    mkdir -p "$files"
+    [ -z "$(ls -A "$files")" ] || die "$files is not empty"
+    say "The files …"
+    tar -C "$files" -xf "$source/files.tar"
+fi
+
+say "The database …"
+# In one transaction: whole or not at all.
+pg_restore --exit-on-error --single-transaction --no-owner --no-privileges --dbname "$DATABASE_URL" "$source/database.dump"
+psql "$DATABASE_URL" -qXc "ANALYZE"
+
+# A newer version may restore what an older one wrote.
+"$millrace" migrate
+"$millrace" restored
+say "Done. Start workers, api and scheduler: every accepted run goes on."

@@ -31,7 +31,7 @@ pub fn build(state: AppState) -> Router {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{ACCESS, Who};
+    use crate::access::{ACCESS, Who, allowed_methods};
     use axum::{
         body::Body,
         http::{HeaderMap, Request, StatusCode, header},

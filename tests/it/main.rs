@@ -16,6 +16,7 @@ mod compat_notifications;
 mod compat_trading;
 mod connections;
 mod delete_all;
+mod doctor;
 mod embedded;
 mod engine;
 mod etl;

@@ -210,6 +210,6 @@ fn look_at_disk(data_dir: &Path, findings: &mut Findings) {
 }
 
 fn gibibytes(bytes: u64) -> String {
-    let tenths = u128::from(bytes) * 10 >> 30;
+    let tenths = (u128::from(bytes) * 10) >> 30;
     format!("{}.{} GiB", tenths / 10, tenths % 10)
 }

@@ -490,6 +490,11 @@ impl From<NotificationError> for ApiError {
             NotificationError::ChannelOff(_) => Self::invalid("channels", text),
             NotificationError::KeyReused => Self::key_reused(text),
             NotificationError::NotReplayable(..) => Self::conflict("not-replayable", text),
+            NotificationError::EndpointGone(_) | NotificationError::EndpointDisabled(..) => {
+                Self::conflict("endpoint-unavailable", text)
+            }
+            NotificationError::Overlapping(_) => Self::conflict("secret-overlaps", text).at("overlap_hours"),
+            NotificationError::ReplayedMeanwhile(_) => Self::conflict("replayed-meanwhile", text),
             NotificationError::NotUnknown(..) => Self::conflict("not-unknown", text),
             NotificationError::EndpointExists(_) => Self::conflict("endpoint-exists", text).at("url"),
             NotificationError::Run(error) => error.into(),

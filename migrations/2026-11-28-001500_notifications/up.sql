@@ -146,7 +146,10 @@ CREATE INDEX announcements_due ON announcements (due_at);
 CREATE FUNCTION is_event_wanted(p_event text) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT EXISTS (SELECT 1 FROM client_events WHERE event = p_event AND channels <> '{}')
         OR EXISTS (SELECT 1 FROM event_subscriptions WHERE event = p_event)
-        OR EXISTS (SELECT 1 FROM webhook_endpoints WHERE disabled_at IS NULL AND p_event = ANY (events))
+        OR EXISTS (SELECT 1 FROM webhook_endpoints WHERE disabled_at IS NULL AND (p_event = ANY (events)
+                   -- A client's that names none is told of all that are a client's.
+                   OR client_id IS NOT NULL AND events = '{}'
+                      AND p_event IN ('daily_summary', 'trade_settled', 'trade_rejected')))
 $$;
 
 -- Until when nothing more is told of an event that may happen a thousand times at once: five minutes after it
@@ -235,7 +238,10 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER announce_discarded_run AFTER UPDATE OF state ON runs FOR EACH ROW
-    WHEN (NEW.state = 'discarded' AND OLD.state <> 'discarded' AND NEW.kind NOT LIKE 'deliver\_%'
+    -- What fails for good is given up at once. A part of a flow is its root's matter, and an upload's flow is its
+    -- page's.
+    WHEN ((NEW.state = 'discarded' OR NEW.state = 'failed' AND NEW.parent_id IS NULL AND NEW.kind <> 'finish_upload')
+          AND OLD.state NOT IN ('discarded', 'failed') AND NEW.kind NOT LIKE 'deliver\_%'
           AND NEW.kind <> 'announce_events')
     EXECUTE FUNCTION announce_discarded_run();
 

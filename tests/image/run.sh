@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 
 [ "$(id -u)" -eq 0 ] || { echo "run.sh: chroot needs root" >&2; exit 1; }
 missing=
-for package in debootstrap postgresql redis-server python3-yaml; do
+for package in debootstrap iproute2 postgresql python3-yaml redis-server; do
     dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
 done
 # shellcheck disable=SC2086 # a list of words

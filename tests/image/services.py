@@ -202,7 +202,6 @@ def main():
             assert status == 200, answer
             token = json.loads(answer)["access_token"]
             assert start("sample").wait(PATIENCE) == 0, (place / "sample.log").read_text()
-            status, page = http("GET", "/ui", token=token)
             uploads = json.loads(http("GET", "/api/v1/uploads", token=token)[1])["items"]
             counts = uploads[0]["counts"]
             assert counts["read"] == 100_000, uploads

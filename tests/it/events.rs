@@ -131,6 +131,8 @@ async fn each_event_reaches_subscribers_clients_and_endpoints() {
         tell_clients(&app, event, &["email", "telegram"]).await;
     }
     endpoint(&app, "https://holder.example.com/", Some("holder"), &["trade_settled"]).await;
+    // One that names no event is told of every one of its client.
+    endpoint(&app, "https://holder.example.com/all", Some("holder"), &[]).await;
 
     app.load("one.csv", files::rows(&["t1,C1,1,2025-01-15,7"]), "").await;
     let trade = app.trade("holder", "buy", 3, "AAPL").await;
@@ -160,6 +162,7 @@ async fn each_event_reaches_subscribers_clients_and_endpoints() {
         if event == "trade_settled" {
             expected.push("holder webhook https://holder.example.com/ delivered");
         }
+        expected.push("holder webhook https://holder.example.com/all delivered");
         expected.extend(others);
         assert_eq!(told(&app, event).await, expected, "{event}");
     }
@@ -217,6 +220,25 @@ async fn clients_are_not_told_over_channels_that_they_do_not_want() {
     app.trade("holder", "buy", 1, "AAPL").await;
     all_told(&app).await;
     assert_eq!(told(&app, "trade_settled").await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_fails_for_good_is_told_of_unless_its_upload_tells() {
+    let app = app().await;
+    subscribe(&app, "run_discarded", "email", "desk@example.com").await;
+    let failed = app.load("none.csv", "a,b\n1,2\n", "").await;
+    assert_eq!(failed["state"], "failed", "{failed}");
+    all_told(&app).await;
+    assert!(told(&app, "run_discarded").await.is_empty());
+    let id = {
+        let mut conn = app.env.pool.get().await.unwrap();
+        enqueue(&mut conn, &Obey::new(&["fail"]), &EnqueueOptions::by("test")).await.unwrap().id
+    };
+    app.env.doorbells.ring(Queue::Default, 1);
+    eventually("the message", || async { (told(&app, "run_discarded").await.len() == 1).then_some(()) })
+        .await;
+    let payload: Value = app.db.one("SELECT payload FROM notifications", &[]).await;
+    assert_eq!(payload["data"]["runs"][0]["run_id"], id.to_string(), "{payload}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

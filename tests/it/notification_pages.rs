@@ -186,6 +186,37 @@ async fn what_is_unknown_is_decided_with_its_consequence_in_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_to_be_decided_is_on_one_page() {
+    let app = still().await;
+    let page = "/ui/notifications/undecided";
+    let browser = Browser::log_in(&app, Role::Operator).await;
+    assert!(browser.page(page).await.contains("Nothing to decide"));
+    let mut ids = Vec::new();
+    for title in [HOSTILE, "Two", "Three"] {
+        let (_, delivery) = notify(&app, title).await;
+        execute(&app, &format!("UPDATE deliveries SET state = 'unknown', ended_at = now(), attempts = 1, provider = 'smtp', error_message = 'the answer was lost' WHERE id = '{delivery}'")).await;
+        ids.push(delivery);
+    }
+    assert!(browser.page("/ui/notifications").await.contains(page), "the list leads there");
+    let shown = browser.page(page).await;
+    assert!(shown.contains("the answer was lost") && !shown.contains(HOSTILE), "{shown}");
+    let sent = send(&browser, page, &[("deed", "delivered")]).await;
+    assert_eq!(location(&sent), format!("{page}?notice=nothing-selected"));
+    let sent = send(&browser, page, &[("deed", "delivered"), ("id", &ids[0]), ("id", &ids[1])]).await;
+    assert_eq!(location(&sent), format!("{page}?notice=marked-delivered"));
+    let again = [("deed", "again"), ("id", ids[2].as_str())];
+    let asked = send(&browser, page, &again).await.text().await.unwrap();
+    assert!(asked.contains("gets it a second time") && asked.contains(&ids[2]), "{asked}");
+    let sent = send(&browser, page, &[&again[..], &[("confirmed", "yes")]].concat()).await;
+    assert_eq!(location(&sent), format!("{page}?notice=replayed-all"));
+    let states: String =
+        app.db.one("SELECT string_agg(state, ' ' ORDER BY state) FROM deliveries", &[]).await;
+    assert_eq!(states, "delivered delivered pending");
+    let viewer = Browser::log_in(&app, Role::Viewer).await;
+    assert_eq!(send(&viewer, page, &again).await.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_failed_is_replayed_after_its_count_was_shown() {
     let app = still().await;
     for title in ["One", "Two"] {

@@ -180,6 +180,42 @@ async fn an_open_circuit_burns_no_attempts_and_one_message_tries_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_held_back_waits_no_longer_after_its_first_failure() {
+    let receiver = Receiver::start().await;
+    let app = app_with(&[(Channel::Telegram, &at(TELEGRAM, receiver.port))]).await;
+    let mut conn = app.env.pool.get().await.unwrap();
+    let mut force = async |forced| {
+        circuits::force(&mut conn, "telegram/telegram", forced, "ann", app.env.clock.now()).await.unwrap();
+    };
+    let put_off = async |id| {
+        eventually("a message that is held back", || async {
+            let (state, waits) = app.delivery_run(id).await;
+            (state == "scheduled" && waits > 2.0).then_some(())
+        })
+        .await;
+    };
+    force(Some(Forced::Open)).await;
+    // Each process looks once a second.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    // The receiver will answer it with 500.
+    let id = app.notify(Channel::Telegram, "102").await;
+    for _ in 0..3 {
+        put_off(id).await;
+        let now = "UPDATE runs SET run_at = now() FROM deliveries d WHERE d.run_id = runs.id AND d.id = $1";
+        app.db.client.execute(now, &[&id.0]).await.unwrap();
+    }
+    put_off(id).await;
+    force(None).await;
+    let waits = eventually("the first failure", || async {
+        let (state, waits) = app.delivery_run(id).await;
+        (state == "retryable").then_some(waits)
+    })
+    .await;
+    assert_eq!(app.delivery(id).await.attempts, 1);
+    assert!(waits <= 11.0, "the first wait is ten seconds, give or take a tenth, not {waits}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_operator_holds_a_circuit_open_and_closed() {
     let receiver = Receiver::start().await;
     let app = app_with(&[(Channel::Telegram, &at(TELEGRAM, receiver.port))]).await;
@@ -284,10 +320,10 @@ async fn what_may_have_been_accepted_waits_for_somebody_to_decide() {
             .unwrap()
             .is_empty()
     );
-    let marked = service::mark_delivered(conn, ids[0], "ann").await.unwrap();
+    let marked = service::mark_one_delivered(conn, ids[0], "ann").await.unwrap();
     assert_eq!(marked.state, DeliveryState::Delivered);
     app.until_notification(third, NotificationState::Sent).await;
-    let again = service::mark_delivered(conn, ids[0], "ann").await;
+    let again = service::mark_one_delivered(conn, ids[0], "ann").await;
     assert!(matches!(again, Err(NotificationError::NotUnknown(..))), "{again:?}");
     service::replay_one(conn, second, "ann").await.unwrap();
     app.env.doorbells.ring(shared::runs::Queue::Deliveries, 1);
@@ -422,9 +458,12 @@ async fn what_is_cancelled_before_its_time_is_never_sent() {
     assert_eq!(service::cancel(conn, notification, "ann").await.unwrap(), 1);
     app.until_delivery(ids[0], DeliveryState::Cancelled).await;
     app.until_notification(notification, NotificationState::Failed).await;
-    // Somebody thinks better of it.
+    // Somebody thinks better of it: it waits for its time again.
     service::replay_one(conn, ids[0], "ann").await.unwrap();
-    app.env.doorbells.ring(shared::runs::Queue::Deliveries, 1);
+    let (state, waits) = app.delivery_run(ids[0]).await;
+    assert!(state == "scheduled" && waits > 3000.0, "{state} {waits}");
+    let come = "UPDATE runs SET run_at = now() FROM deliveries d WHERE d.run_id = runs.id AND d.id = $1";
+    app.db.client.execute(come, &[&ids[0].0]).await.unwrap();
     app.until_delivery(ids[0], DeliveryState::Delivered).await;
     assert_eq!(receiver.asked().len(), 1);
 }

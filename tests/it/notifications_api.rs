@@ -167,6 +167,7 @@ async fn what_cannot_be_asked_for_names_its_field() {
         ),
         (plain(json!({ "client_id": "c1", "send_at": "soon" })), "send_at", "instant"),
         (plain(json!({ "client_id": "c1", "send_at": "" })), "send_at", "leave it out"),
+        (plain(json!({ "client_id": "c1", "channels": [] })), "channels", "leave"),
         (plain(json!({ "client_id": "c1", "send_at": "2126-01-01" })), "send_at", "366 days"),
         (plain(json!({ "client_id": "c1", "colour": "red" })), "colour", "unknown field"),
     ] {
@@ -212,6 +213,15 @@ async fn deliveries_are_sent_again_marked_and_cancelled() {
     assert_eq!((status, &again["state"]), (StatusCode::OK, &json!("pending")), "{again}");
     assert_ne!(again["run_id"], made[1]["deliveries"][0]["run_id"], "a new run sends it");
     assert!(again["next_attempt_at"].is_string(), "{again}");
+    // What is sent again before its time waits for it.
+    let mut later = to_ann();
+    later["send_at"] = json!(app.env.clock.now() + chrono::TimeDelta::days(30));
+    let later = notify(&app, later).await;
+    assert_eq!(app.post(&format!("/api/v1/notifications/{}/cancel", id(&later))).await.1["cancelled"], 1);
+    let (status, again) = app.post(&replay(id(&later["deliveries"][0]))).await;
+    let at: chrono::DateTime<chrono::Utc> = again["next_attempt_at"].as_str().unwrap().parse().unwrap();
+    assert!(status == StatusCode::OK && at - app.env.clock.now() > chrono::TimeDelta::days(29), "{again}");
+
     let bulk = async |body: Value| send(&app, Method::POST, "/api/v1/deliveries:replay", body).await;
     // What is unknown is not among those that failed.
     assert_eq!(
@@ -250,7 +260,7 @@ async fn deliveries_are_sent_again_marked_and_cancelled() {
             &[],
         )
         .await;
-    assert_eq!(actions, 7);
+    assert_eq!(actions, 9);
     for path in ["/api/v1/notifications", "/api/v1/deliveries"] {
         let missing = format!("{path}/{}", uuid::Uuid::new_v4());
         assert_eq!(app.send(app.request(Method::GET, &missing)).await.0, StatusCode::NOT_FOUND);
@@ -258,6 +268,30 @@ async fn deliveries_are_sent_again_marked_and_cancelled() {
     let operator_only = app.token(Role::Integration).await;
     let request = app.anonymous(Method::POST, &cancel).bearer_auth(operator_only);
     assert_eq!(app.send(request).await.0, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_are_decided_about_at_once() {
+    let app = still().await;
+    with_ann(&app).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(id(&notify(&app, to_ann()).await["deliveries"][0]).to_owned());
+    }
+    for delivery in &ids[..2] {
+        set_state(&app, delivery, "unknown").await;
+    }
+    let mark = async |ids: &[String]| {
+        send(&app, Method::POST, "/api/v1/deliveries:mark-delivered", json!({ "ids": ids })).await
+    };
+    assert_eq!(mark(&ids).await, (StatusCode::OK, json!({ "marked": 2 })));
+    assert_eq!(mark(&ids).await, (StatusCode::OK, json!({ "marked": 0 })));
+    assert_eq!(mark(&[]).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    let states: String =
+        app.db.one("SELECT string_agg(state, ' ' ORDER BY state) FROM deliveries", &[]).await;
+    assert_eq!(states, "delivered delivered pending");
+    let noted = "SELECT count(*) FROM audit_log WHERE action = 'delivery.mark_delivered'";
+    assert_eq!(app.db.one::<i64>(noted, &[]).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -294,6 +328,13 @@ async fn an_endpoints_secret_is_shown_when_it_is_made_and_on_demand() {
         send(&app, Method::POST, &format!("{path}/rotate-secret"), json!({ "overlap_hours": 721 })).await;
     assert_eq!((status, &problem["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("overlap_hours")));
 
+    // The first secret signs for an hour more, as was promised.
+    let (status, problem) = send(&app, Method::POST, &format!("{path}/rotate-secret"), json!({})).await;
+    assert_eq!((status, &problem["field"]), (StatusCode::CONFLICT, &json!("overlap_hours")), "{problem}");
+    let (status, rotated) =
+        send(&app, Method::POST, &format!("{path}/rotate-secret"), json!({ "overlap_hours": 0 })).await;
+    assert!(status == StatusCode::OK && rotated["previous_until"].is_null(), "{rotated}");
+
     let (status, test) = app.post(&format!("{path}/test")).await;
     assert_eq!((status, &test["title"]), (StatusCode::CREATED, &json!("Test event")), "{test}");
     assert_eq!(test["deliveries"][0]["endpoint_id"], made["id"]);
@@ -314,11 +355,28 @@ async fn an_endpoints_secret_is_shown_when_it_is_made_and_on_demand() {
     );
     assert_eq!(changed["description"], "ours", "what is absent stays");
     assert_eq!(app.post(&format!("{path}/test")).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    // What cannot arrive is not sent again.
+    let delivery = id(&test["deliveries"][0]).to_owned();
+    set_state(&app, &delivery, "failed").await;
+    let replay = format!("/api/v1/deliveries/{delivery}/replay");
+    let (status, problem) = app.post(&replay).await;
+    assert!(
+        status == StatusCode::CONFLICT && problem["detail"].as_str().unwrap().contains("enable"),
+        "{problem}"
+    );
+    let all =
+        send(&app, Method::POST, "/api/v1/deliveries:replay", json!({ "failed_since": "2020-01-01" })).await;
+    assert_eq!(all.1, json!({ "replayed": 0 }));
     let (status, _) = app.send(app.request(Method::DELETE, &path)).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
+    let (status, problem) = app.post(&replay).await;
+    assert!(
+        status == StatusCode::CONFLICT && problem["detail"].as_str().unwrap().contains("removed"),
+        "{problem}"
+    );
     assert_eq!(app.send(app.request(Method::GET, &path)).await.0, StatusCode::NOT_FOUND);
     let noted: i64 = app.db.one("SELECT count(*) FROM audit_log WHERE action LIKE 'endpoint.%'", &[]).await;
-    assert_eq!(noted, 5);
+    assert_eq!(noted, 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -117,7 +117,7 @@ impl Outcome {
     /// The element of `close_runs`' argument; `None` if there is nothing to close. `ran` is the attempt's
     /// time, `jitter` is 0 to 1.
     pub fn closing(&self, run: &ClaimedRun, kind: &Kind, ran: Duration, jitter: f64) -> Option<Value> {
-        let mut delay = kind.retry.delay(run.attempt, jitter);
+        let mut delay = kind.retry.delay(kind.retry.counted(run.attempt, run.max_attempts), jitter);
         let (mut outcome, mut result, mut error, mut stack) = match self {
             Self::Done | Self::Lost | Self::Finished(Finished::Closed(_)) => return None,
             Self::Finished(Finished::Snooze(wait)) => {

@@ -38,6 +38,13 @@ pub async fn replay_these(state: &AppState, principal: &Principal, ids: Vec<Deli
     replay(state, principal, &Replay::These(ids)).await.map(|replayed| replayed.len())
 }
 
+/// Notes that deliveries of which nobody knew were accepted; how many. Those that are not unknown are passed over.
+pub async fn mark_delivered(state: &AppState, principal: &Principal, ids: &[DeliveryId]) -> ApiResult<usize> {
+    let mut pooled = state.env.pool.get().await?;
+    let conn: &mut AsyncPgConnection = &mut pooled;
+    Ok(conn.transaction(async |conn| service::mark_delivered(conn, ids, &principal.name).await).await?)
+}
+
 /// Has all sent again that failed since then; how many. Each transaction takes a part, so that workers begin
 /// meanwhile; if the process dies between two, what is left has failed as before. What fails again meanwhile is
 /// not taken again.

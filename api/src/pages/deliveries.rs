@@ -55,6 +55,13 @@ pub struct DeliveryPart {
     pub(super) actions: Vec<Action>,
 }
 
+impl DeliveryPart {
+    /// Whether why it waits says until when, too.
+    pub(super) fn waits_until(&self) -> bool {
+        self.waits.as_ref().is_some_and(|words| words.contains("until"))
+    }
+}
+
 /// One time that a provider was asked.
 pub struct AttemptPart {
     pub(super) number: i32,
@@ -195,7 +202,7 @@ pub(super) async fn mark_delivered(
     form.verify(&session)?;
     let conn = &mut *state.env.pool.get().await?;
     let delivery = find(conn, &id).await?;
-    service::mark_delivered(conn, delivery.id, &session.principal.name).await?;
+    service::mark_one_delivered(conn, delivery.id, &session.principal.name).await?;
     Ok(done(&page_of(&delivery), "marked-delivered"))
 }
 

@@ -55,6 +55,7 @@ mod trade_form;
 mod trades;
 mod transaction;
 mod transactions;
+mod undecided;
 mod upload;
 mod upload_links;
 mod upload_parts;
@@ -150,6 +151,7 @@ pub fn router() -> Router<AppState> {
         .route("/ui/notifications", get(notifications::list).post(notification_form::submit))
         .route("/ui/notifications/new", get(notification_form::form))
         .route("/ui/notifications/replay", get(deliveries::replay_form).post(deliveries::replay_failed))
+        .route("/ui/notifications/undecided", get(undecided::list).post(undecided::decide))
         .route("/ui/notifications/{id}", get(notification::show))
         .route("/ui/notifications/{id}/cancel", post(deliveries::cancel))
         .route("/ui/deliveries/{id}/replay", post(deliveries::replay))

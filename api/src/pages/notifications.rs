@@ -32,6 +32,7 @@ pub(super) fn tabs(on: &str) -> Chips {
         label: "Pages about sending",
         chips: vec![
             tab("Notifications", "notifications"),
+            tab("To decide", "notifications/undecided"),
             tab("Providers", "providers"),
             tab("Webhooks", "webhooks"),
             tab("Events", "events"),

@@ -236,7 +236,7 @@ pub(super) async fn show(mut shell: Shell, State(state): State<AppState>) -> Api
         endpoints: endpoints.into_iter().map(|endpoint| (endpoint.id, endpoint)).collect(),
     };
     let broken = match i64::try_from(open).unwrap_or(i64::MAX) {
-        0 => "Every circuit is closed: all that there are are asked.".to_owned(),
+        0 => "Every circuit is closed: none is left alone.".to_owned(),
         1 => "1 circuit is open: nothing goes that way.".to_owned(),
         open => format!("{} circuits are open: nothing goes those ways.", fmt::count(open)),
     };

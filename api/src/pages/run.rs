@@ -319,6 +319,7 @@ fn planned(run: &Run, kinds: &[Kind]) -> Option<String> {
     let retry = kinds.iter().find(|kind| kind.name == run.kind)?.retry;
     let from = run.attempt.max(1);
     let waits: Vec<String> = (from..run.max_attempts)
+        .map(|attempt| retry.counted(attempt, run.max_attempts))
         .take(4)
         .filter_map(|attempt| TimeDelta::from_std(retry.delay(attempt, 1.0)).ok())
         .map(|wait| fmt::duration(wait).replace(".0 s", " s"))

@@ -136,8 +136,44 @@ pub async fn mark_delivered(
     PathId(id): PathId<DeliveryId>,
     _: NoQuery,
 ) -> ApiResult<Answer<OneDeliveryView>> {
-    let delivery = service::mark_delivered(&mut *state.env.pool.get().await?, id, &principal.name).await?;
+    let delivery =
+        service::mark_one_delivered(&mut *state.env.pool.get().await?, id, &principal.name).await?;
     view(&state, delivery).await
+}
+
+/// Which deliveries were delivered.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MarkRequest {
+    /// These, at most 1,000; one that is not unknown is passed over.
+    #[schema(value_type = Vec<uuid::Uuid>)]
+    pub ids: Vec<DeliveryId>,
+}
+
+/// How many deliveries were noted as delivered.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MarkedView {
+    /// Deliveries.
+    pub marked: usize,
+}
+
+/// Note that deliveries of which nobody knew were accepted: nothing is sent.
+#[utoipa::path(post, path = "/api/v1/deliveries:mark-delivered", tag = "notifications", request_body = MarkRequest,
+    responses(
+    (status = 200, description = "How many", body = MarkedView),
+    (status = 422, description = "`ids` cannot be used"),
+))]
+pub async fn mark_deliveries(
+    State(state): State<AppState>,
+    principal: Principal,
+    _: NoQuery,
+    Json(body): Json<MarkRequest>,
+) -> ApiResult<Answer<MarkedView>> {
+    if !(1..=MOST_NAMED).contains(&body.ids.len()) {
+        return Err(ApiError::invalid("ids", "Name 1 to 1,000 deliveries."));
+    }
+    let marked = actions::mark_delivered(&state, &principal, &body.ids).await?;
+    Ok(Answer(MarkedView { marked }))
 }
 
 /// Which deliveries are to be sent again: those named, or all that failed since a time.

@@ -151,6 +151,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(deliveries::replay_delivery))
         .routes(routes!(deliveries::mark_delivered))
         .routes(routes!(deliveries::replay_deliveries))
+        .routes(routes!(deliveries::mark_deliveries))
         .routes(routes!(webhook_endpoints::list_endpoints, webhook_endpoints::register_endpoint))
         .routes(routes!(
             webhook_endpoints::show_endpoint,

@@ -186,9 +186,8 @@ pub struct NotificationBody {
     #[serde(default)]
     pub to: Vec<AddressBody>,
     /// Over which channels the client is reached; over all by which it can be if this is absent.
-    #[serde(default)]
     #[schema(schema_with = words::channels)]
-    pub channels: Vec<Channel>,
+    pub channels: Option<Vec<Channel>>,
     /// One line; goes with `body`.
     #[schema(max_length = 200)]
     pub title: Option<String>,
@@ -262,7 +261,15 @@ pub async fn create_notification(
     let request = NotificationRequest {
         client_id: body.client_id,
         to: body.to.into_iter().map(|to| (to.channel, to.address)).collect(),
-        channels: body.channels,
+        channels: match body.channels {
+            Some(none) if none.is_empty() => {
+                return Err(ApiError::invalid(
+                    "channels",
+                    "Name at least one channel, or leave `channels` out.",
+                ));
+            }
+            channels => channels.unwrap_or_default(),
+        },
         wording,
         send_at: match body.send_at.as_deref() {
             Some(text) if text.trim().is_empty() => {

@@ -191,6 +191,7 @@ pub struct RotationBody {
     request_body = Option<RotationBody>, params(("id" = uuid::Uuid, Path, description = "The endpoint")), responses(
     (status = 200, description = "The endpoint and its secret", body = EndpointSecretView),
     (status = 404, description = "There is no such endpoint"),
+    (status = 409, description = "The secret before the present one still signs, and this would end it"),
     (status = 422, description = "`overlap_hours` cannot be used"),
 ))]
 pub async fn rotate_secret(

@@ -219,10 +219,10 @@ impl PlannedAttempt {
         if run.state.is_terminal() {
             return Vec::new();
         }
-        // The wait after attempt n comes before attempt n + 1; retries by hand begin the policy anew.
-        let used = (run.attempt - (run.max_attempts - kind.retry.max_attempts()).max(0)).max(0);
-        (run.attempt.max(1) + 1..=run.max_attempts)
-            .zip(used.max(1)..)
+        // The wait after attempt n comes before attempt n + 1.
+        let first = run.attempt.max(1);
+        (first + 1..=run.max_attempts)
+            .zip(kind.retry.counted(first, run.max_attempts)..)
             .take(Self::LISTED)
             .map(|(attempt, failed)| Self {
                 attempt,

@@ -110,8 +110,9 @@ impl Audience {
         let mut targets: Vec<Target> =
             channels.iter().flat_map(|&channel| reach.over(channel, Some(event.as_str()))).collect();
         if desk.serves(Channel::Webhook) {
-            let named = reach.naming(event.as_str());
-            targets.extend(named.into_iter().filter(|one| !targets.contains(one)).collect::<Vec<_>>());
+            // Its endpoints are told whatever channels are chosen.
+            let told = reach.over(Channel::Webhook, Some(event.as_str()));
+            targets.extend(told.into_iter().filter(|one| !targets.contains(one)).collect::<Vec<_>>());
         }
         if targets.iter().all(|target| target.unwanted) { Vec::new() } else { targets }
     }

@@ -10,8 +10,9 @@ use super::{
     desk,
     model::{AttemptOutcome, Channel, DeliveryState},
     providers::{Failure, Message, Named, Receipt, SendError},
+    queries,
     recording::{Claim, Ended, Look, Verdict},
-    unsent,
+    seats, unsent,
 };
 use crate::{
     ids::DeliveryId,
@@ -50,13 +51,19 @@ pub(super) async fn deliver(
     if let Some(unsent) = unsent::withheld(context, id, &look).await? {
         return Ok(unsent);
     }
+    let all = providers;
     let providers = askable(providers, &look)?;
+    // Until when nobody can be asked, by anybody; none if a rate only keeps this one back.
+    let mut shut: Option<Shut> = (providers.len() == all.len()).then(Shut::default);
     let mut away = Duration::MAX;
     let mut last = None;
     for named in providers {
         match attempt(context, id, &look, channel, named).await? {
             Tried::Accepted(finished) => return Ok(finished),
-            Tried::Away(wait) => away = away.min(wait),
+            Tried::Away(wait, why) => {
+                away = away.min(wait);
+                shut = shut.and_then(|shut| shut.and(wait, why));
+            }
             Tried::Failed(error) => {
                 let perhaps = error.failure == Failure::Unknown;
                 last = Some(error);
@@ -67,7 +74,12 @@ pub(super) async fn deliver(
         }
     }
     match last {
-        None => Ok(Finished::Snooze(away + away.mul_f64(0.2 * rand::random::<f64>()))),
+        None => {
+            if let Some(shut) = shut {
+                put_off(context, channel, &look, shut).await?;
+            }
+            Ok(Finished::Snooze(away + away.mul_f64(0.2 * rand::random::<f64>())))
+        }
         Some(SendError { failure: Failure::Throttled(Some(wait)), error, .. }) => {
             Err(JobError::RetryAfter(anyhow::anyhow!(error), wait))
         }
@@ -93,11 +105,62 @@ fn askable<'p>(providers: &'p [Named], look: &Look) -> Result<&'p [Named], JobEr
     }
 }
 
+/// What keeps a message from a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    /// Its circuit is open.
+    Circuit,
+    /// It has as many as it may have, and gives none back.
+    Seats,
+    /// Its rate: each has a turn of its own.
+    Turn,
+}
+
+/// How long nobody is asked, and over which time who waits is to come back.
+#[derive(Debug, Clone, Copy)]
+struct Shut {
+    wait: Duration,
+    spread: Duration,
+}
+
+impl Default for Shut {
+    fn default() -> Self {
+        Self { wait: Duration::MAX, spread: Duration::ZERO }
+    }
+}
+
+impl Shut {
+    /// The same with one more provider.
+    fn and(self, wait: Duration, why: Keeps) -> Option<Self> {
+        let spread = match why {
+            Keeps::Circuit => wait.mul_f64(0.2),
+            Keeps::Seats => seats::AWAY.1.saturating_sub(wait),
+            Keeps::Turn => return None,
+        };
+        Some(Self { wait: self.wait.min(wait), spread: self.spread.max(spread) })
+    }
+}
+
+/// Puts off what else waits for the same providers, or endpoint.
+async fn put_off(context: &RunContext, channel: Channel, look: &Look, shut: Shut) -> Result<(), JobError> {
+    let endpoint = look.endpoint.filter(|_| channel == Channel::Webhook);
+    let name = endpoint.map_or_else(|| channel.to_string(), |endpoint| endpoint.to_string());
+    if !context.env.notifications.may_put_off(&name) {
+        return Ok(());
+    }
+    let conn = &mut *context.connection().await?;
+    let others = queries::put_off(conn, channel, endpoint, shut.wait, shut.spread).await?;
+    if others > 0 {
+        tracing::debug!("{others} more that wait for {name} are put off");
+    }
+    Ok(())
+}
+
 /// What became of asking one provider.
 enum Tried {
     Accepted(Finished),
     /// It was not asked; when it may be.
-    Away(Duration),
+    Away(Duration, Keeps),
     /// The next may be asked.
     Failed(SendError),
 }
@@ -148,7 +211,7 @@ async fn resume(
         delivery: id,
         number,
         provider: name.to_owned(),
-        duration_ms: 0,
+        duration_ms: None,
         verdict,
     };
     desk::end(&context.env, ended).await?;
@@ -169,15 +232,15 @@ async fn attempt(
     let admission =
         env.notifications.circuits.admit(&env.pool, &circuit, now).await.map_err(JobError::retry)?;
     if let Admission::Wait(wait) = admission {
-        return Ok(Tried::Away(wait));
+        return Ok(Tried::Away(wait, Keeps::Circuit));
     }
     let troubled = env.notifications.circuits.is_troubled(&circuit);
     let _seat = match env.notifications.seats.take(&circuit, troubled).await {
         Ok(seat) => seat,
-        Err(wait) => return Ok(Tried::Away(wait)),
+        Err(wait) => return Ok(Tried::Away(wait, Keeps::Seats)),
     };
     if let Some(wait) = turn(context, id, look, named, &circuit).await? {
-        return Ok(Tried::Away(wait));
+        return Ok(Tried::Away(wait, Keeps::Turn));
     }
     let Some(number) = desk::begin(env, claim(context), id, &named.name).await? else {
         return Err(RunError::FenceLost.into());
@@ -201,7 +264,7 @@ async fn attempt(
         delivery: id,
         number,
         provider: named.name.clone(),
-        duration_ms: i32::try_from(took.as_millis()).unwrap_or(i32::MAX),
+        duration_ms: Some(i32::try_from(took.as_millis()).unwrap_or(i32::MAX)),
         verdict,
     };
     let closed = desk::end(env, ended).await?;
@@ -236,7 +299,7 @@ async fn turn(
         return Ok(None);
     }
     let conn = &mut *context.connection().await?;
-    super::queries::keep_turn(conn, id, at).await?;
+    queries::keep_turn(conn, id, at).await?;
     Ok(Some(wait))
 }
 

@@ -16,13 +16,15 @@ use crate::{
     runs::{Closed, Environment, JobError},
 };
 use std::{
-    collections::BTreeMap,
-    sync::Arc,
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 /// Deliveries that are read, or written, together, at most.
 const TOGETHER: usize = 200;
+/// Between two times that what waits for a circuit is put off.
+const PUT_OFF: Duration = Duration::from_secs(1);
 /// Deliveries that may wait for that; a worker has fewer slots.
 const ROOM: usize = 100_000;
 /// How long the end of an attempt is tried to be put on record: while the database is away, this process alone
@@ -41,6 +43,8 @@ pub struct NotificationDesk {
     /// Which addresses webhooks may have.
     pub guard: Guard,
     pub(super) seats: Seats,
+    /// When what waits for a circuit was put off last.
+    put_off: Mutex<HashMap<String, Instant>>,
     looks: Gatherer<DeliveryId, Option<Look>, Failure>,
     beginnings: Gatherer<Beginning, Option<i32>, Failure>,
     ends: Gatherer<Arc<Ended>, Option<Closed>, Failure>,
@@ -56,6 +60,7 @@ impl NotificationDesk {
             circuits: Circuits::default(),
             guard: config.guard(),
             seats: Seats::default(),
+            put_off: Mutex::default(),
             looks: Gatherer::new(TOGETHER, ROOM),
             beginnings: Gatherer::new(TOGETHER, ROOM),
             ends: Gatherer::new(TOGETHER, ROOM),
@@ -65,6 +70,19 @@ impl NotificationDesk {
     /// The providers of a channel, in order; none if the channel is off.
     pub fn providers(&self, channel: Channel) -> &[Named] {
         self.providers.get(&channel).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether it is time to put off what else waits for a circuit: once a second.
+    pub(super) fn may_put_off(&self, circuit: &str) -> bool {
+        let now = Instant::now();
+        let mut last = self.put_off.lock().unwrap_or_else(PoisonError::into_inner);
+        match last.get(circuit) {
+            Some(at) if now - *at < PUT_OFF => false,
+            _ => {
+                last.insert(circuit.to_owned(), now);
+                true
+            }
+        }
     }
 
     /// Whether messages can leave over a channel.

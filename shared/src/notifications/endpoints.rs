@@ -6,7 +6,7 @@ use super::{
     error::NotificationError,
     events::Event,
     model::{Channel, Endpoint},
-    providers::{check_address, generate_secret},
+    providers::{breaks_line, check_address, generate_secret},
     queries,
 };
 use crate::{audit, clients, ids::EndpointId, schedules, schema::webhook_endpoints as endpoints};
@@ -17,6 +17,8 @@ use serde_json::json;
 
 /// How long the previous secret signs too, after a rotation, unless somebody says otherwise.
 pub const OVERLAP_HOURS: u32 = 24;
+/// Characters of a description, at most.
+const DESCRIPTION_CHARACTERS: usize = 200;
 
 /// An endpoint that is to be registered.
 #[derive(Debug, Clone)]
@@ -47,6 +49,14 @@ pub struct EndpointPatch {
 fn checked_url(desk: &NotificationDesk, url: &str) -> Result<String, NotificationError> {
     check_address(Channel::Webhook, url, &desk.guard)
         .map_err(|reason| NotificationError::invalid("url", reason))
+}
+
+fn check_description(text: &str) -> Result<(), NotificationError> {
+    if text.chars().count() <= DESCRIPTION_CHARACTERS && !text.chars().any(breaks_line) {
+        return Ok(());
+    }
+    let reason = format!("A description is one line of at most {DESCRIPTION_CHARACTERS} characters.");
+    Err(NotificationError::invalid("description", reason))
 }
 
 /// The events that an endpoint may be told of: those of a client, if it is a client's.
@@ -85,6 +95,7 @@ pub async fn register(
     by: &str,
 ) -> Result<Endpoint, NotificationError> {
     let url = checked_url(desk, &new.url)?;
+    check_description(&new.description)?;
     check_events(&new.events, new.client_id.as_deref())?;
     conn.transaction(async |conn| {
         if let Some(client) = &new.client_id
@@ -187,6 +198,7 @@ pub async fn change(
     by: &str,
 ) -> Result<Endpoint, NotificationError> {
     let url = patch.url.as_deref().map(|url| checked_url(desk, url)).transpose()?;
+    check_description(patch.description.as_deref().unwrap_or_default())?;
     conn.transaction(async |conn| {
         if patch.enabled == Some(false) {
             // What waits for it fails now, and not when its time comes. Runs are locked before endpoints.
@@ -238,7 +250,8 @@ pub async fn change(
 }
 
 /// Gives an endpoint a fresh secret. The one that it had signs too for so many hours, so that the receiver can
-/// take over the new one without missing a message; one of before that signs no more.
+/// take over the new one without missing a message. While an older one still signs, only a rotation without overlap is
+/// possible, which ends both.
 pub async fn rotate_secret(
     conn: &mut AsyncPgConnection,
     id: EndpointId,
@@ -253,6 +266,9 @@ pub async fn rotate_secret(
         let locked = endpoints::table.find(id).select(Endpoint::as_select()).for_no_key_update();
         let before = locked.first(conn).await.optional()?.ok_or(NotificationError::NoEndpoint(id))?;
         let overlaps = overlap_hours > 0;
+        if let Some(until) = before.previous_until.filter(|until| overlaps && *until > now) {
+            return Err(NotificationError::Overlapping(until));
+        }
         let after = diesel::update(endpoints::table.find(id))
             .set((
                 endpoints::secret.eq(secret()),

@@ -7,6 +7,7 @@ use crate::{
     ids::{DeliveryId, EndpointId, NotificationId},
     runs::RunError,
 };
+use chrono::{DateTime, Utc};
 
 /// Something was refused; nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +44,27 @@ pub enum NotificationError {
     /// It cannot be sent again from where it stands.
     #[error("Delivery {0} is {1}: only one that failed, was cancelled or is unknown can be sent again.")]
     NotReplayable(DeliveryId, DeliveryState),
+    /// Its endpoint was removed.
+    #[error(
+        "The endpoint of delivery {0} was removed: it cannot arrive. Register one and ask for a new notification."
+    )]
+    EndpointGone(DeliveryId),
+    /// Its endpoint is told of nothing.
+    #[error("The endpoint of delivery {0} is disabled: enable {1} first.")]
+    EndpointDisabled(DeliveryId, EndpointId),
+    /// Another request was faster.
+    #[error(
+        "Delivery {0} was sent again at this moment by another request. Look at it, then try again if it must be."
+    )]
+    ReplayedMeanwhile(DeliveryId),
     /// Nobody has to decide about it.
     #[error("Delivery {0} is {1}: only of one that is unknown it has to be said that it was delivered.")]
     NotUnknown(DeliveryId, DeliveryState),
+    /// The secret before the present one still signs.
+    #[error(
+        "The secret before the present one was promised to sign until {0}: rotating now would end it. Wait until then, or rotate with overlap_hours 0, which ends both at once."
+    )]
+    Overlapping(DateTime<Utc>),
     /// An endpoint of this URL is there already.
     #[error("There is an endpoint of this URL already: {0}.")]
     EndpointExists(EndpointId),

@@ -12,6 +12,7 @@ use diesel::{
     sql_types::{BigInt, Integer, Nullable, Text, Uuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use std::time::Duration;
 
 /// What a list of notifications is narrowed to; an empty list is everything.
 #[derive(Debug, Clone, Default)]
@@ -210,11 +211,37 @@ pub(super) async fn hurry(
         "UPDATE runs SET run_at = now() + interval '2 seconds' WHERE id IN (
              SELECT d.run_id FROM deliveries d
              WHERE d.state = 'pending' AND d.channel = $1 AND ($2 IS NULL OR d.endpoint_id = $2))
-         AND (state = 'retryable' AND $2 IS NOT NULL OR state = 'scheduled' AND reason = 'snoozed')
+         AND (state = 'retryable' AND $2 IS NOT NULL OR state IN ('scheduled', 'available') AND reason = 'snoozed')
          AND run_at > now() + interval '2 seconds'",
     )
     .bind::<Text, _>(channel.as_str())
     .bind::<Nullable<Uuid>, _>(endpoint)
+    .execute(conn)
+    .await
+}
+
+/// Puts off what could be claimed now of a channel, or of one endpoint, for `wait` and up to `spread` more: it would
+/// only be told so one by one, and cost the others as much as a delivery each.
+pub(super) async fn put_off(
+    conn: &mut AsyncPgConnection,
+    channel: Channel,
+    endpoint: Option<EndpointId>,
+    wait: Duration,
+    spread: Duration,
+) -> QueryResult<usize> {
+    let milliseconds = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    diesel::sql_query(
+        "UPDATE runs SET run_at = now() + ($3 + $4 * random()) * interval '1 millisecond', reason = 'snoozed'
+         WHERE id IN (
+             SELECT r.id FROM deliveries d JOIN runs r ON r.id = d.run_id
+             WHERE d.state = 'pending' AND d.channel = $1 AND ($2 IS NULL OR d.endpoint_id = $2)
+               AND r.state = 'available' AND r.run_at <= now()
+             LIMIT 20000 FOR UPDATE OF r SKIP LOCKED)",
+    )
+    .bind::<Text, _>(channel.as_str())
+    .bind::<Nullable<Uuid>, _>(endpoint)
+    .bind::<BigInt, _>(milliseconds(wait))
+    .bind::<BigInt, _>(milliseconds(spread))
     .execute(conn)
     .await
 }

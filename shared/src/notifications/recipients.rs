@@ -73,18 +73,6 @@ impl Reach {
     }
 }
 
-impl Reach {
-    /// Its endpoints that name an event, whatever clients are told of it otherwise.
-    pub fn naming(&self, event: &str) -> Vec<Target> {
-        let named = self.over(Channel::Webhook, Some(event)).into_iter();
-        let names = |target: &Target| {
-            let endpoint = self.endpoints.iter().find(|one| Some(one.id) == target.endpoint_id);
-            endpoint.is_some_and(|one| one.events.iter().any(|name| name == event))
-        };
-        named.filter(names).collect()
-    }
-}
-
 type ContactRow = (String, Option<String>, Option<String>, Option<String>, Option<String>);
 
 /// How clients can be reached; nothing of those that there are not. A client whose `webhook_url` has no endpoint

@@ -75,7 +75,7 @@ pub(super) struct Ended {
     pub delivery: DeliveryId,
     pub number: i32,
     pub provider: String,
-    pub duration_ms: i32,
+    pub duration_ms: Option<i32>,
     pub verdict: Verdict,
 }
 

@@ -17,7 +17,7 @@ const STUCK: Duration = Duration::from_millis(250);
 /// Between two looks for a seat.
 const LOOK: Duration = Duration::from_millis(5);
 /// The shortest and the longest that somebody is sent away for.
-const AWAY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
+pub(super) const AWAY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
 
 /// Who sits where.
 #[derive(Clone, Default)]

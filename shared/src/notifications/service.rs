@@ -2,6 +2,7 @@
 //! them are one commit: before it nothing was asked, after it all of them will be sent.
 
 use super::{
+    endpoints,
     error::NotificationError,
     jobs::{DeliverEmail, DeliverSms, DeliverTelegram, DeliverWebhook},
     model::{Channel, Delivery, DeliveryState},
@@ -11,7 +12,7 @@ use crate::{
     audit,
     ids::{DeliveryId, EndpointId, NotificationId, RunId},
     runs::{cancel_run, enqueue_all},
-    schema::{deliveries, notification_optouts},
+    schema::notification_optouts,
 };
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -230,34 +231,40 @@ pub async fn replay(
         id: DeliveryId,
         #[diesel(sql_type = Text)]
         channel: Channel,
+        /// Its notification's, if that is still to come.
+        #[diesel(sql_type = Nullable<Timestamptz>)]
+        send_at: Option<DateTime<Utc>>,
     }
+    // What cannot arrive is left alone: an endpoint that is gone, or disabled.
+    let select = |which: &str| {
+        format!(
+            "SELECT d.id, d.channel, CASE WHEN n.send_at > now() THEN n.send_at END AS send_at
+             FROM deliveries d JOIN notifications n ON n.id = d.notification_id
+             WHERE {which} AND (d.channel <> 'webhook' OR EXISTS (
+                 SELECT 1 FROM webhook_endpoints e WHERE e.id = d.endpoint_id AND e.disabled_at IS NULL))
+             ORDER BY d.id LIMIT $1 FOR NO KEY UPDATE OF d"
+        )
+    };
     let held: Vec<Held> = match which {
         Replay::These(ids) => {
-            diesel::sql_query(
-                "SELECT id, channel FROM deliveries WHERE id = ANY ($1) AND state IN ('failed', 'unknown', 'cancelled')
-                 ORDER BY id LIMIT $2 FOR NO KEY UPDATE",
-            )
-            .bind::<Array<Uuid>, _>(ids)
-            .bind::<diesel::sql_types::BigInt, _>(REPLAYED_TOGETHER)
-            .load(conn)
-            .await?
+            diesel::sql_query(select("d.id = ANY ($2) AND d.state IN ('failed', 'unknown', 'cancelled')"))
+                .bind::<diesel::sql_types::BigInt, _>(REPLAYED_TOGETHER)
+                .bind::<Array<Uuid>, _>(ids)
+                .load(conn)
+                .await?
         }
-        Replay::FailedSince(since, until, channel) => {
-            diesel::sql_query(
-                "SELECT id, channel FROM deliveries
-                 WHERE state = 'failed' AND ended_at >= $1 AND ended_at < $2 AND ($3 IS NULL OR channel = $3)
-                 ORDER BY id LIMIT $4 FOR NO KEY UPDATE",
-            )
-            .bind::<Timestamptz, _>(since)
-            .bind::<Timestamptz, _>(until)
-            .bind::<Nullable<Text>, _>(channel.map(Channel::as_str))
-            .bind::<diesel::sql_types::BigInt, _>(REPLAYED_TOGETHER)
-            .load(conn)
-            .await?
-        }
+        Replay::FailedSince(since, until, channel) => diesel::sql_query(select(
+            "d.state = 'failed' AND d.ended_at >= $2 AND d.ended_at < $3 AND ($4 IS NULL OR d.channel = $4)",
+        ))
+        .bind::<diesel::sql_types::BigInt, _>(REPLAYED_TOGETHER)
+        .bind::<Timestamptz, _>(since)
+        .bind::<Timestamptz, _>(until)
+        .bind::<Nullable<Text>, _>(channel.map(Channel::as_str))
+        .load(conn)
+        .await?,
     };
     let runs: Vec<NewRun<'_>> =
-        held.iter().map(|held| (held.channel, RunId::generate(), held.id, by, None)).collect();
+        held.iter().map(|held| (held.channel, RunId::generate(), held.id, by, held.send_at)).collect();
     let ids: Vec<DeliveryId> = held.iter().map(|held| held.id).collect();
     diesel::sql_query(
         "UPDATE deliveries d SET state = 'pending', ended_at = NULL, permit_at = NULL, run_id = r.run_id,
@@ -283,6 +290,29 @@ pub async fn replay(
     Ok(ids)
 }
 
+/// Why a delivery was not sent again.
+async fn why_not_replayed(
+    conn: &mut AsyncPgConnection,
+    delivery: &Delivery,
+) -> QueryResult<NotificationError> {
+    use DeliveryState::{Cancelled, Failed, Unknown};
+    if !matches!(delivery.state, Failed | Unknown | Cancelled) {
+        return Ok(NotificationError::NotReplayable(delivery.id, delivery.state));
+    }
+    let endpoint = match delivery.endpoint_id {
+        Some(endpoint) => endpoints::find(conn, endpoint).await?,
+        None => None,
+    };
+    Ok(match endpoint {
+        None if delivery.channel == Channel::Webhook => NotificationError::EndpointGone(delivery.id),
+        Some(endpoint) if endpoint.disabled_at.is_some() => {
+            NotificationError::EndpointDisabled(delivery.id, endpoint.id)
+        }
+        // It has failed again since.
+        _ => NotificationError::ReplayedMeanwhile(delivery.id),
+    })
+}
+
 /// Has one delivery sent again; refused from where it cannot be.
 pub async fn replay_one(
     conn: &mut AsyncPgConnection,
@@ -293,34 +323,47 @@ pub async fn replay_one(
         let replayed = replay(conn, &Replay::These(vec![id]), by).await?;
         let delivery = queries::find_delivery(conn, id).await?.ok_or(NotificationError::NoDelivery(id))?;
         if replayed.is_empty() {
-            return Err(NotificationError::NotReplayable(id, delivery.state));
+            return Err(why_not_replayed(conn, &delivery).await?);
         }
         Ok(delivery)
     })
     .await
 }
 
-/// Notes that somebody found out that a delivery of which nobody knew was accepted.
+/// Notes that somebody found out that deliveries of which nobody knew were accepted, in the caller's transaction; how
+/// many. Others are passed over.
 pub async fn mark_delivered(
+    conn: &mut AsyncPgConnection,
+    ids: &[DeliveryId],
+    by: &str,
+) -> Result<usize, NotificationError> {
+    let marked = diesel::sql_query(
+        "UPDATE deliveries SET state = 'delivered', ended_at = now(), error_message = NULL WHERE id IN (
+             SELECT id FROM deliveries WHERE id = ANY ($1) AND state = 'unknown' ORDER BY id FOR NO KEY UPDATE)",
+    )
+    .bind::<Array<Uuid>, _>(ids)
+    .execute(conn)
+    .await?;
+    if marked > 0 {
+        let subject = ids.first().map(ToString::to_string).unwrap_or_default();
+        let details = serde_json::json!({ "deliveries": ids, "marked": marked });
+        audit::record(conn, by, "delivery.mark_delivered", &subject, &details).await?;
+    }
+    Ok(marked)
+}
+
+/// The same of one; refused if it is not unknown.
+pub async fn mark_one_delivered(
     conn: &mut AsyncPgConnection,
     id: DeliveryId,
     by: &str,
 ) -> Result<Delivery, NotificationError> {
     conn.transaction(async |conn| {
-        let unknown = deliveries::table.find(id).filter(deliveries::state.eq(DeliveryState::Unknown));
-        let marked = diesel::update(unknown)
-            .set((
-                deliveries::state.eq(DeliveryState::Delivered),
-                deliveries::ended_at.eq(diesel::dsl::now),
-                deliveries::error_message.eq(None::<String>),
-            ))
-            .execute(conn)
-            .await?;
+        let marked = mark_delivered(conn, &[id], by).await?;
         let delivery = queries::find_delivery(conn, id).await?.ok_or(NotificationError::NoDelivery(id))?;
         if marked == 0 {
             return Err(NotificationError::NotUnknown(id, delivery.state));
         }
-        audit::record(conn, by, "delivery.mark_delivered", &id.to_string(), &serde_json::json!({})).await?;
         Ok(delivery)
     })
     .await

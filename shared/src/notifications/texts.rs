@@ -3,6 +3,7 @@
 
 use super::{
     events::Event,
+    providers::breaks_line,
     request::{BODY_CHARACTERS, TITLE_CHARACTERS},
     service::Content,
     values::{
@@ -135,8 +136,8 @@ fn write<V: Texts + DeserializeOwned>(given: &Value, public_url: Option<&str>) -
     let link = public_url.and_then(|base| link(base, &values.page()));
     let written = || -> askama::Result<Content> {
         let title = words::one_line(&values.subject()?, TITLE_CHARACTERS);
-        let body = values.text(link.as_deref())?.trim_end().to_owned();
-        let html = values.html(&title, link.as_deref())?;
+        let body = readable(values.text(link.as_deref())?.trim_end().to_owned());
+        let html = readable(values.html(&title, link.as_deref())?);
         Ok(Content { title, body, html: Some(html), data })
     };
     let content = written().map_err(|error| error.to_string())?;
@@ -146,6 +147,12 @@ fn write<V: Texts + DeserializeOwned>(given: &Value, public_url: Option<&str>) -
         ));
     }
     Ok(content)
+}
+
+/// A text whose values do not turn the direction of what stands after them, as names of files may.
+fn readable(text: String) -> String {
+    let turns = |letter: char| breaks_line(letter) && !letter.is_control();
+    if text.contains(turns) { text.replace(turns, "\u{fffd}") } else { text }
 }
 
 /// The address of a page below `/ui`.
@@ -233,7 +240,7 @@ mod tests {
 
     #[test]
     fn titles_are_one_line() {
-        let name = format!("a\r\nBcc: everybody@example.com\u{2028}{}", "x".repeat(300));
+        let name = format!("a\r\nBcc: everybody@example.com\u{2028}\u{202e}{}", "x".repeat(300));
         let upload = json!({
             "upload_id": "01890000-0000-7000-8000-000000000001", "filename": name, "kind": "clients", "read": 1,
             "inserted": 1, "updated": 0, "duplicates": 0, "conflicts": 0, "rejected": 0,
@@ -241,6 +248,8 @@ mod tests {
         let content = render(Event::UploadFinished, &upload, None).unwrap();
         assert!(content.title.starts_with("a  Bcc: everybody@example.com x"), "{}", content.title);
         assert_eq!(content.title.chars().count(), 200);
+        let turns = |text: &str| text.contains('\u{202e}');
+        assert!(![content.title, content.body, content.html.unwrap()].iter().any(|text| turns(text)));
     }
 
     #[test]

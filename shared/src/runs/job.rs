@@ -80,7 +80,13 @@ impl Retry {
         }
     }
 
-    /// The wait after a failed attempt (counted from 1); `jitter` in 0.0..=1.0 scales it.
+    /// The number of a run's attempt among those that count: not those that it asked to be called again after, nor
+    /// those that a shutdown or a death ended; a retry by hand begins anew. Each of these adds one to the run's most.
+    pub fn counted(&self, attempt: i32, most: i32) -> i32 {
+        (self.max_attempts() - (most - attempt)).max(1)
+    }
+
+    /// The wait after a failed attempt (the number of those that count, from 1); `jitter` in 0.0..=1.0 scales it.
     pub fn delay(&self, attempt: i32, jitter: f64) -> Duration {
         let index = usize::try_from(attempt - 1).unwrap_or(0);
         match self {
@@ -386,6 +392,25 @@ impl RunContext {
             super::queries::set_progress(&mut conn, self.run_id, self.token, done, total, unit, phase).await;
         if let Err(error) = shown {
             tracing::debug!(%error, "progress could not be written");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_that_do_not_count_lengthen_no_wait() {
+        let seconds = |n| Duration::from_secs(n);
+        let retry =
+            Retry::Fixed(&[Duration::from_secs(5), Duration::from_secs(50), Duration::from_secs(500)]);
+        assert_eq!(retry.max_attempts(), 4);
+        // Attempt, and the most that the run may have: one more for each snooze, shutdown and death.
+        for (attempt, most, wait) in
+            [(1, 4, 5), (2, 4, 50), (3, 4, 500), (4, 7, 5), (5, 7, 50), (9, 12, 5), (1, 12, 5)]
+        {
+            assert_eq!(retry.delay(retry.counted(attempt, most), 0.5), seconds(wait), "{attempt} of {most}");
         }
     }
 }

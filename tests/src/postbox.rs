@@ -105,7 +105,7 @@ impl App {
 
     /// Lets whatever waits for its time begin now.
     pub async fn hurry(&self) {
-        let hurried = "UPDATE runs SET run_at = now() WHERE state IN ('scheduled', 'retryable')";
+        let hurried = "UPDATE runs SET run_at = now() WHERE state IN ('scheduled', 'available', 'retryable')";
         self.db.client.execute(hurried, &[]).await.expect("the record");
         self.env.doorbells.ring(shared::runs::Queue::Deliveries, 100);
     }

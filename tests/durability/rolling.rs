@@ -306,7 +306,7 @@ async fn a_new_version_takes_over_under_load() {
     let client = place.postgres.client().await;
     eventually("every upload's end", || async {
         let left =
-            "SELECT count(*) FROM runs WHERE finished_at IS NULL AND kind IN ('plan_upload', 'ingest_chunk')";
+            "SELECT count(*) FROM runs WHERE finished_at IS NULL AND kind IN ('plan_upload', 'ingest_chunk', 'finish_upload')";
         (client.query_one(left, &[]).await.unwrap().get::<_, i64>(0) == 0).then_some(())
     })
     .await;

@@ -267,7 +267,7 @@ async fn more_than_can_wait_is_told_to_come_again() {
     let lock = other.transaction().await.unwrap();
     lock.batch_execute("LOCK TABLE transaction_keys IN SHARE MODE").await.unwrap();
     // One or two batches are stopped by the lock, twenty wait behind them, and the others come again
-    // until they are in: what waits has no room for one row more.
+    // until they are in: what waits has no room for one more.
     let full =
         json!({ "transactions": (0..1000).map(|n| payment(&format!("n{n}"), "1")).collect::<Vec<_>>() });
     let waiting: Vec<_> = (0..30)
@@ -285,8 +285,8 @@ async fn more_than_can_wait_is_told_to_come_again() {
     let body = payment("late", "1");
     let refused = tests::eventually("a queue that is full", || async {
         let answer = app
-            .request(Method::POST, "/api/v1/transactions")
-            .json(&body)
+            .request(Method::POST, "/api/v1/transactions:batch")
+            .json(&full)
             .timeout(std::time::Duration::from_millis(500))
             .send()
             .await

@@ -146,7 +146,7 @@ async fn outcomes(app: &App, id: RunId) -> Vec<String> {
 async fn retries_end_when_the_kind_gives_up() {
     let app = app(true).await;
     let run = until(&app, put(&app, &Stubborn {}).await, RunState::Discarded).await;
-    assert!((2..50).contains(&run.attempt), "{} attempts", run.attempt);
+    assert!(run.attempt < 50, "{} attempts", run.attempt);
     assert!(run.error.as_deref().unwrap().contains("given up"), "{:?}", run.error);
 }
 

@@ -403,8 +403,9 @@ mod tests {
     #[test]
     fn attempts_that_do_not_count_lengthen_no_wait() {
         let seconds = |n| Duration::from_secs(n);
-        let retry =
-            Retry::Fixed(&[Duration::from_secs(5), Duration::from_secs(50), Duration::from_secs(500)]);
+        const WAITS: &[Duration] =
+            &[Duration::from_secs(5), Duration::from_secs(50), Duration::from_secs(500)];
+        let retry = Retry::Fixed(WAITS);
         assert_eq!(retry.max_attempts(), 4);
         // Attempt, and the most that the run may have: one more for each snooze, shutdown and death.
         for (attempt, most, wait) in

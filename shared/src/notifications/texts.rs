@@ -246,7 +246,7 @@ mod tests {
             "inserted": 1, "updated": 0, "duplicates": 0, "conflicts": 0, "rejected": 0,
         });
         let content = render(Event::UploadFinished, &upload, None).unwrap();
-        assert!(content.title.starts_with("a  Bcc: everybody@example.com x"), "{}", content.title);
+        assert!(content.title.starts_with("a  Bcc: everybody@example.com  x"), "{}", content.title);
         assert_eq!(content.title.chars().count(), 200);
         let turns = |text: &str| text.contains('\u{202e}');
         assert!(![content.title, content.body, content.html.unwrap()].iter().any(|text| turns(text)));

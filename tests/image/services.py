@@ -176,6 +176,8 @@ def main():
     made["MILLRACE_ADMIN_EMAIL"] = "admin@example.com"
     compose = filled(raw, made)
     services = compose["services"]
+    # Containers have a network each; here they share one, so the scheduler's port becomes another.
+    services["scheduler"] = json.loads(json.dumps(services["scheduler"]).replace("9464", "9465"))
 
     with servers(place, compose, made) as psql:
         logs = {name: open(place / f"{name}.log", "w") for name in ("migrate", "api", "worker", "scheduler", "sample")}
@@ -186,7 +188,9 @@ def main():
         try:
             for name in running:
                 wait(f"a healthy {name}", lambda: image.is_healthy(services[name]))
+                assert running[name].poll() is None, (place / f"{name}.log").read_text()
                 print(f"healthy: {name}")
+            wait("a worker", lambda: "1 alive" in http("GET", "/readyz")[1])
             status, ready = http("GET", "/readyz")
             checks = json.loads(ready)
             assert (status, checks["status"]) == (200, "ready"), ready

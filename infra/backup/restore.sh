@@ -39,6 +39,6 @@ pg_restore --exit-on-error --single-transaction --no-owner --no-privileges --dbn
 psql "$DATABASE_URL" -qXc "ANALYZE"
 
 # A newer version may restore what an older one wrote.
-"$millrace" migrate
-"$millrace" restored
+{ "$millrace" migrate && "$millrace" restored; } ||
+    die "the database is loaded; before anything starts, \`millrace migrate\` and \`millrace restored\` must end well"
 say "Done. Start workers, api and scheduler: every accepted run goes on."

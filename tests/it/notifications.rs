@@ -148,6 +148,20 @@ fn is_put_off((state, waits): &(String, f64)) -> bool {
     (state == "scheduled" || state == "available") && *waits > 1.0
 }
 
+/// A message that an open circuit holds back. Each process looks once a second: until then some pass.
+async fn held_back(app: &App) -> shared::ids::DeliveryId {
+    eventually("a message that is held back", || async {
+        let id = app.notify(Channel::Telegram, "7").await;
+        eventually("its fate", || async {
+            let put_off = is_put_off(&app.delivery_run(id).await);
+            let sent = app.delivery(id).await.state == DeliveryState::Delivered;
+            (put_off || sent).then_some(put_off.then_some(id))
+        })
+        .await
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_circuit_burns_no_attempts_and_one_message_tries_it() {
     let receiver = Receiver::start().await;
@@ -194,14 +208,12 @@ async fn what_was_held_back_waits_no_longer_after_its_first_failure() {
     };
     let put_off = async |id| {
         eventually("a message that is held back", || async {
-            let (state, waits) = app.delivery_run(id).await;
-            (state == "scheduled" && waits > 2.0).then_some(())
+            is_put_off(&app.delivery_run(id).await).then_some(())
         })
         .await;
     };
     force(Some(Forced::Open)).await;
-    // Each process looks once a second.
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    held_back(&app).await;
     // The receiver will answer it with 500.
     let id = app.notify(Channel::Telegram, "102").await;
     for _ in 0..3 {
@@ -229,17 +241,7 @@ async fn an_operator_holds_a_circuit_open_and_closed() {
         circuits::force(&mut conn, "telegram/telegram", forced, "ann", app.env.clock.now()).await.unwrap()
     };
     force(Some(Forced::Open)).await;
-    // Each process looks once a second: until then some pass.
-    let id = eventually("a message that is held back", || async {
-        let id = app.notify(Channel::Telegram, "7").await;
-        eventually("its fate", || async {
-            let put_off = is_put_off(&app.delivery_run(id).await);
-            let sent = app.delivery(id).await.state == DeliveryState::Delivered;
-            (put_off || sent).then_some(put_off.then_some(id))
-        })
-        .await
-    })
-    .await;
+    let id = held_back(&app).await;
     assert_eq!(app.delivery(id).await.attempts, 0);
     assert_eq!(force(None).await.changed_by.as_deref(), Some("ann"));
     // What waited goes on by itself, long before its time.

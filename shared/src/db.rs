@@ -7,6 +7,7 @@ use diesel_async::{
     AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection, pooled_connection::PoolableConnection,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use futures::future::BoxFuture;
 use std::{
     collections::HashMap,
     ops::{Deref, DerefMut},
@@ -32,9 +33,10 @@ pub struct DbPool(managed::Pool<Connections>);
 pub type PoolError = managed::PoolError<DbError>;
 
 impl DbPool {
-    /// A connection that nobody else uses; an error if there is none within 10 s.
-    pub async fn get(&self) -> Result<DbConnection, PoolError> {
-        Ok(DbConnection(Some(self.0.get().await?)))
+    /// A connection that nobody else uses; an error if there is none within 10 s. Boxed: the compiler makes the code
+    /// of a future anew wherever it is awaited, and this one is all of connecting to PostgreSQL.
+    pub fn get(&self) -> BoxFuture<'_, Result<DbConnection, PoolError>> {
+        Box::pin(async { Ok(DbConnection(Some(self.0.get().await?))) })
     }
 
     /// How many connections there are and how many are in use.

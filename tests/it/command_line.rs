@@ -24,7 +24,11 @@ struct Stubborn {
     name: String,
 }
 
-impl Registered for Stubborn {}
+impl Registered for Stubborn {
+    fn kind() -> &'static Kind {
+        &KINDS[0]
+    }
+}
 
 /// What the worker of these tests knows.
 static KINDS: &[Kind] = &[Kind::of::<Stubborn>(), Kind::of::<RetryRuns>(), Kind::of::<CancelRuns>()];

@@ -12,7 +12,8 @@ use super::{
     providers::{Failure, Message, Named, Receipt, SendError},
     queries,
     recording::{Claim, Ended, Look, Verdict},
-    seats, unsent,
+    seats::Later,
+    unsent,
 };
 use crate::{
     ids::DeliveryId,
@@ -60,9 +61,9 @@ pub(super) async fn deliver(
     for named in providers {
         match attempt(context, id, &look, channel, named).await? {
             Tried::Accepted(finished) => return Ok(finished),
-            Tried::Away(wait, why) => {
-                away = away.min(wait);
-                shut = shut.and_then(|shut| shut.and(wait, why));
+            Tried::Away(keeps) => {
+                away = away.min(keeps.wait());
+                shut = shut.and_then(|shut| shut.and(keeps));
             }
             Tried::Failed(error) => {
                 let perhaps = error.failure == Failure::Unknown;
@@ -106,38 +107,52 @@ fn askable<'p>(providers: &'p [Named], look: &Look) -> Result<&'p [Named], JobEr
 }
 
 /// What keeps a message from a provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Keeps {
     /// Its circuit is open.
-    Circuit,
+    Circuit(Duration),
     /// It has as many as it may have, and gives none back.
-    Seats,
+    Seats(Later),
     /// Its rate: each has a turn of its own.
-    Turn,
+    Turn(Duration),
 }
 
-/// How long nobody is asked, and over which time who waits is to come back.
+impl Keeps {
+    const fn wait(self) -> Duration {
+        match self {
+            Self::Circuit(wait) | Self::Turn(wait) | Self::Seats(Later { wait, .. }) => wait,
+        }
+    }
+}
+
+/// How long nobody is asked, and how who waits is to come back after that: one after the other, within a time.
 #[derive(Debug, Clone, Copy)]
-struct Shut {
-    wait: Duration,
-    spread: Duration,
+pub(super) struct Shut {
+    pub wait: Duration,
+    pub pace: Duration,
+    pub within: Duration,
 }
 
 impl Default for Shut {
     fn default() -> Self {
-        Self { wait: Duration::MAX, spread: Duration::ZERO }
+        Self { wait: Duration::MAX, pace: Duration::MAX, within: Duration::ZERO }
     }
 }
 
 impl Shut {
     /// The same with one more provider.
-    fn and(self, wait: Duration, why: Keeps) -> Option<Self> {
-        let spread = match why {
-            Keeps::Circuit => wait.mul_f64(0.2),
-            Keeps::Seats => seats::AWAY.1.saturating_sub(wait),
-            Keeps::Turn => return None,
+    fn and(self, keeps: Keeps) -> Option<Self> {
+        let (pace, within) = match keeps {
+            // In no order.
+            Keeps::Circuit(wait) => (Duration::MAX, wait.mul_f64(0.2)),
+            Keeps::Seats(later) => (later.pace, later.longest.saturating_sub(later.wait)),
+            Keeps::Turn(_) => return None,
         };
-        Some(Self { wait: self.wait.min(wait), spread: self.spread.max(spread) })
+        Some(Self {
+            wait: self.wait.min(keeps.wait()),
+            pace: self.pace.min(pace),
+            within: self.within.max(within),
+        })
     }
 }
 
@@ -149,7 +164,7 @@ async fn put_off(context: &RunContext, channel: Channel, look: &Look, shut: Shut
         return Ok(());
     }
     let conn = &mut *context.connection().await?;
-    let others = queries::put_off(conn, channel, endpoint, shut.wait, shut.spread).await?;
+    let others = queries::put_off(conn, channel, endpoint, shut).await?;
     if others > 0 {
         tracing::debug!("{others} more that wait for {name} are put off");
     }
@@ -159,8 +174,8 @@ async fn put_off(context: &RunContext, channel: Channel, look: &Look, shut: Shut
 /// What became of asking one provider.
 enum Tried {
     Accepted(Finished),
-    /// It was not asked; when it may be.
-    Away(Duration, Keeps),
+    /// It was not asked; why, and when it may be.
+    Away(Keeps),
     /// The next may be asked.
     Failed(SendError),
 }
@@ -232,15 +247,15 @@ async fn attempt(
     let admission =
         env.notifications.circuits.admit(&env.pool, &circuit, now).await.map_err(JobError::retry)?;
     if let Admission::Wait(wait) = admission {
-        return Ok(Tried::Away(wait, Keeps::Circuit));
+        return Ok(Tried::Away(Keeps::Circuit(wait)));
     }
     let troubled = env.notifications.circuits.is_troubled(&circuit);
     let _seat = match env.notifications.seats.take(&circuit, troubled).await {
         Ok(seat) => seat,
-        Err(wait) => return Ok(Tried::Away(wait, Keeps::Seats)),
+        Err(later) => return Ok(Tried::Away(Keeps::Seats(later))),
     };
     if let Some(wait) = turn(context, id, look, named, &circuit).await? {
-        return Ok(Tried::Away(wait, Keeps::Turn));
+        return Ok(Tried::Away(Keeps::Turn(wait)));
     }
     let Some(number) = desk::begin(env, claim(context), id, &named.name).await? else {
         return Err(RunError::FenceLost.into());

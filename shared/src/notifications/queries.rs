@@ -1,6 +1,9 @@
 //! Statements about notifications, deliveries and attempts.
 
-use super::model::{Attempt, Channel, Delivery, DeliveryState, Notification, NotificationState};
+use super::{
+    delivery::Shut,
+    model::{Attempt, Channel, Delivery, DeliveryState, Notification, NotificationState},
+};
 use crate::{
     ids::{DeliveryId, EndpointId, NotificationId, first_of},
     pagination::{Page, PageRequest},
@@ -220,28 +223,32 @@ pub(super) async fn hurry(
     .await
 }
 
-/// Puts off what could be claimed now of a channel, or of one endpoint, for `wait` and up to `spread` more: it would
-/// only be told so one by one, and cost the others as much as a delivery each.
+/// Puts off what could be claimed now of a channel, or of one endpoint, until a provider may be asked: it would only
+/// be told so one by one, and cost the others as much as a delivery each.
 pub(super) async fn put_off(
     conn: &mut AsyncPgConnection,
     channel: Channel,
     endpoint: Option<EndpointId>,
-    wait: Duration,
-    spread: Duration,
+    shut: Shut,
 ) -> QueryResult<usize> {
-    let milliseconds = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    // Enough for what is a matter of minutes, and few enough to be multiplied.
+    let microseconds = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX).min(1 << 40);
     diesel::sql_query(
-        "UPDATE runs SET run_at = now() + ($3 + $4 * random()) * interval '1 millisecond', reason = 'snoozed'
-         WHERE id IN (
+        "WITH waiting AS (
              SELECT r.id FROM deliveries d JOIN runs r ON r.id = d.run_id
              WHERE d.state = 'pending' AND d.channel = $1 AND ($2 IS NULL OR d.endpoint_id = $2)
                AND r.state = 'available' AND r.run_at <= now()
-             LIMIT 20000 FOR UPDATE OF r SKIP LOCKED)",
+             ORDER BY claim_order(r.run_at, r.priority), r.id LIMIT 20000 FOR UPDATE OF r SKIP LOCKED
+         ), numbered AS (SELECT id, row_number() OVER () * $4 AS place FROM waiting)
+         UPDATE runs SET reason = 'snoozed', run_at = now()
+             + ($3 + CASE WHEN place < $5 THEN place ELSE $5 * random() END) * interval '1 microsecond'
+         FROM numbered WHERE runs.id = numbered.id",
     )
     .bind::<Text, _>(channel.as_str())
     .bind::<Nullable<Uuid>, _>(endpoint)
-    .bind::<BigInt, _>(milliseconds(wait))
-    .bind::<BigInt, _>(milliseconds(spread))
+    .bind::<BigInt, _>(microseconds(shut.wait))
+    .bind::<BigInt, _>(microseconds(shut.pace))
+    .bind::<BigInt, _>(microseconds(shut.within))
     .execute(conn)
     .await
 }

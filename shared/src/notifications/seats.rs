@@ -1,29 +1,37 @@
 //! How many messages a process gives to one provider, or endpoint, at once: one that hangs must not take
-//! every slot. Where seats keep becoming free one is waited for; where they do not, who comes is told when to
-//! come back, one behind the other, so that a thousand that wait do not all ask again at the same moment.
+//! every slot. It has few until it gives some back, then one more with each. Where seats keep becoming free one is
+//! waited for, first come, first served; where they do not, who comes is told when to come back, one behind the
+//! other, so that a thousand that wait do not all ask again at the same moment.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
-/// A healthy one has so many at once, at most.
+/// So many at once has one of which nothing is known.
+const FIRST: usize = 8;
+/// So many has a healthy one, at most.
 const HEALTHY: usize = 32;
-/// One that has failed last has so many.
+/// So many has one that has failed last.
 const TROUBLED: usize = 4;
 /// Where no seat became free for so long, none is waited for; nor is it for longer than that.
 const STUCK: Duration = Duration::from_millis(250);
-/// Between two looks for a seat.
-const LOOK: Duration = Duration::from_millis(5);
 /// The shortest and the longest that somebody is sent away for.
-pub(super) const AWAY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
+const AWAY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
 
 /// Who sits where.
 #[derive(Clone, Default)]
 pub(super) struct Seats(Arc<Mutex<HashMap<String, Row>>>);
 
 struct Row {
+    /// The seats of a healthy one; some are free, `limit` there are.
+    seats: Arc<Semaphore>,
+    limit: usize,
     taken: usize,
     /// When a seat became free last.
     left: Instant,
@@ -35,9 +43,41 @@ struct Row {
 
 /// A seat; it is free again when this is dropped.
 pub(super) struct Seat {
-    seats: Seats,
+    row: Seats,
     name: String,
     since: Instant,
+    /// Of the seats that a healthy one has.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// When to ask again, behind those who were told so before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Later {
+    pub wait: Duration,
+    /// After how long the next may ask.
+    pub pace: Duration,
+    /// The longest that somebody who waits as well is to be sent away for.
+    pub longest: Duration,
+}
+
+impl Row {
+    fn new(now: Instant) -> Self {
+        Self {
+            seats: Arc::new(Semaphore::new(FIRST)),
+            limit: FIRST,
+            taken: 0,
+            left: now,
+            takes: Duration::ZERO,
+            promised: now,
+        }
+    }
+
+    fn promise(&mut self, limit: usize) -> Later {
+        let now = Instant::now();
+        let pace = self.takes.max(now - self.left) / limit as u32;
+        self.promised = self.promised.max(now) + pace;
+        Later { wait: (self.promised - now).clamp(AWAY.0, AWAY.1), pace, longest: AWAY.1 }
+    }
 }
 
 impl Seats {
@@ -45,63 +85,53 @@ impl Seats {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A seat, at once or in a moment; or when to ask again.
-    pub async fn take(&self, name: &str, troubled: bool) -> Result<Seat, Duration> {
-        let since = Instant::now();
-        loop {
-            let wait = match self.try_take(name, troubled) {
-                Ok(seat) => return Ok(seat),
-                Err(None) if since.elapsed() < STUCK => LOOK,
-                Err(_) => return Err(self.promise(name, troubled)),
-            };
-            tokio::time::sleep(wait).await;
-        }
+    /// What `look` makes of a row.
+    fn at<T>(&self, name: &str, look: impl FnOnce(&mut Row) -> T) -> T {
+        look(self.rows().entry(name.to_owned()).or_insert_with(|| Row::new(Instant::now())))
     }
 
-    /// A seat if one is free; `Err(Some(()))` if none is waited for.
-    fn try_take(&self, name: &str, troubled: bool) -> Result<Seat, Option<()>> {
-        let (limit, now) = (limit(troubled), Instant::now());
-        let mut rows = self.rows();
-        let row = rows.entry(name.to_owned()).or_insert(Row {
-            taken: 0,
-            left: now,
-            takes: Duration::ZERO,
-            promised: now,
-        });
-        if row.taken >= limit {
-            let stuck = troubled || now - row.left > STUCK;
-            return Err(stuck.then_some(()));
+    /// A seat, at once or in a moment; or when to ask again.
+    pub async fn take(&self, name: &str, troubled: bool) -> Result<Seat, Later> {
+        if troubled {
+            return self.at(name, |row| {
+                if row.limit > FIRST {
+                    (row.seats, row.limit) = (Arc::new(Semaphore::new(FIRST)), FIRST);
+                }
+                if row.taken < TROUBLED { Ok(self.sit(name, row, None)) } else { Err(row.promise(TROUBLED)) }
+            });
         }
+        let seats = self.at(name, |row| {
+            let stuck = row.seats.available_permits() == 0 && row.left.elapsed() > STUCK;
+            if stuck { Err(row.promise(row.limit)) } else { Ok(row.seats.clone()) }
+        })?;
+        let permit = timeout(STUCK, seats.acquire_owned()).await.ok().and_then(Result::ok);
+        self.at(name, |row| match permit {
+            Some(permit) => Ok(self.sit(name, row, Some(permit))),
+            None => Err(row.promise(row.limit)),
+        })
+    }
+
+    fn sit(&self, name: &str, row: &mut Row, permit: Option<OwnedSemaphorePermit>) -> Seat {
+        let now = Instant::now();
         if row.taken == 0 {
             row.left = now;
         }
         row.taken += 1;
-        drop(rows);
-        Ok(Seat { seats: self.clone(), name: name.to_owned(), since: now })
+        Seat { row: self.clone(), name: name.to_owned(), since: now, permit }
     }
-
-    /// When to ask again: behind those who were told so before.
-    fn promise(&self, name: &str, troubled: bool) -> Duration {
-        let (limit, now) = (limit(troubled), Instant::now());
-        let mut rows = self.rows();
-        let Some(row) = rows.get_mut(name) else { return AWAY.0 };
-        let takes = row.takes.max(now - row.left);
-        row.promised = row.promised.max(now) + takes / limit as u32;
-        (row.promised - now).clamp(AWAY.0, AWAY.1)
-    }
-}
-
-fn limit(troubled: bool) -> usize {
-    if troubled { TROUBLED } else { HEALTHY }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut rows = self.seats.rows();
-        if let Some(row) = rows.get_mut(&self.name) {
-            row.taken = row.taken.saturating_sub(1);
-            row.left = Instant::now();
-            row.takes = (row.takes * 7 + self.since.elapsed()) / 8;
+        let mut rows = self.row.rows();
+        let Some(row) = rows.get_mut(&self.name) else { return };
+        row.taken = row.taken.saturating_sub(1);
+        row.left = Instant::now();
+        row.takes = (row.takes * 7 + self.since.elapsed()) / 8;
+        let current = self.permit.as_ref().is_some_and(|permit| Arc::ptr_eq(permit.semaphore(), &row.seats));
+        if current && row.limit < HEALTHY {
+            row.limit += 1;
+            row.seats.add_permits(1);
         }
     }
 }
@@ -113,7 +143,7 @@ mod tests {
     async fn seat(seats: &Seats, troubled: bool) -> Seat {
         match seats.take("sms/x", troubled).await {
             Ok(seat) => seat,
-            Err(wait) => panic!("no seat for {wait:?}"),
+            Err(later) => panic!("no seat: {later:?}"),
         }
     }
 
@@ -125,9 +155,9 @@ mod tests {
             sitting.push(seat(&seats, true).await);
         }
         let mut waits = Vec::new();
-        seats.rows().get_mut("sms/x").expect("a row").takes = Duration::from_secs(10);
+        seats.at("sms/x", |row| row.takes = Duration::from_secs(10));
         for _ in 0..8 {
-            waits.push(seats.take("sms/x", true).await.err().expect("no seat"));
+            waits.push(seats.take("sms/x", true).await.err().expect("no seat").wait);
         }
         assert!(waits.is_sorted() && waits[7] > waits[0], "{waits:?}");
         assert!(seats.take("sms/y", true).await.is_ok(), "others have seats of their own");
@@ -136,18 +166,55 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_seats_become_free_one_is_waited_for() {
+    async fn one_that_gives_none_back_has_few_and_one_that_works_has_more() {
         let seats = Seats::default();
+        let mut silent = Vec::new();
+        for _ in 0..FIRST {
+            silent.push(seat(&seats, false).await);
+        }
+        let later = seats.take("sms/x", false).await.err().expect("no more than the first");
+        assert!(later.wait >= AWAY.0 && later.pace >= STUCK / FIRST as u32, "{later:?}");
+        let since = Instant::now();
+        assert!(seats.take("sms/x", false).await.is_err());
+        assert!(since.elapsed() < STUCK, "nobody waits where nothing moves");
+        drop(silent);
         let mut sitting = Vec::new();
+        for _ in 0..HEALTHY {
+            drop(seat(&seats, false).await);
+        }
         for _ in 0..HEALTHY {
             sitting.push(seat(&seats, false).await);
         }
-        let waiting = tokio::spawn({
-            let seats = seats.clone();
-            async move { seats.take("sms/x", false).await.is_ok() }
-        });
-        tokio::task::yield_now().await;
+        assert!(seats.take("sms/x", false).await.is_err());
+        // One failure, and it begins anew.
+        assert!(seats.take("sms/x", true).await.is_err());
+        drop(sitting);
+        assert_eq!(seats.at("sms/x", |row| (row.limit, row.taken)), (FIRST, 0));
+    }
+
+    #[tokio::test]
+    async fn where_seats_become_free_who_came_first_has_the_first() {
+        let seats = Seats::default();
+        let mut sitting = Vec::new();
+        for _ in 0..FIRST {
+            sitting.push(seat(&seats, false).await);
+        }
+        seats.at("sms/x", |row| row.limit = HEALTHY);
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut waiting = Vec::new();
+        for number in 0..3 {
+            let (seats, order) = (seats.clone(), order.clone());
+            waiting.push(tokio::spawn(async move {
+                let seat = seats.take("sms/x", false).await;
+                order.lock().unwrap_or_else(PoisonError::into_inner).push(number);
+                seat.is_ok()
+            }));
+            tokio::task::yield_now().await;
+        }
         sitting.pop();
-        assert!(waiting.await.expect("it ends"));
+        for task in waiting {
+            assert!(task.await.expect("it ends"));
+        }
+        assert_eq!(*order.lock().unwrap_or_else(PoisonError::into_inner), [0, 1, 2]);
     }
 }

@@ -12,7 +12,10 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// Kinds that a worker knows.
-pub trait Registered: Job {}
+pub trait Registered: Job {
+    /// Its kind. In one place, not made anew by whoever begins a run: that would compile the handler there as well.
+    fn kind() -> &'static Kind;
+}
 
 /// Begins a run of a kind in the caller's transaction.
 pub type Start = for<'a> fn(
@@ -143,7 +146,12 @@ fn handle<J: Job>(args: Value, context: RunContext) -> BoxFuture<'static, Result
 #[macro_export]
 macro_rules! job_registry {
     ($(#[$doc:meta])* $visibility:vis static $name:ident = [$($job:ty),+ $(,)?];) => {
-        $(impl $crate::runs::registry::Registered for $job {})+
+        $(impl $crate::runs::registry::Registered for $job {
+            fn kind() -> &'static $crate::runs::registry::Kind {
+                static KIND: $crate::runs::registry::Kind = $crate::runs::registry::Kind::of::<$job>();
+                &KIND
+            }
+        })+
         $(#[$doc])*
         $visibility static $name: &[$crate::runs::registry::Kind] = &[$($crate::runs::registry::Kind::of::<$job>()),+];
     };

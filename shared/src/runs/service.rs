@@ -94,7 +94,7 @@ macro_rules! row {
 impl<'a> NewRun<'a> {
     fn of<J: Registered>(job: &J, options: &'a EnqueueOptions) -> Result<Self, RunError> {
         let arguments = Arguments { args: serde_json::to_value(job)?, unique: job.unique() };
-        Ok(Self::new(&const { Kind::of::<J>() }, arguments, options))
+        Ok(Self::new(J::kind(), arguments, options))
     }
 
     fn new(kind: &Kind, arguments: Arguments, options: &'a EnqueueOptions) -> Self {
@@ -179,7 +179,7 @@ pub async fn enqueue_all<J: Registered>(
     conn: &mut AsyncPgConnection,
     runs: &[Ordered<'_, J>],
 ) -> Result<(), RunError> {
-    let kind = const { Kind::of::<J>() };
+    let kind = J::kind();
     let args = runs.iter().map(|(_, job, ..)| serde_json::to_value(job)).collect::<Result<Vec<_>, _>>()?;
     diesel::sql_query(
         "INSERT INTO runs (id, flow_id, args, created_by, kind, queue, state, priority, max_attempts, run_at)

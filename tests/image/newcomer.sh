@@ -1,6 +1,6 @@
 #!/bin/sh
 # newcomer.sh: a bare Debian (debootstrap) with nothing but Rust in it, a checkout, and ./run demo; each line that it
-# prints with the seconds since the beginning. Needs root and Linux; takes a whole release build.
+# prints with the seconds since the beginning. Needs root and Linux; takes a whole build.
 set -eu
 cd "$(dirname "$0")/../.."
 

@@ -29,10 +29,15 @@ fn grouped(digits: &str) -> String {
     text
 }
 
-/// A number with its noun, in the plural unless it is one: `1 run`, `2 runs`.
+/// A number with its noun, in the plural unless it is one: `1 run`, `2 runs`, `2 deliveries`.
 pub fn counted(number: impl Borrow<i64>, noun: &str) -> String {
     let number = *number.borrow();
-    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+    let stem = noun.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u']));
+    match stem {
+        _ if number == 1 => format!("1 {noun}"),
+        Some(stem) => format!("{} {stem}ies", count(number)),
+        None => format!("{} {noun}s", count(number)),
+    }
 }
 
 /// `79.4 MB`, in powers of ten.
@@ -165,7 +170,8 @@ mod tests {
     fn numbers_are_grouped() {
         assert_eq!(count(0), "0");
         assert_eq!(count(-1_234_567), "\u{2212}1,234,567");
-        assert_eq!(counted(1, "run"), "1 run");
+        assert_eq!(counted(1, "delivery"), "1 delivery");
+        assert_eq!([counted(2, "delivery"), counted(3, "day")], ["2 deliveries", "3 days"]);
         assert_eq!(bytes(79_449_999), "79.4 MB");
         assert_eq!(bytes(999), "999 bytes");
         assert_eq!(amount(Decimal::new(-12_345_000, 4)), ("\u{2212}1,234".into(), ".50".into()));

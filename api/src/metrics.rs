@@ -1,14 +1,27 @@
 //! The metrics' text: what this process counted, and how the record stands. Served to who is logged in
 //! (`routes/metrics.rs`) and, where the operator opens one, by a plain listener ([`serve_metrics`]).
 
-use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
 use shared::{
     db::{DbError, DbPool},
     metrics::{self, exposition::Exposition, names, queries},
     runs::{queues, queues::PauseTarget},
     schedules,
 };
-use std::{future::IntoFuture, time::Duration};
+use std::{
+    future::IntoFuture,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -91,16 +104,26 @@ async fn add_record(text: &mut Exposition, pool: &DbPool) -> Result<(), DbError>
     Ok(())
 }
 
-/// Serves `/metrics` and `/livez` to everybody who reaches the listener, until `shutdown` ends. With a
-/// pool the gauges are there too.
+/// Serves `/metrics`, `/livez` and `/readyz` to everybody who reaches the listener, until `shutdown` ends. With a
+/// pool the gauges are there too. It is ready when all of `begun` are true, and from then on: what happens to a
+/// database later is no reason to end those who wait for it.
 pub async fn serve_metrics(
     listener: TcpListener,
     pool: Option<DbPool>,
+    begun: Vec<Arc<AtomicBool>>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let readyz = async move || {
+        if begun.iter().all(|begun| begun.load(Ordering::Acquire)) {
+            (StatusCode::OK, "has begun to work\n")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "has not begun to work yet; its log says why\n")
+        }
+    };
     let app = Router::new()
         .route("/metrics", get(async |State(pool): State<Option<DbPool>>| respond(pool.as_ref()).await))
         .route("/livez", get(crate::routes::livez))
+        .route("/readyz", get(readyz))
         .with_state(pool);
     tokio::select! {
         result = axum::serve(listener, app).into_future() => result?,

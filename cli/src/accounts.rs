@@ -1,5 +1,6 @@
 //! The users that the command line makes, each with its line in the audit log.
 
+use crate::output::remark;
 use anyhow::{Context, bail};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use shared::{
@@ -53,15 +54,39 @@ pub async fn first_admin(conn: &mut AsyncPgConnection) -> anyhow::Result<Option<
 /// Makes the administrator that `MILLRACE_ADMIN_USERNAME`, `_EMAIL` and `_PASSWORD` describe, if they
 /// are set and there is no such user; returns the name if one was made.
 pub async fn admin_from_env(conn: &mut AsyncPgConnection) -> anyhow::Result<Option<String>> {
-    let Some(username) = env("MILLRACE_ADMIN_USERNAME") else { return Ok(None) };
-    let Some(password) = env("MILLRACE_ADMIN_PASSWORD") else {
-        bail!("MILLRACE_ADMIN_USERNAME is set but MILLRACE_ADMIN_PASSWORD is not: set both or neither");
-    };
+    let Some((username, password)) = described_admin()? else { return Ok(None) };
     let email = env("MILLRACE_ADMIN_EMAIL");
     match make(conn, &username, email.as_deref(), &password, Role::Admin).await {
         Ok(()) => Ok(Some(username)),
-        Err(AuthError::Taken(_)) => Ok(None),
+        Err(AuthError::Taken(_)) => {
+            if queries::find_by_username(conn, &username)
+                .await?
+                .is_some_and(|(user, _)| user.role != Role::Admin)
+            {
+                remark(format!(
+                    "{username} of MILLRACE_ADMIN_USERNAME is there already, and no administrator: it stays as it is."
+                ));
+            }
+            Ok(None)
+        }
         Err(error) => Err(error).context("the administrator of MILLRACE_ADMIN_USERNAME cannot be made"),
+    }
+}
+
+/// Name and password of the administrator that the environment describes, if it does.
+pub fn described_admin() -> anyhow::Result<Option<(String, String)>> {
+    match (env("MILLRACE_ADMIN_USERNAME"), env("MILLRACE_ADMIN_PASSWORD")) {
+        (None, None) => Ok(None),
+        (Some(username), Some(password)) if password.eq_ignore_ascii_case(&username) => {
+            bail!("the password of MILLRACE_ADMIN_PASSWORD is the name {username}: choose another")
+        }
+        (Some(username), Some(password)) => Ok(Some((username, password))),
+        (Some(_), None) => {
+            bail!("MILLRACE_ADMIN_USERNAME is set but MILLRACE_ADMIN_PASSWORD is not: set both or neither")
+        }
+        (None, Some(_)) => {
+            bail!("MILLRACE_ADMIN_PASSWORD is set but MILLRACE_ADMIN_USERNAME is not: set both or neither")
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use shared::{
 };
 use std::{
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -34,7 +34,11 @@ struct Role {
 
 /// The roles that run in this process, in the order in which they are to stop.
 #[derive(Default)]
-pub struct Roles(Vec<Role>);
+pub struct Roles {
+    running: Vec<Role>,
+    /// Of those that begin later than they start.
+    begun: Vec<Arc<AtomicBool>>,
+}
 
 impl Roles {
     fn start<F>(&mut self, name: &'static str, patience: Duration, run: impl FnOnce(CancellationToken) -> F)
@@ -43,7 +47,14 @@ impl Roles {
     {
         let stop = CancellationToken::new();
         let task = tokio::spawn(run(stop.clone()));
-        self.0.push(Role { name, stop, patience, task });
+        self.running.push(Role { name, stop, patience, task });
+    }
+
+    /// What a role says by that it has begun.
+    fn flag(&mut self) -> Arc<AtomicBool> {
+        let flag = Arc::<AtomicBool>::default();
+        self.begun.push(flag.clone());
+        flag
     }
 
     /// Serves pages and API on `listener`. Returns its connections.
@@ -64,13 +75,14 @@ impl Roles {
     /// Serves the metrics of this process where `MILLRACE_METRICS_LISTEN` says, if it does; with a pool
     /// also how the record stands. Start it last: it stops last.
     pub async fn start_metrics(&mut self, pool: Option<DbPool>) -> anyhow::Result<()> {
+        let begun = self.begun.clone();
         let Some(address) = MetricsConfig::from_env()?.listen else { return Ok(()) };
         let listener = TcpListener::bind(address).await.with_context(|| {
             format!("cannot serve metrics on {address}; choose another MILLRACE_METRICS_LISTEN=host:port")
         })?;
         let address = listener.local_addr().context("the listener has no address")?;
         tracing::info!("metrics for everybody at http://{address}/metrics");
-        self.start("metrics", SHORT_PATIENCE, |shutdown| api::serve_metrics(listener, pool, shutdown));
+        self.start("metrics", SHORT_PATIENCE, |shutdown| api::serve_metrics(listener, pool, begun, shutdown));
         Ok(())
     }
 
@@ -90,6 +102,7 @@ impl Roles {
             notifications: services.notifications()?,
             kinds: shared::runs::registry::KINDS,
             logs: RUN_LOGS.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            begun: self.flag(),
         };
         self.start("worker", patience, |shutdown| worker::run(setup, shutdown));
         Ok(())
@@ -104,6 +117,7 @@ impl Roles {
             doorbells: shared::runs::Doorbells::new(services.redis.clone()),
             kinds: shared::runs::registry::KINDS,
             nightly: SchedulesConfig::from_env()?.nightly.unwrap_or(embedded),
+            begun: self.flag(),
         };
         self.start("scheduler", SHORT_PATIENCE, |shutdown| scheduler::run(setup, shutdown));
         Ok(())
@@ -111,12 +125,12 @@ impl Roles {
 
     /// Returns when a role has ended although nobody asked it to.
     pub async fn ended(&mut self) -> anyhow::Error {
-        if self.0.is_empty() {
+        if self.running.is_empty() {
             return std::future::pending().await;
         }
         let (ended, index, _) =
-            futures::future::select_all(self.0.iter_mut().map(|role| &mut role.task)).await;
-        let role = self.0.remove(index);
+            futures::future::select_all(self.running.iter_mut().map(|role| &mut role.task)).await;
+        let role = self.running.remove(index);
         match ended {
             Ok(Ok(())) => anyhow!("the {} stopped by itself", role.name),
             Ok(Err(error)) => error.context(format!("the {} stopped", role.name)),
@@ -126,7 +140,7 @@ impl Roles {
 
     /// Stops one role after the other; one that does not end in time is left behind.
     pub async fn stop(self) {
-        for mut role in self.0 {
+        for mut role in self.running {
             role.stop.cancel();
             match tokio::time::timeout(role.patience, &mut role.task).await {
                 Ok(Ok(Ok(()))) => {}

@@ -15,6 +15,9 @@ die() {
 source=$1
 millrace=${MILLRACE:-millrace}
 [ -n "${DATABASE_URL:-}" ] || die "set DATABASE_URL, of an empty database"
+command -v "$millrace" >/dev/null || die "there is no $millrace: add it to PATH, or let MILLRACE name it"
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/libpq.sh"
 [ -e "$source/SHA256SUMS" ] || die "$source is no whole backup: it has no SHA256SUMS"
 (cd "$source" && sha256sum --check --quiet SHA256SUMS) || die "$source was damaged; take another backup"
 
@@ -28,15 +31,21 @@ if [ -e "$source/files.tar" ]; then
     files=${MILLRACE_STORAGE:-${MILLRACE_DATA_DIR:-.millrace}/files}
     files=${files#file://}
     mkdir -p "$files"
-    [ -z "$(ls -A "$files")" ] || die "$files is not empty"
+    # What a restore that was cut off has left is its own; a look by \`millrace doctor\` leaves an empty directory.
+    mark=$files/.restoring
+    [ -e "$mark" ] || [ -z "$(find "$files" -type f | head -n 1)" ] ||
+        die "$files is not empty: name another directory, or move away what is in it"
     say "The files …"
+    : >"$mark"
     tar -C "$files" -xf "$source/files.tar"
 fi
 
 say "The database …"
 # In one transaction: whole or not at all.
 pg_restore --exit-on-error --single-transaction --no-owner --no-privileges --dbname "$DATABASE_URL" "$source/database.dump"
-psql "$DATABASE_URL" -qXc "ANALYZE"
+# The server's own tables are not everybody's to look at.
+PGOPTIONS='-c client_min_messages=error' psql "$DATABASE_URL" -qXc "ANALYZE"
+[ -z "${mark:-}" ] || rm -f "$mark"
 
 # A newer version may restore what an older one wrote.
 { "$millrace" migrate && "$millrace" restored; } ||

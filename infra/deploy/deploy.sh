@@ -2,7 +2,8 @@
 # Brings an image to an installation on ECS: infra/deploy/deploy.sh REGISTRY/REPOSITORY@sha256:…
 #
 # 1. Migrates, by a task of its own, whose exit code counts.
-# 2. Replaces api, worker and scheduler, one after the other; the next waits until the last has come up.
+# 2. Replaces api, worker and scheduler, one after the other; the next waits until the last has come up: until ECS has
+#    found the new tasks healthy, of worker and scheduler at /readyz, which says 200 once they have begun to work.
 # 3. Asks the load balancer whether the api is ready.
 # If 2 or 3 fails, or the script is told to stop, the services go back to what they ran before. The schema stays:
 # infra/checks/migrations.py refuses migrations on which the version before could not work.

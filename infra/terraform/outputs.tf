@@ -63,6 +63,16 @@ output "metrics_targets" {
   value       = { for role in keys(local.services) : role => "${role}.${aws_service_discovery_private_dns_namespace.main.name}:${local.metrics_port}" }
 }
 
+output "github_plan_role_arn" {
+  description = "Variable PLAN_ROLE of the repository on GitHub; null unless github_plans."
+  value       = one([for name, role in aws_iam_role.github : role.arn if name == "plan"])
+}
+
+output "github_deploy_role_arn" {
+  description = "Variable DEPLOY_ROLE of the environment github_environment; null without github_repository."
+  value       = one([for name, role in aws_iam_role.github : role.arn if name == "deploy"])
+}
+
 output "alarms_topic_arn" {
   description = "SNS topic of the alarms."
   value       = aws_sns_topic.alarms.arn

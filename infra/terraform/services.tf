@@ -10,7 +10,8 @@ locals {
   database_secrets = { DATABASE_URL = aws_secretsmanager_secret.database_url.arn }
 
   # What differs between the roles. `scratch` is GiB of temporary disk; a role without it has a root file system that
-  # cannot be written. Fargate's smallest disk, 20 GiB, is what comes with a task.
+  # cannot be written. Fargate's smallest disk, 20 GiB, is what comes with a task. `patience` is how many seconds a task
+  # may take until `health` first says 200.
   roles = {
     api = {
       cpu          = var.api.cpu
@@ -19,6 +20,7 @@ locals {
       stop_seconds = 30 # The api gives its connections ten seconds at most.
       ports        = [local.api_port, local.metrics_port]
       health       = "http://127.0.0.1:${local.api_port}/livez"
+      patience     = 30
       secrets      = merge(local.database_secrets, var.notification_secret_arns)
       environment = {
         MILLRACE_LISTEN         = "0.0.0.0:${local.api_port}"
@@ -34,7 +36,8 @@ locals {
       # The worker's patience is the grace and 5 s, its metrics' and its threads' another 7.
       stop_seconds = var.shutdown_grace_seconds + 20
       ports        = [local.metrics_port]
-      health       = "http://127.0.0.1:${local.metrics_port}/livez"
+      health       = "http://127.0.0.1:${local.metrics_port}/readyz"
+      patience     = 120
       secrets      = merge(local.database_secrets, var.notification_secret_arns)
       environment  = { MILLRACE_SHUTDOWN_GRACE_MS = tostring(var.shutdown_grace_seconds * 1000) }
     }
@@ -44,7 +47,8 @@ locals {
       scratch      = null
       stop_seconds = 30
       ports        = [local.metrics_port]
-      health       = "http://127.0.0.1:${local.metrics_port}/livez"
+      health       = "http://127.0.0.1:${local.metrics_port}/readyz"
+      patience     = 120
       secrets      = local.database_secrets
       environment  = {}
     }
@@ -55,6 +59,7 @@ locals {
       stop_seconds = 120 # A migration that is cut off is rolled back, and begins anew.
       ports        = []
       health       = null
+      patience     = null
       secrets      = merge(local.database_secrets, { MILLRACE_ADMIN_PASSWORD = aws_secretsmanager_secret.admin_password.arn })
       environment  = { MILLRACE_ADMIN_USERNAME = var.admin_username }
     }
@@ -136,13 +141,15 @@ resource "aws_ecs_task_definition" "role" {
     secrets      = [for name, arn in each.value.secrets : { name = name, valueFrom = arn }]
     dockerLabels = { "database-password-version" = tostring(var.database_password_version) }
 
-    # The load balancer asks the api whether it is ready; here only whether the process answers.
+    # Whether the api is ready the load balancer asks; here only whether it answers. Worker and scheduler are ready once
+    # they have found PostgreSQL with every migration that they know, and have begun; from then on they stay so, and an
+    # outage ends none of them. One that starts during a failover is given the time of it.
     healthCheck = each.value.health == null ? null : {
       command     = ["CMD", "millrace", "ready", each.value.health]
       interval    = 10
       timeout     = 5
       retries     = 6
-      startPeriod = 30
+      startPeriod = each.value.patience
     }
 
     # A listener is a file.
@@ -204,7 +211,7 @@ resource "aws_ecs_service" "role" {
   name             = each.key
   cluster          = aws_ecs_cluster.main.id
   task_definition  = aws_ecs_task_definition.role[each.key].arn
-  desired_count    = each.value.count
+  desired_count    = var.stopped ? 0 : each.value.count
   launch_type      = "FARGATE"
   platform_version = "LATEST"
   propagate_tags   = "SERVICE"

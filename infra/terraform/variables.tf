@@ -173,6 +173,12 @@ variable "scheduler" {
   }
 }
 
+variable "stopped" {
+  description = "Run no task of api, worker and scheduler, but all the rest: while the database is restored. Alarms go out meanwhile."
+  type        = bool
+  default     = false
+}
+
 variable "scratch_gib" {
   description = "Temporary disk of an api or worker task, in GiB. A workbook that is generated takes its size there."
   type        = number
@@ -275,6 +281,47 @@ variable "admin_username" {
   validation {
     condition     = can(regex("^[A-Za-z0-9._@-]{3,64}$", var.admin_username))
     error_message = "3 to 64 letters, digits or the characters . _ @ -"
+  }
+}
+
+# ---- Pipelines on GitHub ----------------------------------------------------------------------------------------
+
+variable "github_repository" {
+  description = "Repository on GitHub whose workflows may log in to AWS, as its tokens name it after repo: owner/name, or with numbers owner@123456/name@456789, which GitHub gives to repositories made, renamed or moved since July 2026 and to those that chose it. Null makes nothing for them."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.github_repository == null || can(regex("^[A-Za-z0-9][A-Za-z0-9_-]*(@[0-9]+)?/[A-Za-z0-9._-]+(@[0-9]+)?$", var.github_repository))
+    error_message = "A repository is written owner/name or owner@123456/name@456789, without wildcards, or is null."
+  }
+}
+
+variable "github_environment" {
+  description = "Environment of that repository from which the workflow deploy may deploy here. On GitHub it says who approves and from which branches and tags."
+  type        = string
+  default     = "production"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9._-]+$", var.github_environment))
+    error_message = "Letters, digits and the characters . _ - only: other ones are written differently in GitHub's tokens."
+  }
+}
+
+variable "github_plans" {
+  description = "Make the role by which the workflow terraform plans pull requests of that repository. A plan runs what the branch says, reads the state and, because the provider reads the secrets that it manages at each plan, the database's password, its URL and the administrator's first password: whoever may push a branch can read them. With false there are no plans."
+  type        = bool
+  default     = false
+}
+
+variable "github_oidc_provider_arn" {
+  description = "ARN of the account's identity provider for token.actions.githubusercontent.com, of which there can be one. Null makes it."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.github_oidc_provider_arn == null || can(regex(":oidc-provider/token[.]actions[.]githubusercontent[.]com$", var.github_oidc_provider_arn))
+    error_message = "This is arn:aws:iam::…:oidc-provider/token.actions.githubusercontent.com, or null."
   }
 }
 

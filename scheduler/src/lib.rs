@@ -16,7 +16,13 @@ use shared::{
     schedules::built_in,
     settings::Settings,
 };
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Wait before the leadership is tried for again.
@@ -37,13 +43,28 @@ pub struct SchedulerSetup {
     pub kinds: &'static [Kind],
     /// Whether data is generated each night.
     pub nightly: bool,
+    /// True from when it has found the database as it needs it; whether it leads is another matter.
+    pub begun: Arc<AtomicBool>,
 }
 
 /// Ticks and publishes while it leads, until `shutdown` ends. A database that is away is waited for.
 pub async fn run(setup: SchedulerSetup, shutdown: CancellationToken) -> anyhow::Result<()> {
+    while let Err(error) = look_at_schema(&setup).await {
+        tracing::warn!("the scheduler cannot start yet: {error:#}");
+        tokio::select! {
+            () = tokio::time::sleep(BETWEEN_TRIES) => {}
+            () = shutdown.cancelled() => return Ok(()),
+        }
+    }
+    setup.begun.store(true, Ordering::Release);
     let publishing = feed_publisher::run(setup.clone(), shutdown.clone());
     tokio::try_join!(run_schedules(setup, shutdown), publishing)?;
     Ok(())
+}
+
+async fn look_at_schema(setup: &SchedulerSetup) -> Result<(), db::DbError> {
+    let config = DatabaseConfig { pool_size: 1, ..setup.database.clone() };
+    db::require_schema(&mut *db::pool(&config, &leader::name("scheduler"))?.get().await?).await
 }
 
 async fn run_schedules(setup: SchedulerSetup, shutdown: CancellationToken) -> anyhow::Result<()> {

@@ -119,6 +119,9 @@ pub enum DbError {
     /// A migration failed.
     #[error("migration failed: {0}")]
     Migrate(String),
+    /// So many migrations of this version are not applied.
+    #[error("{0} of this version's migrations are not applied: run `millrace migrate`")]
+    Unmigrated(usize),
     /// A statement failed.
     #[error(transparent)]
     Query(#[from] diesel::result::Error),
@@ -376,10 +379,15 @@ pub async fn migrate(config: &DatabaseConfig) -> Result<Vec<String>, DbError> {
     let mut connection = connect_alone(&named_url(&config.url, "millrace-migrate")).await?;
     // The lock belongs to the session and goes with it, also if the process dies. Asked for again and again: a session
     // that waits for it would hold a snapshot, for whose end CREATE INDEX CONCURRENTLY waits.
+    let mut told = false;
     while !diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>("pg_try_advisory_lock(7241001)"))
         .get_result::<bool>(&mut connection)
         .await?
     {
+        if !told {
+            tracing::info!("another process is migrating: waiting for it");
+            told = true;
+        }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     tokio::task::spawn_blocking(move || {
@@ -391,6 +399,14 @@ pub async fn migrate(config: &DatabaseConfig) -> Result<Vec<String>, DbError> {
     })
     .await
     .map_err(|error| DbError::Migrate(error.to_string()))?
+}
+
+/// Fails unless the database has seen every migration of this version.
+pub async fn require_schema(connection: &mut AsyncPgConnection) -> Result<(), DbError> {
+    match schema_state(connection).await?.pending.len() {
+        0 => Ok(()),
+        count => Err(DbError::Unmigrated(count)),
+    }
 }
 
 /// How a database's schema stands to this version.

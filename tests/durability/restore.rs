@@ -3,7 +3,12 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use std::{net::TcpListener, path::Path, process::Command};
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+};
 use tests::{
     App, AppOptions, app, eventually, files,
     processes::{Postgres, Process, Redis, millrace},
@@ -32,6 +37,28 @@ fn script(
         .unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     if done.status.success() { Ok(said) } else { Err(said) }
+}
+
+/// Does `work` while files come and go, under the names that they have while they are written and afterwards.
+fn beside_uploads<T>(data_dir: &Path, work: impl FnOnce() -> T) -> T {
+    let files = data_dir.join("files");
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut number = 0;
+            while !stop.load(Ordering::Relaxed) {
+                number = (number + 1) % 50;
+                let (part, whole) =
+                    (files.join(format!("{number}.csv#1")), files.join(format!("{number}.csv")));
+                std::fs::write(&part, vec![b'x'; 100_000]).unwrap();
+                std::fs::rename(&part, &whole).unwrap();
+                std::fs::remove_file(files.join(format!("{}.csv", (number + 25) % 50))).ok();
+            }
+        });
+        let done = work();
+        stop.store(true, Ordering::Relaxed);
+        done
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +99,11 @@ async fn what_was_accepted_before_a_backup_goes_on_when_it_is_restored() {
     let backup = place.path().join("backup");
     let postgres = Postgres::empty().await;
     let from = [("DATABASE_URL", old.db.url.as_str()), ("MILLRACE_DATA_DIR", data_dir.as_str())];
-    let said = script("backup.sh", &backup, postgres.programs(), &from);
+    // Cron knows no data directory.
+    let elsewhere = [from[0], ("MILLRACE_DATA_DIR", "/nonexistent")];
+    let said = script("backup.sh", &backup, postgres.programs(), &elsewhere).unwrap_err();
+    assert!(said.contains("there are 2 uploads, and no directory /nonexistent/files"), "{said}");
+    let said = beside_uploads(old.data_dir(), || script("backup.sh", &backup, postgres.programs(), &from));
     assert!(said.is_ok(), "{said:?}");
     assert!(
         script("backup.sh", &backup, postgres.programs(), &from).unwrap_err().contains("is there already")
@@ -97,7 +128,13 @@ async fn what_was_accepted_before_a_backup_goes_on_when_it_is_restored() {
     assert!(
         script("restore.sh", &damaged, postgres.programs(), &to).unwrap_err().contains("no whole backup")
     );
+    // Somebody had a look; then a restore was cut off.
+    std::fs::create_dir_all(format!("{new_dir}/files/checks")).unwrap();
+    std::fs::write(format!("{new_dir}/files/half"), "x").unwrap();
+    assert!(script("restore.sh", &backup, postgres.programs(), &to).unwrap_err().contains("is not empty"));
+    std::fs::write(format!("{new_dir}/files/.restoring"), "").unwrap();
     let said = script("restore.sh", &backup, postgres.programs(), &to);
+    assert!(!std::fs::exists(format!("{new_dir}/files/.restoring")).unwrap());
     assert!(said.as_ref().is_ok_and(|said| said.contains("still to be sent: 1")), "{said:?}");
     let twice = script("restore.sh", &backup, postgres.programs(), &to);
     assert!(twice.unwrap_err().contains("not empty"));

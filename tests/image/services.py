@@ -80,7 +80,9 @@ class Image:
         return ["chroot", f"--userspec={self.config['user']}", str(self.root), *arguments]
 
     def environment(self, service):
-        given = {name: str(value) for name, value in service.get("environment", {}).items()}
+        # A name without a value is passed on where it is set, and nothing sets any here.
+        named = service.get("environment", {}).items()
+        given = {name: str(value) for name, value in named if value is not None}
         return {**self.config["env"], **given, "HOME": self.config["workdir"]}
 
     def start(self, service, output):

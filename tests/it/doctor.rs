@@ -48,12 +48,24 @@ async fn what_is_wrong_is_found_and_how_to_mend_it() {
     }
     for (area, change, part) in [
         ("configuration", ("MILLRACE_LEASE_MS", "soon"), "MILLRACE_LEASE_MS"),
+        ("configuration", ("MILLRACE_DATABASE_POOL", "0"), "the least is 1"),
+        ("configuration", ("MILLRACE_PUBLIC_URL", "nope"), "begins with http://"),
+        (
+            "configuration",
+            ("DATABASE_URL", "mysql://nobody:secret@127.0.0.1/none"),
+            "begins with postgres://",
+        ),
         ("database", ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none"), "Connection refused"),
         ("files", ("MILLRACE_STORAGE", "file:///dev/null/files"), "cannot be written"),
     ] {
         let (verdict, said) = examined(&app, area, &[change]);
-        assert!(verdict == "fault" && said.contains(part), "{said}");
+        assert!(verdict == "fault" && said.contains(part) && !said.contains("secret"), "{said}");
     }
+    let (verdict, said) = examined(&app, "configuration", &[("MILLRACE_SECURE_COOKIE", "true")]);
+    assert!(verdict == "warning" && said.contains("nothing reads it"), "{said}");
+    let read_only = format!("{}{}", app.db.url, "?options=-c%20default_transaction_read_only%3Don");
+    let (verdict, said) = examined(&app, "database", &[("DATABASE_URL", &read_only)]);
+    assert!(verdict == "fault" && said.contains("name the primary"), "{said}");
     let (verdict, said) = examined(&app, "redis", &[("REDIS_URL", "redis://127.0.0.1:1")]);
     assert!(verdict == "warning", "nothing is lost without it: {said}");
 
@@ -86,6 +98,12 @@ async fn what_is_wrong_is_found_and_how_to_mend_it() {
     );
     let (verdict, said) = examined(&app, "migrations", &[]);
     assert!(verdict == "fault" && said.contains("millrace migrate"), "{said}");
+    let alone = [("MILLRACE_ADMIN_PASSWORD", "long enough for anybody")];
+    let (ended_well, said) = call(&app, &["migrate"], &alone);
+    assert!(!ended_well && said.contains("MILLRACE_ADMIN_USERNAME is not"), "{said}");
+    assert!(!call(&app, &["migrate", "--check"], &[]).0, "nothing was applied");
+    let (ended_well, said) = call(&app, &["restored"], &[]);
+    assert!(!ended_well && said.contains("run `millrace migrate`"), "{said}");
     let readyz = format!("{}/readyz", app.url);
     let (ended_well, said) = call(&app, &["ready", &readyz], &[]);
     assert!(!ended_well && said.contains("503"), "{said}");
@@ -95,6 +113,9 @@ async fn what_is_wrong_is_found_and_how_to_mend_it() {
 async fn a_health_check_needs_no_other_program() {
     let app = App::start().await;
     let (ended_well, said) = call(&app, &["ready", &format!("{}/readyz", app.url)], &[]);
+    assert!(ended_well && said.contains("\"ready\""), "{said}");
+    let listen = app.url.strip_prefix("http://").unwrap();
+    let (ended_well, said) = call(&app, &["ready"], &[("MILLRACE_LISTEN", listen)]);
     assert!(ended_well && said.contains("\"ready\""), "{said}");
     let (ended_well, said) = call(&app, &["ready", "http://127.0.0.1:1/livez"], &[]);
     assert!(!ended_well && said.contains("does not answer"), "{said}");

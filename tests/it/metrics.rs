@@ -301,6 +301,10 @@ async fn a_worker_serves_its_metrics_where_the_operator_says() {
     assert_eq!(scrape.value("millrace_workers_declared_dead_total", &[]), Some(0.0));
     assert!(!scrape.types.contains_key("millrace_queue_depth"), "the record is read by the api only");
     assert!(get("/livez").await.unwrap().status().is_success());
+    eventually("the worker's readiness", || async {
+        get("/readyz").await.unwrap().status().is_success().then_some(())
+    })
+    .await;
     assert_eq!(get("/api/v1/runs").await.unwrap().status(), StatusCode::NOT_FOUND);
     drop(worker);
 }

@@ -224,6 +224,7 @@ impl App {
             doorbells: self.env.doorbells.clone(),
             kinds: self.kinds,
             nightly: false,
+            begun: Arc::default(),
         };
         self.tasks.push(tokio::spawn(scheduler::run(setup, stop.clone())));
         stop
@@ -244,6 +245,7 @@ impl App {
             notifications: self.notifications.clone(),
             kinds: self.kinds,
             logs: None,
+            begun: Arc::default(),
         };
         self.tasks.push(tokio::spawn(worker::run(setup, stop.clone())));
         stop

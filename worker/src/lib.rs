@@ -23,7 +23,7 @@ use shared::{
     runs::registry::Kind,
     storage::Storage,
 };
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 use tokio_util::sync::CancellationToken;
 
 /// What a worker works with.
@@ -50,6 +50,8 @@ pub struct WorkerSetup {
     pub kinds: &'static [Kind],
     /// Lines to be written to the runs' logs, from [`run_logs`].
     pub logs: Option<RunLogs>,
+    /// True from when it has registered for the first time.
+    pub begun: Arc<AtomicBool>,
 }
 
 /// Works until `shutdown` ends, then puts back what does not finish within the grace time. Declared

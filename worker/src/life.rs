@@ -17,7 +17,7 @@ use shared::{
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
@@ -90,6 +90,7 @@ fn slots(setup: &WorkerSetup) -> Vec<(Queue, usize)> {
 pub(crate) async fn live(setup: &Arc<WorkerSetup>, shutdown: &CancellationToken) -> anyhow::Result<()> {
     let (sender, closings) = mpsc::unbounded_channel();
     let Some(life) = begin(setup, sender, shutdown).await? else { return Ok(()) };
+    setup.begun.store(true, Ordering::Release);
     tracing::info!(worker = %life.id, "worker {} is ready", life.id);
     let mut background = vec![
         tokio::spawn(liveness::beat(life.clone())),
@@ -157,6 +158,7 @@ async fn begin(
 
 async fn register(pool: &DbPool, id: WorkerId, setup: &WorkerSetup) -> anyhow::Result<Settings> {
     let mut conn = pool.get().await?;
+    db::require_schema(&mut conn).await?;
     let settings = Settings::load(&mut conn).await?;
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let slots = slots(setup).into_iter().map(|(queue, n)| (queue.to_string(), n.into()));

@@ -2,6 +2,8 @@
 
 use crate::{app::AppState, error::ApiResult, params::NoQuery};
 use axum::{Json, extract::State, http::StatusCode};
+use diesel::{dsl::sql, sql_types::Bool};
+use diesel_async::RunQueryDsl;
 use serde::Serialize;
 use shared::{db, runs::workers};
 use std::time::Duration;
@@ -95,8 +97,14 @@ async fn ask_database(state: &AppState) -> Result<Vec<Check>, db::DbError> {
         count => Check::new("migrations", "failing", format!("{count} not applied: run `millrace migrate`")),
     };
     let alive = workers::count_live(&mut conn).await?;
+    let read_only = sql::<Bool>("current_setting('transaction_read_only')::boolean");
+    let database = if diesel::select(read_only).get_result(&mut conn).await? {
+        Check::new("database", "failing", "can only be read")
+    } else {
+        Check::new("database", "ok", "answers")
+    };
     Ok(vec![
-        Check::new("database", "ok", "answers"),
+        database,
         migrations,
         // Information: uploads are accepted without a worker, and wait.
         Check::new("workers", "ok", format!("{alive} alive")),

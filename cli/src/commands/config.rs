@@ -1,6 +1,6 @@
 //! `millrace config check`.
 
-use crate::output::say;
+use crate::output::{remark, say};
 use clap::Subcommand;
 use shared::{
     config::{
@@ -23,9 +23,12 @@ pub enum Config {
 /// Prints the configuration that holds.
 pub fn config(args: &Config) -> anyhow::Result<()> {
     let Config::Check = args;
-    let Configuration { settings, wrong } = Configuration::read();
+    let Configuration { settings, wrong, unknown } = Configuration::read();
     for (name, value) in settings {
         say(format!("{name:<32} {value}"));
+    }
+    for name in unknown {
+        remark(format!("{name} is set, and nothing reads it: is it misspelt?"));
     }
     anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("; "));
     Ok(())
@@ -36,9 +39,31 @@ pub fn config(args: &Config) -> anyhow::Result<()> {
 pub struct Configuration {
     /// Each variable with what holds; passwords are left out.
     pub settings: Vec<(&'static str, String)>,
-    /// What cannot be used, and why.
+    /// What cannot be used, and why; of the variables that are read together, the first.
     pub wrong: Vec<String>,
+    /// Variables of our prefix that nothing reads.
+    pub unknown: Vec<String>,
 }
+
+/// Those that are no setting of a server: of the command line, of `migrate`, of the scripts beside it, and what one of
+/// our processes tells another.
+const BESIDE: &[&str] = &[
+    "MILLRACE_ADMIN_USERNAME",
+    "MILLRACE_ADMIN_EMAIL",
+    "MILLRACE_ADMIN_PASSWORD",
+    "MILLRACE_SERVER",
+    "MILLRACE_TOKEN",
+    "MILLRACE_PASSWORD",
+    "MILLRACE_CA",
+    "MILLRACE_POSTGRES_PID",
+    "MILLRACE_REDIS_PID",
+    "MILLRACE_BIN",
+    "MILLRACE_BIND",
+    "MILLRACE_IMAGE",
+    "MILLRACE_CHROMIUM",
+    "MILLRACE_PROFILE",
+    "MILLRACE_SCREENSHOTS",
+];
 
 impl Configuration {
     /// Reads one topic.
@@ -196,6 +221,18 @@ impl Configuration {
                 read.settings.push(("MILLRACE_LOG_FORMAT", log.format.to_string()));
             }
             Err(error) => read.wrong.push(error),
+        }
+        // Of a group that cannot be used not every name is known.
+        if read.wrong.is_empty() {
+            let known = |name: &str| {
+                let mut settings = read.settings.iter();
+                settings.any(|(setting, _)| *setting == name) || BESIDE.contains(&name)
+            };
+            let named = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+            let ours =
+                named.filter(|name| name.starts_with("MILLRACE_") && !name.starts_with("MILLRACE_TEST_"));
+            read.unknown = ours.filter(|name| !known(name)).collect();
+            read.unknown.sort();
         }
         read
     }

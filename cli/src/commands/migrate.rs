@@ -54,11 +54,14 @@ fn counted(migrations: usize) -> String {
 /// Brings the schema up to date, fixes the settings, makes the administrator that the environment
 /// describes. Repeating it changes nothing.
 async fn migrate(services: &Services) -> anyhow::Result<()> {
+    // Before anything changes.
+    let settings = SettingsConfig::from_env()?;
+    accounts::described_admin()?;
     let ran = db::migrate(&services.database).await?;
     let pool = services.pool("millrace-migrate")?;
     let mut conn = pool.get().await.context("the database does not answer")?;
     let conn: &mut AsyncPgConnection = &mut conn;
-    let settings = Settings::fix(conn, &SettingsConfig::from_env()?).await?;
+    let settings = Settings::fix(conn, &settings).await?;
     match ran.len() {
         0 => say("The schema is up to date."),
         _ => ran.iter().for_each(|migration| say(format!("migrated {migration}"))),

@@ -1,6 +1,6 @@
 //! How messages leave.
 
-use super::{ConfigError, parsed, text};
+use super::{ConfigError, parsed, require_scheme, text};
 use crate::notifications::{
     model::Channel,
     providers::{Guard, Named, NamedError},
@@ -56,6 +56,9 @@ impl NotificationsConfig {
             }
         }
         config.public_url = text("MILLRACE_PUBLIC_URL").map(|url| url.trim_end_matches('/').to_owned());
+        if let Some(url) = &config.public_url {
+            require_scheme("MILLRACE_PUBLIC_URL", url, &["http", "https"])?;
+        }
         config.keep_days = parsed("MILLRACE_KEEP_NOTIFICATIONS_DAYS", config.keep_days)?;
         config.open().map(|_| config).map_err(|error| ConfigError {
             name: variable(error.channel),

@@ -1,6 +1,6 @@
 //! The topics. Each struct's header lists its variables and what goes wrong at either extreme.
 
-use super::{ConfigError, TrustedProxies, parsed, text};
+use super::{ConfigError, TrustedProxies, parsed, positive, require_scheme, text};
 use crate::summaries::Calendar;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -24,7 +24,9 @@ impl DatabaseConfig {
     /// The topic for a database that is known by other means (the embedded default).
     pub fn at(url: String) -> Result<Self, ConfigError> {
         crate::tls::check()?;
-        Ok(Self { url, pool_size: parsed("MILLRACE_DATABASE_POOL", 10)? })
+        require_scheme("DATABASE_URL", &url, &["postgres", "postgresql"])?;
+        let pool_size = usize::try_from(positive("MILLRACE_DATABASE_POOL", 10)?).unwrap_or(usize::MAX);
+        Ok(Self { url, pool_size })
     }
 }
 
@@ -46,6 +48,7 @@ impl RedisConfig {
 
     /// The topic for a Redis that is known by other means (the embedded default).
     pub fn at(url: String) -> Result<Self, ConfigError> {
+        require_scheme("REDIS_URL", &url, &["redis", "rediss", "redis+unix", "unix"])?;
         Ok(Self { url, prefix: parsed("MILLRACE_REDIS_PREFIX", "millrace".to_owned())? })
     }
 }
@@ -66,10 +69,11 @@ pub struct StorageConfig {
 impl StorageConfig {
     /// Reads the topic.
     pub fn from_env() -> Result<Self, ConfigError> {
-        Ok(Self {
-            data_dir: parsed("MILLRACE_DATA_DIR", PathBuf::from(".millrace"))?,
-            url: text("MILLRACE_STORAGE"),
-        })
+        let url = text("MILLRACE_STORAGE");
+        if let Some(url) = &url {
+            require_scheme("MILLRACE_STORAGE", url, &["s3", "file"])?;
+        }
+        Ok(Self { data_dir: parsed("MILLRACE_DATA_DIR", PathBuf::from(".millrace"))?, url })
     }
 
     /// Where uploaded files are kept by default.
@@ -217,20 +221,27 @@ impl ApiConfig {
             listen: parsed("MILLRACE_LISTEN", SocketAddr::from(([127, 0, 0, 1], 8000)))?,
             max_upload_bytes: parsed("MILLRACE_MAX_UPLOAD_BYTES", 5 << 30)?,
             secure_cookies: parsed("MILLRACE_SECURE_COOKIES", false)?,
-            token_life: Duration::from_secs(60 * parsed("MILLRACE_TOKEN_MINUTES", 60u64)?),
+            token_life: Duration::from_secs(60 * positive("MILLRACE_TOKEN_MINUTES", 60)?),
             calendar: match text("MILLRACE_CALENDAR") {
                 None => None,
                 Some(_) => Some(parsed("MILLRACE_CALENDAR", Calendar::Gregorian)?),
             },
-            allowed_origins: text("MILLRACE_ALLOWED_ORIGINS")
-                .map(|origins| origins.split(',').map(|origin| origin.trim().to_owned()).collect())
-                .unwrap_or_default(),
+            allowed_origins: allowed_origins()?,
             allow_destructive: parsed("MILLRACE_ALLOW_DESTRUCTIVE", false)?,
             trusted_proxies: parsed("MILLRACE_TRUSTED_PROXIES", TrustedProxies::default())?,
             drain: Duration::from_millis(parsed("MILLRACE_DRAIN_MS", 0u64)?),
             compat: CompatConfig::from_env()?,
         })
     }
+}
+
+fn allowed_origins() -> Result<Vec<String>, ConfigError> {
+    const ORIGINS: &str = "MILLRACE_ALLOWED_ORIGINS";
+    let given = text(ORIGINS).unwrap_or_default();
+    let origins = given.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+    let read =
+        origins.map(|origin| require_scheme(ORIGINS, origin, &["http", "https"]).map(|()| origin.to_owned()));
+    read.collect()
 }
 
 /// The routes that clients of the replaced services use. `MILLRACE_COMPAT_ANONYMOUS` (false): whether they
@@ -286,7 +297,7 @@ impl CompatConfig {
     }
 }
 
-/// `MILLRACE_METRICS_LISTEN` (off): an address on which this process serves `/metrics` and `/livez` to
+/// `MILLRACE_METRICS_LISTEN` (off): an address on which this process serves `/metrics`, `/livez` and `/readyz` to
 /// anybody who reaches it, without a login; choose one that only the monitoring reaches. Without it only
 /// the api has metrics, for who is logged in, and nobody sees what workers and schedulers count.
 #[derive(Debug, Clone, Copy)]

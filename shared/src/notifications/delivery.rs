@@ -135,7 +135,7 @@ pub(super) struct Shut {
 
 impl Default for Shut {
     fn default() -> Self {
-        Self { wait: Duration::MAX, pace: Duration::MAX, within: Duration::ZERO }
+        Self { wait: Duration::MAX, pace: Duration::ZERO, within: Duration::ZERO }
     }
 }
 
@@ -143,14 +143,14 @@ impl Shut {
     /// The same with one more provider.
     fn and(self, keeps: Keeps) -> Option<Self> {
         let (pace, within) = match keeps {
-            // In no order.
-            Keeps::Circuit(wait) => (Duration::MAX, wait.mul_f64(0.2)),
+            // All at once: the first hears how it stands, and the others are put off with it.
+            Keeps::Circuit(_) => (Duration::ZERO, Duration::ZERO),
             Keeps::Seats(later) => (later.pace, later.longest.saturating_sub(later.wait)),
             Keeps::Turn(_) => return None,
         };
         Some(Self {
             wait: self.wait.min(keeps.wait()),
-            pace: self.pace.min(pace),
+            pace: self.pace.max(pace),
             within: self.within.max(within),
         })
     }

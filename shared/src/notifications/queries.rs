@@ -239,9 +239,8 @@ pub(super) async fn put_off(
              WHERE d.state = 'pending' AND d.channel = $1 AND ($2 IS NULL OR d.endpoint_id = $2)
                AND r.state = 'available' AND r.run_at <= now()
              ORDER BY claim_order(r.run_at, r.priority), r.id LIMIT 20000 FOR UPDATE OF r SKIP LOCKED
-         ), numbered AS (SELECT id, row_number() OVER () * $4 AS place FROM waiting)
-         UPDATE runs SET reason = 'snoozed', run_at = now()
-             + ($3 + CASE WHEN place < $5 THEN place ELSE $5 * random() END) * interval '1 microsecond'
+         ), numbered AS (SELECT id, least(row_number() OVER () * $4, $5) AS behind FROM waiting)
+         UPDATE runs SET reason = 'snoozed', run_at = now() + ($3 + behind) * interval '1 microsecond'
          FROM numbered WHERE runs.id = numbered.id",
     )
     .bind::<Text, _>(channel.as_str())

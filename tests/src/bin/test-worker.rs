@@ -57,6 +57,7 @@ async fn play(role: &str, lines: RunLogs) -> anyhow::Result<()> {
                 notifications: NotificationsConfig::from_env(true)?,
                 kinds: tests::kinds::all(),
                 logs: Some(lines),
+                begun: Arc::default(),
             };
             worker::run(setup, shutdown).await
         }
@@ -68,6 +69,7 @@ async fn play(role: &str, lines: RunLogs) -> anyhow::Result<()> {
                 feed: FeedConfig::from_env()?,
                 kinds: tests::kinds::all(),
                 nightly: false,
+                begun: Arc::default(),
             };
             scheduler::run(setup, shutdown).await
         }

@@ -7,7 +7,7 @@ use diesel::{
     prelude::*,
     sql_types::{BigInt, Bool, Nullable, Text, Timestamptz},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use shared::{
     clock::{Clock, SystemClock},
     db,
@@ -64,6 +64,7 @@ pub(super) async fn look(services: &Services, findings: &mut Findings) -> anyhow
     .await?;
     let after = SystemClock.now();
     look_at_server(&server, findings);
+    try_to_write(conn, findings).await;
     look_at_clock(server.now - (before + (after - before) / 2), findings);
     let schema = db::schema_state(conn).await?;
     if !schema.pending.is_empty() {
@@ -91,6 +92,53 @@ pub(super) async fn look(services: &Services, findings: &mut Findings) -> anyhow
     }
     look_at_partitions(conn, &server, findings).await?;
     look_at_runs(conn, findings).await
+}
+
+/// What went wrong, said once: an error of the pool repeats what it is made of.
+pub(super) fn cause(error: &anyhow::Error) -> String {
+    error.root_cause().to_string()
+}
+
+/// What helps against it.
+pub(super) fn mend(found: &str) -> &'static str {
+    let has = |words: &[&str]| words.iter().any(|word| found.contains(word));
+    if has(&["certificate", "UnknownIssuer", "NotValidForName"]) {
+        "let MILLRACE_CA name the authority that signed the server's certificate, and DATABASE_URL the host as the \
+         certificate does"
+    } else if has(&["too many connections", "remaining connection slots"]) {
+        "raise max_connections (or the role's limit), or lower MILLRACE_DATABASE_POOL and the slots of workers"
+    } else if has(&["password authentication", "no pg_hba.conf entry", "no password"]) {
+        "see user and password of DATABASE_URL, and pg_hba.conf of the server"
+    } else if has(&["permission denied"]) {
+        "let the user of DATABASE_URL own the database and what is in it"
+    } else if has(&["does not exist"]) {
+        "see the names of user and database in DATABASE_URL; make the database, then run `millrace migrate`"
+    } else if has(&["No space left", "disk is full"]) {
+        "make room on PostgreSQL's disk: until then nothing can be recorded, and runs only wait"
+    } else if has(&["read-only"]) {
+        "let DATABASE_URL name the primary, and see default_transaction_read_only"
+    } else {
+        "see whether DATABASE_URL names the right host and port, and whether PostgreSQL runs"
+    }
+}
+
+/// Writes a megabyte and takes it back: a full disk and a database that may only be read answer every question.
+async fn try_to_write(conn: &mut AsyncPgConnection, findings: &mut Findings) {
+    let written = async {
+        conn.batch_execute(
+            "BEGIN;
+             CREATE TABLE doctor_was_here AS SELECT repeat('x', 1000) AS x FROM generate_series(1, 1000);
+             ROLLBACK",
+        )
+        .await
+    };
+    if let Err(error) = written.await {
+        let found = format!("cannot be written to: {error}");
+        let mend = mend(&found);
+        findings.add("database", Verdict::Fault, found, mend);
+        // Its transaction is over in any case.
+        let _ = conn.batch_execute("ROLLBACK").await;
+    }
 }
 
 fn look_at_server(server: &Server, findings: &mut Findings) {
@@ -133,7 +181,7 @@ fn look_at_server(server: &Server, findings: &mut Findings) {
             "settings",
             Verdict::Warning,
             format!("max_wal_size is {} MiB: large loads are slowed by checkpoints", server.wal_mib),
-            "set max_wal_size = 4GB or more, and checkpoint_timeout = 15min",
+            "set max_wal_size = 8GB, and checkpoint_timeout = 15min",
         );
     }
     let found = format!("{} of {} are taken", server.connections, server.most_connections);

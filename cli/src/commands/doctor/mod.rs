@@ -6,7 +6,7 @@ use super::config::Configuration;
 use crate::{output::say, services::Services};
 use clap::Args;
 use serde::Serialize;
-use shared::runs::Doorbells;
+use shared::{config::StorageConfig, runs::Doorbells};
 use std::{path::Path, process::ExitCode, time::Duration};
 
 /// A server that takes longer is taken for one that does not answer.
@@ -84,11 +84,21 @@ pub async fn doctor(args: &Doctor) -> anyhow::Result<ExitCode> {
             "configuration",
             Verdict::Fault,
             wrong,
-            "mend or remove the variable; `millrace config check` shows all",
+            "mend or remove the variable, then look again: of variables that belong together one is named at a time",
+        );
+    }
+    for name in &configuration.unknown {
+        findings.add(
+            "configuration",
+            Verdict::Warning,
+            format!("{name} is set, and nothing reads it"),
+            "see the table of settings in docs/operations.md: it may be misspelt",
         );
     }
     if configuration.wrong.is_empty() {
-        findings.ok("configuration", format!("{} variables can be used", configuration.settings.len()));
+        if configuration.unknown.is_empty() {
+            findings.ok("configuration", format!("{} variables can be used", configuration.settings.len()));
+        }
         match Services::find() {
             Ok(services) => look(&services, &mut findings).await,
             Err(error) => {
@@ -119,12 +129,11 @@ fn show(finding: &Finding) {
 async fn look(services: &Services, findings: &mut Findings) {
     match tokio::time::timeout(PATIENCE, database::look(services, findings)).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => findings.add(
-            "database",
-            Verdict::Fault,
-            format!("{error:#}"),
-            "see whether DATABASE_URL names the right host, port, user and password, and whether PostgreSQL runs",
-        ),
+        Ok(Err(error)) => {
+            let found = database::cause(&error);
+            let mend = database::mend(&found);
+            findings.add("database", Verdict::Fault, found, mend);
+        }
         Err(_) => findings.add(
             "database",
             Verdict::Fault,
@@ -171,10 +180,15 @@ async fn look_at_files(services: &Services, findings: &mut Findings) {
             "see whether the bucket's endpoint, or the network drive, can be reached from here",
         ),
     }
-    look_at_disk(&services.storage.data_dir, findings);
+    let StorageConfig { data_dir, url } = &services.storage;
+    look_at_disk(data_dir, findings);
+    let files = url.as_deref().and_then(|url| url.strip_prefix("file://")).map(Path::new);
+    if let Some(files) = files.filter(|files| !files.starts_with(data_dir)) {
+        look_at_disk(files, findings);
+    }
 }
 
-/// The disk of the data directory; the database's is the database's.
+/// The disk of a directory; whether the database's has room is found out by writing there.
 fn look_at_disk(data_dir: &Path, findings: &mut Findings) {
     // What is not there yet will be on the disk of what is above it.
     let Some(place) = data_dir.ancestors().find(|place| place.exists()).or(Some(Path::new("."))) else {

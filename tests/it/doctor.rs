@@ -63,7 +63,8 @@ async fn what_is_wrong_is_found_and_how_to_mend_it() {
     }
     let (verdict, said) = examined(&app, "configuration", &[("MILLRACE_SECURE_COOKIE", "true")]);
     assert!(verdict == "warning" && said.contains("nothing reads it"), "{said}");
-    let read_only = format!("{}{}", app.db.url, "?options=-c%20default_transaction_read_only%3Don");
+    let more = if app.db.url.contains('?') { '&' } else { '?' };
+    let read_only = format!("{}{more}options=-c%20default_transaction_read_only%3Don", app.db.url);
     let (verdict, said) = examined(&app, "database", &[("DATABASE_URL", &read_only)]);
     assert!(verdict == "fault" && said.contains("name the primary"), "{said}");
     let (verdict, said) = examined(&app, "redis", &[("REDIS_URL", "redis://127.0.0.1:1")]);

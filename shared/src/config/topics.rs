@@ -71,7 +71,11 @@ impl StorageConfig {
     pub fn from_env() -> Result<Self, ConfigError> {
         let url = text("MILLRACE_STORAGE");
         if let Some(url) = &url {
-            require_scheme("MILLRACE_STORAGE", url, &["s3", "file"])?;
+            crate::storage::parse(url).map_err(|reason| ConfigError {
+                name: "MILLRACE_STORAGE",
+                value: "…".to_owned(),
+                reason,
+            })?;
         }
         Ok(Self { data_dir: parsed("MILLRACE_DATA_DIR", PathBuf::from(".millrace"))?, url })
     }

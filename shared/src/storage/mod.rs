@@ -7,6 +7,7 @@ mod open;
 mod source;
 
 pub use full::is_full;
+pub(crate) use open::parse;
 pub use open::{OpenError, prepare_tls};
 pub use source::{Source, SourceError};
 

@@ -99,7 +99,7 @@ impl Storage {
 }
 
 /// A URL of ours, or what is wrong with it.
-pub(super) fn parse(text: &str) -> Result<Url, String> {
+pub(crate) fn parse(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("it is no URL ({error})"))?;
     if url.password().is_some() || !url.username().is_empty() {
         return Err(

@@ -287,7 +287,7 @@ variable "admin_username" {
 # ---- Pipelines on GitHub ----------------------------------------------------------------------------------------
 
 variable "github_repository" {
-  description = "Repository on GitHub whose workflows may log in to AWS, as its tokens name it after repo: owner/name, or with numbers owner@123456/name@456789, which GitHub gives to repositories made, renamed or moved since July 2026 and to those that chose it. Null makes nothing for them."
+  description = "Repository on GitHub whose workflows may log in to AWS, as its tokens name it after repo: owner/name, or with numbers owner@123456/name@456789 where its tokens carry them. Null makes nothing for them."
   type        = string
   default     = null
 

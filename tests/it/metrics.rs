@@ -309,6 +309,46 @@ async fn a_worker_serves_its_metrics_where_the_operator_says() {
     drop(worker);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_not_begun_is_alive_and_not_ready() {
+    let app = app(false).await;
+    let version = "(SELECT max(version) FROM __diesel_schema_migrations)";
+    let forget =
+        format!("DELETE FROM __diesel_schema_migrations WHERE version = {version} RETURNING version");
+    let last: String = app.db.one(&forget, &[]).await;
+    let data_dir = app.data_dir().to_str().unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let mut waiting = Vec::new();
+    for (role, database) in [
+        ("worker", app.db.url.as_str()),
+        ("scheduler", app.db.url.as_str()),
+        ("worker", "postgres://nobody@127.0.0.1:1/none"),
+    ] {
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let environment = [
+            ("DATABASE_URL", database),
+            ("REDIS_URL", &app.redis.url),
+            ("MILLRACE_REDIS_PREFIX", &app.redis.prefix),
+            ("MILLRACE_DATA_DIR", data_dir),
+            ("MILLRACE_METRICS_LISTEN", &address.to_string()),
+        ];
+        let process = Process::millrace(&[role], &environment);
+        eventually("an answer", || async { client.get(format!("http://{address}/livez")).send().await.ok() })
+            .await;
+        waiting.push((process, address));
+    }
+    let ready = async |address| client.get(format!("http://{address}/readyz")).send().await.unwrap().status();
+    for (_, address) in &waiting {
+        assert_eq!(ready(address).await, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let remember = "INSERT INTO __diesel_schema_migrations (version, run_on) VALUES ($1, now())";
+    app.db.client.execute(remember, &[&last]).await.unwrap();
+    for (_, address) in &waiting[..2] {
+        eventually("readiness", || async { ready(address).await.is_success().then_some(()) }).await;
+    }
+    assert_eq!(ready(&waiting[2].1).await, StatusCode::SERVICE_UNAVAILABLE);
+}
+
 #[test]
 fn the_metrics_of_the_dashboard_exist() {
     let dashboard = include_str!("../../infra/grafana/millrace.json");

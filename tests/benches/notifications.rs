@@ -28,7 +28,7 @@ pub async fn run(report: &mut Report, quick: bool) -> anyhow::Result<()> {
     let (rounds, messages) = if quick { (1, 1000) } else { (3, 10_000) };
     let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
     let place = Place::start(silent.local_addr()?.port()).await?;
-    let context = format!("{messages} messages, one worker with 64 slots, the receiver on the same machine");
+    let context = format!("{messages} messages, one worker with 128 slots, the receiver on the same machine");
     for _ in 0..rounds {
         let alone = place.deliver(messages, 0).await?;
         let beside = place.deliver(messages, messages / 2).await?;

@@ -325,7 +325,7 @@ impl MetricsConfig {
 /// `MILLRACE_INGEST_SLOTS` (cores): chunks loaded at once; each takes up to 50 MiB and a database
 /// connection. `MILLRACE_DEFAULT_SLOTS` (4): other runs at once. `MILLRACE_CONTROL_SLOTS` (1): actions of
 /// operators on many runs at once. `MILLRACE_LIGHT_SLOTS` (200): runs of a few
-/// milliseconds at once; they are claimed and closed many at a time. `MILLRACE_DELIVERY_SLOTS` (64): messages being
+/// milliseconds at once; they are claimed and closed many at a time. `MILLRACE_DELIVERY_SLOTS` (128): messages being
 /// sent at once; one provider, or endpoint, has 32 of them at most. `MILLRACE_HEARTBEAT_MS` (5000) and
 /// `MILLRACE_LEASE_MS` (20000): a worker silent for a lease is taken for dead and its runs go to others;
 /// a lease under three heartbeats declares healthy workers dead. `MILLRACE_SHUTDOWN_GRACE_MS` (10000):
@@ -362,7 +362,7 @@ impl WorkerConfig {
             default_slots: parsed("MILLRACE_DEFAULT_SLOTS", 4)?,
             control_slots: parsed("MILLRACE_CONTROL_SLOTS", 1)?,
             light_slots: parsed("MILLRACE_LIGHT_SLOTS", 200)?,
-            delivery_slots: parsed("MILLRACE_DELIVERY_SLOTS", 64)?,
+            delivery_slots: parsed("MILLRACE_DELIVERY_SLOTS", 128)?,
             heartbeat: Duration::from_millis(parsed("MILLRACE_HEARTBEAT_MS", 5_000)?),
             lease: Duration::from_millis(parsed("MILLRACE_LEASE_MS", 20_000)?),
             shutdown_grace: Duration::from_millis(parsed("MILLRACE_SHUTDOWN_GRACE_MS", 10_000)?),

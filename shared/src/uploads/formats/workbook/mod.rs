@@ -24,7 +24,7 @@ use zip::ZipArchive;
 const NAMED: usize = 20;
 
 /// Makes the text of a workbook's sheet.
-pub fn convert<R: Read + Seek>(
+pub fn convert<R: Read + Seek + Send>(
     mut archive: ZipArchive<Bounded<R>>,
     options: &FormOptions,
     mut growth: Growth,

@@ -13,8 +13,13 @@ use crate::{
         records::MAX_RECORD_BYTES,
     },
 };
-use calamine::{Xlsx, XlsxCellReader, XlsxError};
-use std::io::{Read, Seek};
+use calamine::{Cell, DataRef, Xlsx, XlsxCellReader, XlsxError};
+use std::{
+    io::{Read, Seek},
+    panic::resume_unwind,
+    sync::mpsc::{self, Receiver, SyncSender},
+    thread,
+};
 
 /// Rows that a sheet can have.
 const MAX_ROWS: u32 = 1 << 20;
@@ -22,6 +27,13 @@ const MAX_ROWS: u32 = 1 << 20;
 const MAX_COLUMNS: u32 = 1 << 14;
 /// Text that is collected before it is handed on.
 const PIECE_BYTES: usize = 128 << 10;
+/// Cells that are handed from one thread to the other at once, or fewer of so many bytes.
+const BATCH_CELLS: usize = 1024;
+const BATCH_BYTES: usize = 256 << 10;
+/// Batches that are read ahead of their writing.
+const BATCHES_AHEAD: usize = 4;
+
+type Batch<'w> = Vec<Cell<DataRef<'w>>>;
 
 /// What writing a sheet found.
 #[derive(Debug, Default)]
@@ -42,8 +54,8 @@ struct Writer<'s> {
     goes_on: bool,
 }
 
-/// Writes a sheet's rows.
-pub fn write<R: Read + Seek>(
+/// Writes a sheet's rows. One thread reads its cells, this one makes text of them.
+pub fn write<R: Read + Seek + Send>(
     workbook: &mut Xlsx<R>,
     name: &str,
     scan: &mut SheetScan,
@@ -51,16 +63,84 @@ pub fn write<R: Read + Seek>(
     sink: &mut dyn Sink,
 ) -> Result<Found, FormatError> {
     let from_1904 = workbook.has_1904_epoch();
-    let mut reader = workbook.worksheet_cells_reader(name).map_err(|error| refused(&error))?;
-    let mut writer = Writer { sink, text: Vec::new(), cells: Vec::new(), used: 0, row: 0, goes_on: true };
     let ranges = std::mem::take(&mut scan.merges);
-    let (mut found, mut merges) = (Found::default(), Merges::new(&ranges));
-    let mut text = String::new();
-    while let Some((row, column)) = next_cell(&mut reader, scan, from_1904, &mut text, &mut found)? {
-        // Beyond what the first pass bounded nothing is read.
-        if !scan.whole && row > scan.last_row {
-            break;
+    thread::scope(|scope| {
+        let (read, cells) = mpsc::sync_channel(BATCHES_AHEAD);
+        let reading = scope.spawn(move || read_cells(workbook, name, scan, &read));
+        let written = write_cells(cells, from_1904, Merges::new(&ranges), limits, sink);
+        let read = reading.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let found = written?;
+        // What lies behind the last row that was wanted is no matter.
+        if found.whole {
+            read?;
         }
+        Ok(found)
+    })
+}
+
+/// Hands a sheet's cells on, in batches, for as long as somebody takes them.
+fn read_cells<'w, R: Read + Seek>(
+    workbook: &'w mut Xlsx<R>,
+    name: &str,
+    scan: &mut SheetScan,
+    read: &SyncSender<Batch<'w>>,
+) -> Result<(), FormatError> {
+    let mut reader = workbook.worksheet_cells_reader(name).map_err(|error| refused(&error))?;
+    loop {
+        let (mut batch, mut bytes) = (Vec::with_capacity(BATCH_CELLS), 0);
+        let ended = loop {
+            let cell = match next_cell(&mut reader, scan) {
+                Ok(Some(cell)) => cell,
+                Ok(None) => break Some(Ok(())),
+                Err(error) => break Some(Err(error)),
+            };
+            // Beyond what the first pass bounded nothing is read.
+            if !scan.whole && cell.get_position().0 > scan.last_row {
+                break Some(Ok(()));
+            }
+            if let DataRef::String(text) = cell.get_value() {
+                bytes += text.len();
+            }
+            batch.push(cell);
+            if batch.len() == BATCH_CELLS || bytes >= BATCH_BYTES {
+                break None;
+            }
+        };
+        if read.send(batch).is_err() {
+            return Ok(());
+        }
+        if let Some(ended) = ended {
+            return ended;
+        }
+    }
+}
+
+fn next_cell<'w, R: Read + Seek>(
+    reader: &mut XlsxCellReader<'w, R>,
+    scan: &mut SheetScan,
+) -> Result<Option<Cell<DataRef<'w>>>, FormatError> {
+    reader.next_cell().or_else(|error| match (error, scan.strange.pop_front()) {
+        // An error of a newer kind (#SPILL!): the first pass knows where it is.
+        (XlsxError::CellError(_), Some((row, column, known))) => {
+            Ok(Some(Cell::new((row, column), DataRef::String(known))))
+        }
+        (error, _) => Err(refused(&error)),
+    })
+}
+
+fn write_cells(
+    cells: Receiver<Batch<'_>>,
+    from_1904: bool,
+    mut merges: Merges<'_>,
+    limits: FilesConfig,
+    sink: &mut dyn Sink,
+) -> Result<Found, FormatError> {
+    let mut writer = Writer { sink, text: Vec::new(), cells: Vec::new(), used: 0, row: 0, goes_on: true };
+    let (mut found, mut text) = (Found::default(), String::new());
+    for cell in cells.into_iter().flatten() {
+        text.clear();
+        found.imprecise += u64::from(write_cell(&mut text, cell.get_value(), from_1904));
+        let (row, column) = cell.get_position();
         if text.is_empty() || merges.hide(row, column) {
             continue;
         }
@@ -77,33 +157,6 @@ pub fn write<R: Read + Seek>(
     }
     found.whole = writer.goes_on;
     Ok(found)
-}
-
-/// Reads a cell's place and its text.
-fn next_cell<R: Read + Seek>(
-    reader: &mut XlsxCellReader<'_, R>,
-    scan: &mut SheetScan,
-    from_1904: bool,
-    text: &mut String,
-    found: &mut Found,
-) -> Result<Option<(u32, u32)>, FormatError> {
-    text.clear();
-    match reader.next_cell() {
-        Ok(None) => Ok(None),
-        Ok(Some(cell)) => {
-            found.imprecise += u64::from(write_cell(text, cell.get_value(), from_1904));
-            Ok(Some(cell.get_position()))
-        }
-        // An error of a newer kind (#SPILL!): the first pass knows where it is.
-        Err(XlsxError::CellError(error)) => {
-            let Some((row, column, known)) = scan.strange.pop_front() else {
-                return Err(refused(&XlsxError::CellError(error)));
-            };
-            text.push_str(&known);
-            Ok(Some((row, column)))
-        }
-        Err(error) => Err(refused(&error)),
-    }
 }
 
 fn check(row: u32, column: u32, open_row: u32, limits: FilesConfig) -> Result<(), FormatError> {

@@ -1,9 +1,9 @@
 //! Putting the application together and serving it.
 
-use crate::{proven::Proven, realtime::feed::Feed, router};
+use crate::{attention::Watch, proven::Proven, realtime::feed::Feed, router};
 use axum::{Router, ServiceExt, extract::Request};
 use shared::{
-    analytics::KeptAnswers,
+    analytics::{ClientReads, KeptAnswers},
     config::{ApiConfig, RedisConfig},
     runs::Environment,
 };
@@ -24,8 +24,12 @@ pub struct AppState {
     pub config: Arc<ApiConfig>,
     /// Answers that are kept while no summary changes.
     pub kept: Arc<KeptAnswers>,
+    /// Where questions about clients are asked.
+    pub reads: Arc<ClientReads>,
     /// Callers that were proven a moment ago.
     pub proven: Arc<Proven>,
+    /// What asks for attention.
+    pub attention: Arc<Watch>,
     /// What happens, for those who listen.
     pub feed: Feed,
     /// Ends when the process has been asked to stop: it is not ready any more, and still serves.
@@ -45,7 +49,10 @@ impl AppState {
         let shutdown = CancellationToken::new();
         let feed = Feed::new(env.clone(), redis, shutdown.clone());
         let config = Arc::new(config);
-        Self { env, config, kept: Arc::default(), proven: Arc::default(), feed, leaving, shutdown }
+        let reads = Arc::new(ClientReads::new(env.pool.clone()));
+        let attention = Arc::new(Watch::new(env.pool.clone()));
+        let (kept, proven) = Default::default();
+        Self { env, config, kept, reads, proven, attention, feed, leaving, shutdown }
     }
 }
 

@@ -11,10 +11,12 @@ use axum::{
 };
 use serde::Serialize;
 use shared::{
+    analytics::reads::ReadError,
     auth::AuthError,
     clients::{ClientError, contact::FieldFault},
     db::{DbError, PoolError},
     fx::FxError,
+    gather::AskError,
     notifications::NotificationError,
     pagination::InvalidCursor,
     runs::RunError,
@@ -268,6 +270,14 @@ impl From<diesel::result::Error> for ApiError {
 }
 
 impl ApiError {
+    /// What a whole batch was told.
+    fn of_database(error: &DbError) -> Self {
+        match error {
+            DbError::Query(error) => Self::database(error),
+            other => Self::unavailable("database", other),
+        }
+    }
+
     /// 503 if the database went away, else 500.
     fn database(error: &diesel::result::Error) -> Self {
         use diesel::result::{DatabaseErrorKind, Error};
@@ -302,9 +312,16 @@ impl From<PoolError> for ApiError {
 
 impl From<DbError> for ApiError {
     fn from(error: DbError) -> Self {
+        Self::of_database(&error)
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
         match error {
-            DbError::Query(error) => error.into(),
-            other => Self::unavailable("database", other),
+            AskError::Full => Self::busy("Too much is asked at once. Try again in a moment."),
+            AskError::Lost => Self::unavailable("database", "a question was given up"),
+            AskError::Failed(error) => Self::of_database(&error),
         }
     }
 }
@@ -469,10 +486,7 @@ impl From<TradeError> for ApiError {
                     .because(text)
             }
             TradeError::Run(error) => Self::internal(error),
-            TradeError::Database(error) => match &*error {
-                DbError::Query(error) => Self::database(error),
-                other => Self::unavailable("database", other),
-            },
+            TradeError::Database(error) => Self::of_database(&error),
         }
     }
 }

@@ -35,6 +35,8 @@ pub struct Gatherer<T, R, E> {
     batch: usize,
     /// Weight that may wait.
     room: usize,
+    /// Batches that may be on their way at the same time.
+    lanes: usize,
 }
 
 type Answer<R, E> = oneshot::Sender<Result<R, AskError<E>>>;
@@ -43,8 +45,8 @@ struct Inner<T, R, E> {
     waiting: VecDeque<Waiting<T, R, E>>,
     /// The weight of all that wait.
     weight: usize,
-    /// Somebody is at work and will take what waits.
-    working: bool,
+    /// How many are at work and will take what waits.
+    working: usize,
 }
 
 /// What an item takes of a batch.
@@ -81,8 +83,13 @@ where
     /// Batches of at most `batch` items; beyond `room` waiting ones, more are refused. Where items have weights, both
     /// are weights.
     pub fn new(batch: usize, room: usize) -> Self {
-        let inner = Inner { waiting: VecDeque::new(), weight: 0, working: false };
-        Self { inner: Arc::new(Mutex::new(inner)), batch, room }
+        let inner = Inner { waiting: VecDeque::new(), weight: 0, working: 0 };
+        Self { inner: Arc::new(Mutex::new(inner)), batch, room, lanes: 1 }
+    }
+
+    /// Lets so many batches be on their way at the same time, where their order is no matter.
+    pub fn with_lanes(self, lanes: usize) -> Self {
+        Self { lanes, ..self }
     }
 
     /// Has `item` done by `work`, together with what else waits; `work` answers each item of a batch in its
@@ -110,8 +117,8 @@ where
             }
             inner.weight += load.weight;
             inner.waiting.push_back(Waiting { item, load, answer });
-            if !inner.working {
-                inner.working = true;
+            if inner.working < self.lanes {
+                inner.working += 1;
                 tokio::spawn(work_off(Turn(self.inner.clone()), self.batch, work));
             }
         }
@@ -123,15 +130,18 @@ fn lock<T, R, E>(inner: &Mutex<Inner<T, R, E>>) -> MutexGuard<'_, Inner<T, R, E>
     inner.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Being at work. If that ends before all is done (a panic, the end of the runtime), those who wait are told.
+/// Being at work. If that ends before all is done (a panic, the end of the runtime), and nobody else is at work, those
+/// who wait are told.
 struct Turn<T, R, E>(Arc<Mutex<Inner<T, R, E>>>);
 
 impl<T, R, E> Drop for Turn<T, R, E> {
     fn drop(&mut self) {
         let mut inner = lock(&self.0);
-        inner.waiting.clear();
-        inner.weight = 0;
-        inner.working = false;
+        inner.working -= 1;
+        if inner.working == 0 {
+            inner.waiting.clear();
+            inner.weight = 0;
+        }
     }
 }
 
@@ -149,7 +159,9 @@ impl<T, R, E> Turn<T, R, E> {
             answers.push(next.answer);
         }
         inner.weight -= weight;
-        inner.working = !items.is_empty();
+        if items.is_empty() {
+            inner.working -= 1;
+        }
         (items, answers)
     }
 }
@@ -223,7 +235,7 @@ mod tests {
             }
         };
         let first = tokio::spawn(ask(1));
-        while lock(&gatherer.inner).working && !lock(&gatherer.inner).waiting.is_empty() {
+        while lock(&gatherer.inner).working > 0 && !lock(&gatherer.inner).waiting.is_empty() {
             tokio::task::yield_now().await;
         }
         tokio::task::yield_now().await;
@@ -237,7 +249,7 @@ mod tests {
             assert_eq!(other.await.unwrap(), Ok(item * 2));
         }
         assert_eq!(*batches.lock().unwrap(), [1, 59]);
-        assert!(!lock(&gatherer.inner).working);
+        assert_eq!(lock(&gatherer.inner).working, 0);
     }
 
     #[tokio::test]
@@ -281,6 +293,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn lanes_work_at_the_same_time() {
+        let gatherer = Arc::new(Numbers::new(1, 10).with_lanes(2));
+        let gate = Arc::new(Semaphore::new(0));
+        let ask = |item: u32| {
+            let (gatherer, gate) = (gatherer.clone(), gate.clone());
+            async move {
+                let work = move |items: Vec<u32>| {
+                    let gate = gate.clone();
+                    async move {
+                        if items == [1] {
+                            gate.acquire().await.unwrap().forget();
+                        }
+                        Ok(items)
+                    }
+                };
+                gatherer.ask(item, work).await
+            }
+        };
+        let held_up = tokio::spawn(ask(1));
+        while lock(&gatherer.inner).working == 0 || !lock(&gatherer.inner).waiting.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(futures::future::join_all((2..=5).map(ask)).await, [Ok(2), Ok(3), Ok(4), Ok(5)]);
+        gate.add_permits(1);
+        assert_eq!(held_up.await.unwrap(), Ok(1));
+        assert_eq!(lock(&gatherer.inner).working, 0);
+    }
+
+    #[tokio::test]
     async fn beyond_the_room_items_are_refused() {
         let gatherer = Arc::new(Numbers::new(1, 1));
         let never = |_: Vec<u32>| std::future::pending();
@@ -289,7 +330,7 @@ mod tests {
             tokio::spawn(async move { gatherer.ask(item, never).await })
         };
         let _working = ask(1);
-        while !lock(&gatherer.inner).working || !lock(&gatherer.inner).waiting.is_empty() {
+        while lock(&gatherer.inner).working == 0 || !lock(&gatherer.inner).waiting.is_empty() {
             tokio::task::yield_now().await;
         }
         let _waiting = ask(2);

@@ -7,9 +7,10 @@ use crate::{
     wrk::{self, Measured},
 };
 use anyhow::{Context, ensure};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use shared::{
-    analytics::queries::{self, STATISTICS, TREND},
+    analytics::queries::{STATISTICS, history},
     synthetic::{TransactionForm, write_transactions},
 };
 use std::{fs::File, path::Path};
@@ -126,17 +127,14 @@ async fn expect_right(server: &Server, ids: &Path) -> anyhow::Result<()> {
 #[expect(clippy::print_stdout, reason = "printing is what a benchmark is for")]
 async fn plans(server: &Server, ids: &Path) -> anyhow::Result<()> {
     let id = std::fs::read_to_string(ids)?.lines().next().context("a client")?.to_owned();
-    let (from, until) =
-        ("2025-03-01".parse::<chrono::NaiveDate>()?, "2025-06-01".parse::<chrono::NaiveDate>()?);
-    let instant = |day: chrono::NaiveDate| day.and_time(chrono::NaiveTime::MIN).and_utc();
-    let statistics: [&(dyn ToSql + Sync); 6] =
-        [&id, &instant(from), &instant(until), &None::<&str>, &None::<&str>, &false];
-    let risk: [&(dyn ToSql + Sync); 6] = [&id, &false, &"UTC", &from, &until, &"USD"];
-    let trend: [&(dyn ToSql + Sync); 6] = [&id, &"UTC", &from, &until, &None::<&str>, &false];
+    let [from, until] = ["2025-03-01T00:00:00Z", "2025-06-01T00:00:00Z"].map(str::parse::<DateTime<Utc>>);
+    let (id, from, until) = (vec![id], vec![from?], vec![until?]);
+    let (no, yes, any) = (vec![false], vec![true], vec![None::<&str>]);
+    let statistics: [&(dyn ToSql + Sync); 6] = [&id, &from, &until, &any, &any, &no];
+    let whole: [&(dyn ToSql + Sync); 6] = [&id, &from, &until, &any, &no, &yes];
     for (name, sql, params) in [
         ("range_stats", STATISTICS, &statistics[..]),
-        ("risk_profile", &queries::risk(false), &risk[..]),
-        ("spend_trend", TREND, &trend[..]),
+        ("risk_profile and spend_trend", &history(false), &whole[..]),
     ] {
         println!("Plan of {name}:");
         for line in server.db.client.query(&format!("EXPLAIN (ANALYZE, BUFFERS) {sql}"), params).await? {

@@ -1,9 +1,9 @@
 //! How PostgreSQL carries statements out on tables whose statistics are old or missing, as they are just after
 //! a large load: by what each step touches, not by time.
 
-use chrono::NaiveDate;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
-use shared::analytics::queries::risk;
+use shared::analytics::queries::{STATISTICS, history};
 use tests::{App, AppOptions, files};
 use tokio_postgres::types::ToSql;
 
@@ -98,8 +98,7 @@ async fn expect_short_plans(app: &App) {
     let bounds =
         client.query_one("SELECT min(occurred_at), max(occurred_at) FROM transaction_keys", &[]).await;
     let bounds = bounds.unwrap();
-    let (first, last): (chrono::DateTime<chrono::Utc>, chrono::DateTime<chrono::Utc>) =
-        (bounds.get(0), bounds.get(1));
+    let (first, last): (DateTime<Utc>, DateTime<Utc>) = (bounds.get(0), bounds.get(1));
     let nobody = uuid::Uuid::nil();
     let statements: [(&str, &[&(dyn ToSql + Sync)]); 4] = [
         (include_str!("../../shared/src/transactions/classify.sql"), &[&ids]),
@@ -123,20 +122,31 @@ async fn expect_short_plans(app: &App) {
 
 /// Made anew for each client, over all months, the plan takes longer than the rest of it.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_plan_of_a_risk_profile_is_kept() {
+async fn the_plans_of_questions_about_clients_are_kept() {
     let app = App::start().await;
     let rows: Vec<String> = (1..=20_000).map(|n| format!("t{n},{n},1,2025-{:02}-01,5", n % 12 + 1)).collect();
     let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
     app.load("year.csv", files::rows(&rows), "").await;
     app.db.client.batch_execute("ANALYZE").await.unwrap();
-    let statement = app.db.client.prepare(&risk(false)).await.unwrap();
-    let (from, to) =
-        (NaiveDate::from_ymd_opt(2025, 1, 1).unwrap(), NaiveDate::from_ymd_opt(2025, 12, 31).unwrap());
-    for client in 1..=20 {
-        let currency = None::<&str>;
-        let params: [&(dyn ToSql + Sync); 6] = [&client.to_string(), &false, &"UTC", &from, &to, &currency];
-        app.db.client.query(&statement, &params).await.unwrap();
+    let history = history(false);
+    let statements =
+        [app.db.client.prepare(&history).await.unwrap(), app.db.client.prepare(STATISTICS).await.unwrap()];
+    let [from, until] =
+        ["2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z"].map(|at| at.parse::<DateTime<Utc>>());
+    let (from, until) = (vec![from.unwrap(); 20], vec![until.unwrap(); 20]);
+    let (any, no) = (vec![None::<&str>; 20], vec![false; 20]);
+    // However many are asked together.
+    for questions in (1..=20).rev() {
+        let ids: Vec<String> = (1..=questions).map(|client| client.to_string()).collect();
+        let (from, until) = (&from[..questions], &until[..questions]);
+        let (any, no) = (&any[..questions], &no[..questions]);
+        let whole: [&(dyn ToSql + Sync); 6] = [&ids, &from, &until, &any, &no, &no];
+        let amounts: [&(dyn ToSql + Sync); 6] = [&ids, &from, &until, &any, &any, &no];
+        for (statement, params) in statements.iter().zip([whole, amounts]) {
+            app.db.client.query(statement, &params).await.unwrap();
+        }
     }
-    let kept = "SELECT generic_plans FROM pg_prepared_statements WHERE starts_with(statement, 'SELECT r.')";
-    assert!(app.db.one::<i64>(kept, &[]).await > 0, "each client had a plan of its own");
+    let kept =
+        "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%unnest%' AND generic_plans > 10";
+    assert_eq!(app.db.one::<i64>(kept, &[]).await, 2, "a plan was made anew for each client");
 }

@@ -18,7 +18,7 @@ use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::{Value, json};
-use shared::analytics::{ClientDays, Spend, SpendTrend, queries, queries::StatisticsQuery, service};
+use shared::analytics::{ClientDays, Spend, SpendTrend, queries::StatisticsQuery, service};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -163,10 +163,9 @@ async fn show_summary(
     let query = StatisticsQuery {
         from: start_of_day(zone, start),
         until: end.checked_add_days(Days::new(1)).and_then(|day| start_of_day(zone, day)),
-        ..all_signed(&state)
+        ..all_signed(&state, &user_id.to_string())
     };
-    let mut conn = state.env.pool.get().await?;
-    let found = queries::client_statistics(&mut conn, &user_id.to_string(), &query).await?;
+    let found = state.reads.statistics(query).await?;
     let amounts = found.and_then(|amounts| amounts.into_iter().next());
     let amounts = amounts
         .ok_or_else(|| ApiError::not_found("No transactions found for user in the given date range."))?;
@@ -180,9 +179,15 @@ async fn show_summary(
 }
 
 /// All of a user's amounts as E's files had them.
-fn all_signed(state: &AppState) -> StatisticsQuery {
-    let currency = Some(state.env.settings.currency.clone());
-    StatisticsQuery { from: None, until: None, currency, kind: None, signed: true }
+fn all_signed(state: &AppState, client: &str) -> StatisticsQuery {
+    StatisticsQuery {
+        client_id: client.to_owned(),
+        from: None,
+        until: None,
+        currency: Some(state.env.settings.currency.clone()),
+        kind: None,
+        signed: true,
+    }
 }
 
 /// A user's risk profile.
@@ -224,9 +229,8 @@ async fn show_risk_profile(State(state): State<AppState>, PathText(id): PathText
         return Ok(refusal);
     }
     let (client, currency) = (user_id.to_string(), &state.env.settings.currency);
-    let mut conn = state.env.pool.get().await?;
-    let profile = service::risk_profile(&mut conn, &state.kept, &client, Spend::Net, SCALE).await?;
-    let amounts = queries::client_statistics(&mut conn, &client, &all_signed(&state)).await?;
+    let profile = service::risk_profile(&state.reads, &state.kept, &client, Spend::Net, SCALE).await?;
+    let amounts = state.reads.statistics(all_signed(&state, &client)).await?;
     let largest = amounts.and_then(|amounts| amounts.first().map(|amounts| amounts.max));
     let gap = profile.as_ref().and_then(|profile| profile.shortest_gap_minutes(SCALE));
     let risks = profile.map(|profile| profile.currencies).unwrap_or_default();
@@ -257,9 +261,8 @@ struct Day {
 pub(super) async fn user_trend(state: &AppState, user_id: i64) -> ApiResult<Option<SpendTrend>> {
     let settings = &state.env.settings;
     let days = ClientDays { from: None, to: None, currency: Some(settings.currency.clone()) };
-    let mut conn = state.env.pool.get().await?;
-    let trends =
-        service::spend_trend(&mut conn, &user_id.to_string(), settings.zone, &days, Spend::Net).await?;
+    let client = user_id.to_string();
+    let trends = service::spend_trend(&state.reads, &client, settings.zone, &days, Spend::Net).await?;
     Ok(trends.and_then(|trends| trends.into_iter().next()))
 }
 

@@ -134,6 +134,8 @@ pub(super) async fn show(
     }
     let mut conn = state.env.pool.get().await?;
     let card = client_card(&mut conn, &id).await?.ok_or_else(missing)?;
+    // Whoever asks together with others waits for a connection: this page must not hold one meanwhile.
+    drop(conn);
     let path = format!("/ui/clients/{}", segment(&id));
     let (filter, mut form) = transactions::read_filter(&wanted, &path, shell.zone);
     let view = View::choose(&shown, &card, &shell);
@@ -142,9 +144,10 @@ pub(super) async fn show(
         form.keep([("currency", &view.asked), ("days", view.span.0)]);
     }
     let spend = match view {
-        Some(view) => view.load(&mut conn, &state, &id, &form.here).await?,
+        Some(view) => view.load(&state, &id, &form.here).await?,
         None => None,
     };
+    let mut conn = state.env.pool.get().await?;
     let channels = ClientChannels::load(&mut conn, &id, &shell).await?;
     let filter = TransactionFilter { client_id: Some(id), ..filter };
     let request = PageRequest { limit: ROWS, ..wanted.page()? };
@@ -251,18 +254,12 @@ impl View {
     }
 
     /// Reads the days and the risk; `None` if there is nothing any more.
-    async fn load(
-        self,
-        conn: &mut diesel_async::AsyncPgConnection,
-        state: &AppState,
-        id: &str,
-        here: &Address,
-    ) -> ApiResult<Option<SpendPart>> {
+    async fn load(self, state: &AppState, id: &str, here: &Address) -> ApiResult<Option<SpendPart>> {
         let days =
             ClientDays { from: Some(self.from), to: Some(self.to), currency: Some(self.currency.clone()) };
         let zone = state.env.settings.zone;
-        let found =
-            service::risk_and_trend(conn, &state.kept, id, zone, &days, Spend::Gross, VOLATILITY_SCALE);
+        let (reads, kept) = (&state.reads, &state.kept);
+        let found = service::risk_and_trend(reads, kept, id, zone, &days, Spend::Gross, VOLATILITY_SCALE);
         // Whoever takes the client's last rows back meanwhile leaves nothing to draw.
         let Some((profile, Some(trend))) = found.await? else { return Ok(None) };
         let title = format!("Spend in {} by day, {} to {}", self.currency, self.from, self.to);

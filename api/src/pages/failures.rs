@@ -26,7 +26,6 @@ use shared::{
     pagination::{Cursor, PageRequest},
     runs::{
         failures::{self, FailureGroup},
-        pulse,
         queries::{self, RunFilter},
     },
 };
@@ -131,7 +130,7 @@ pub(super) async fn list(
     let mut conn = state.env.pool.get().await?;
     let found = failures::groups(&mut conn, &request).await?;
     let ungrouped = failures::count_ungrouped(&mut conn).await?;
-    let lately = pulse::attention(&mut conn).await?.failed_lately;
+    let lately = shell.visitor.as_ref().map_or(0, |visitor| visitor.failed_lately);
     shell.moving = found.items.iter().any(|group| group.retrying_runs > 0);
     page(&ListPage {
         lately: match lately {

@@ -20,7 +20,7 @@ use axum::{
 use axum_extra::extract::CookieJar;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use shared::{auth::Role, runs::pulse};
+use shared::auth::Role;
 use std::borrow::Borrow;
 
 /// Cookie of the chosen theme.
@@ -256,11 +256,7 @@ impl FromRequestParts<AppState> for Shell {
         let session = <PageSession as FromRequestParts<AppState>>::from_request_parts(parts, state)
             .await
             .map_err(IntoResponse::into_response)?;
-        let pulse = async {
-            let mut conn = state.env.pool.get().await?;
-            Ok::<_, ApiError>(pulse::attention(&mut conn).await?)
-        };
-        let attention = pulse.await.map_err(IntoResponse::into_response)?;
+        let attention = state.attention.now().await.map_err(IntoResponse::into_response)?;
         let path = parts.uri.path();
         let section =
             path.strip_prefix("/ui").and_then(|rest| rest.split(['/', ':']).nth(1)).unwrap_or_default();

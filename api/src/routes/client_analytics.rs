@@ -63,9 +63,8 @@ pub async fn show_statistics(
     QueryOf(params): QueryOf<StatisticsParams>,
 ) -> ApiResult<Json<StatisticsView>> {
     let StatisticsParams { from, to, currency, kind } = params;
-    let query = StatisticsQuery { from, until: to, currency, kind, signed: false };
-    let mut conn = state.env.pool.get().await?;
-    let found = queries::client_statistics(&mut conn, &id, &query).await?;
+    let query = StatisticsQuery { client_id: id.clone(), from, until: to, currency, kind, signed: false };
+    let found = state.reads.statistics(query).await?;
     let currencies = found.ok_or_else(|| no_client(&id))?.into_iter().map(Into::into).collect();
     Ok(Json(StatisticsView { client_id: id, currencies }))
 }
@@ -98,9 +97,8 @@ pub async fn show_risk_profile(
     PathText(id): PathText,
     QueryOf(params): QueryOf<CurrencyParams>,
 ) -> ApiResult<Json<RiskProfileView>> {
-    let mut conn = state.env.pool.get().await?;
-    let (kept, spend) = (&state.kept, Spend::Gross);
-    let profile = service::risk_profile(&mut conn, kept, &id, spend, VOLATILITY_SCALE).await?;
+    let (reads, kept) = (&state.reads, &state.kept);
+    let profile = service::risk_profile(reads, kept, &id, Spend::Gross, VOLATILITY_SCALE).await?;
     let profile = profile.ok_or_else(|| no_client(&id))?;
     Ok(Json(RiskProfileView::new(id, profile, params.currency.as_deref())))
 }
@@ -149,9 +147,8 @@ pub async fn show_spend_trend(
     QueryOf(params): QueryOf<DaysParams>,
 ) -> ApiResult<Json<SpendTrendView>> {
     let days = ClientDays { from: params.from, to: params.to, currency: params.currency };
-    let (zone, spend) = (state.env.settings.zone, Spend::Gross);
-    let mut conn = state.env.pool.get().await?;
-    let trends = service::spend_trend(&mut conn, &id, zone, &days, spend).await?;
+    let zone = state.env.settings.zone;
+    let trends = service::spend_trend(&state.reads, &id, zone, &days, Spend::Gross).await?;
     let currencies = trends.ok_or_else(|| no_client(&id))?.into_iter().map(Into::into).collect();
     Ok(Json(SpendTrendView { client_id: id, currencies }))
 }

@@ -10,10 +10,12 @@ pub mod arithmetic;
 pub mod between;
 pub mod model;
 pub mod queries;
+pub mod reads;
 pub mod service;
 pub mod tops;
 
 pub use model::{
     AmountStatistics, ClientDays, CurrencyRisk, RiskProfile, Spend, SpendDay, SpendTrend, TradesSummary,
 };
+pub use reads::ClientReads;
 pub use service::KeptAnswers;

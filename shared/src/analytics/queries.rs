@@ -10,7 +10,7 @@ use crate::{
     },
     transactions::TransactionKind,
 };
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use diesel::{
     prelude::*,
     sql_types::{Array, BigInt, Bool, Date, Nullable, Numeric, Text, Timestamptz},
@@ -18,28 +18,28 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use rust_decimal::Decimal;
 
-/// The statement of [`client_statistics`].
+/// The statement of [`statistics`].
 pub const STATISTICS: &str = include_str!("statistics.sql");
-/// The rows of a risk profile, without the rank.
-const RISK: &str = include_str!("risk.sql");
+/// The statement of [`histories`], without the rank.
+const HISTORY: &str = include_str!("history.sql");
 /// The rank of one of its rows.
-const RANK: &str = "CASE WHEN r.currency IS NOT NULL THEN 1 + (
-    SELECT count(DISTINCT CASE WHEN $2 THEN o.spent - o.gained ELSE o.spent END) FROM client_totals o
-    WHERE o.currency = r.currency AND CASE WHEN $2 THEN o.spent - o.gained ELSE o.spent END > r.spend
+const RANK: &str = "CASE WHEN h.currency IS NOT NULL THEN 1 + (
+    SELECT count(DISTINCT CASE WHEN h.net THEN o.spent - o.gained ELSE o.spent END) FROM client_totals o
+    WHERE o.currency = h.currency AND CASE WHEN h.net THEN o.spent - o.gained ELSE o.spent END > h.spend
 ) END";
-/// The statement of a risk profile. Two texts: beside a rank that it may leave out PostgreSQL would not keep a plan
+
+/// The statement of clients' histories. Two texts: beside a rank that it may leave out PostgreSQL would not keep a plan
 /// but make one each time, over all months, which takes longer than the rest.
-pub fn risk(ranked: bool) -> String {
+pub fn history(ranked: bool) -> String {
     let rank = if ranked { RANK } else { "NULL::bigint" };
-    format!("SELECT r.*, {rank} AS rank FROM ({RISK}) AS r ORDER BY r.currency")
+    format!("SELECT h.*, {rank} AS rank FROM ({HISTORY}) AS h ORDER BY h.question, h.currency COLLATE \"C\"")
 }
 
-/// The statement of a spend trend.
-pub const TREND: &str = include_str!("trend.sql");
-
-/// What a client's amounts are narrowed to.
+/// What is asked about a client's amounts.
 #[derive(Debug, Clone)]
 pub struct StatisticsQuery {
+    /// The client.
+    pub client_id: String,
     /// Not before.
     pub from: Option<DateTime<Utc>>,
     /// Before.
@@ -54,6 +54,8 @@ pub struct StatisticsQuery {
 
 #[derive(QueryableByName)]
 struct StatisticsRow {
+    #[diesel(sql_type = BigInt)]
+    question: i64,
     #[diesel(sql_type = Nullable<Text>)]
     currency: Option<String>,
     #[diesel(sql_type = Nullable<BigInt>)]
@@ -66,20 +68,21 @@ struct StatisticsRow {
     max: Option<Decimal>,
 }
 
-/// A client's amounts, by currency. `None`: there is no such client.
-pub async fn client_statistics(
+/// Clients' amounts, by currency; an answer for each question. `None`: there is no such client.
+pub(super) async fn statistics(
     conn: &mut AsyncPgConnection,
-    client_id: &str,
-    query: &StatisticsQuery,
-) -> QueryResult<Option<Vec<AmountStatistics>>> {
-    let midnight = |day: NaiveDate| day.and_time(chrono::NaiveTime::MIN).and_utc();
+    questions: &[StatisticsQuery],
+) -> QueryResult<Vec<Option<Vec<AmountStatistics>>>> {
+    let each = || questions.iter();
     let statement = diesel::sql_query(STATISTICS)
-        .bind::<Text, _>(client_id)
-        .bind::<Timestamptz, _>(query.from.unwrap_or(midnight(FIRST_DAY)))
-        .bind::<Timestamptz, _>(query.until.unwrap_or(midnight(LAST_DAY)))
-        .bind::<Nullable<Text>, _>(&query.currency)
-        .bind::<Nullable<Text>, _>(query.kind)
-        .bind::<Bool, _>(query.signed);
+        .bind::<Array<Text>, _>(each().map(|one| one.client_id.as_str()).collect::<Vec<_>>())
+        .bind::<Array<Timestamptz>, _>(
+            each().map(|one| one.from.unwrap_or_else(beginning)).collect::<Vec<_>>(),
+        )
+        .bind::<Array<Timestamptz>, _>(each().map(|one| one.until.unwrap_or_else(end)).collect::<Vec<_>>())
+        .bind::<Array<Nullable<Text>>, _>(each().map(|one| one.currency.as_deref()).collect::<Vec<_>>())
+        .bind::<Array<Nullable<Text>>, _>(each().map(|one| one.kind).collect::<Vec<_>>())
+        .bind::<Array<Bool>, _>(each().map(|one| one.signed).collect::<Vec<_>>());
     let rows: Vec<StatisticsRow> = Fixed(statement).load(conn).await?;
     let whole = |row: StatisticsRow| {
         Some(AmountStatistics {
@@ -90,12 +93,55 @@ pub async fn client_statistics(
             max: row.max?,
         })
     };
-    Ok((!rows.is_empty()).then(|| rows.into_iter().filter_map(whole).collect()))
+    let answer =
+        |rows: Vec<StatisticsRow>| (!rows.is_empty()).then(|| rows.into_iter().filter_map(whole).collect());
+    Ok(by_question(questions.len(), rows, |row| row.question).into_iter().map(answer).collect())
 }
 
-/// What a risk profile is made of, in one currency.
+/// The beginning of the first day there is.
+fn beginning() -> DateTime<Utc> {
+    FIRST_DAY.and_time(NaiveTime::MIN).and_utc()
+}
+
+/// The end of the last day there is.
+fn end() -> DateTime<Utc> {
+    LAST_DAY.and_time(NaiveTime::MIN).and_utc() + TimeDelta::days(1)
+}
+
+/// The rows of each question.
+fn by_question<R>(questions: usize, rows: Vec<R>, question: impl Fn(&R) -> i64) -> Vec<Vec<R>> {
+    let mut answers: Vec<Vec<R>> = std::iter::repeat_with(Vec::new).take(questions).collect();
+    for row in rows {
+        let place = usize::try_from(question(&row) - 1).ok();
+        if let Some(answer) = place.and_then(|place| answers.get_mut(place)) {
+            answer.push(row);
+        }
+    }
+    answers
+}
+
+/// What is asked about a client's history.
+#[derive(Debug, Clone)]
+pub(super) struct HistoryQuery {
+    /// The client.
+    pub client_id: String,
+    /// Transactions not before.
+    pub from: Option<DateTime<Utc>>,
+    /// Transactions before.
+    pub until: Option<DateTime<Utc>>,
+    /// Only this currency; each by itself if absent.
+    pub currency: Option<String>,
+    /// What counts as spend.
+    pub spend: Spend,
+    /// Whether what was spent is wanted beside the times.
+    pub spends: bool,
+}
+
+/// A client's totals and transactions in one currency.
 #[derive(QueryableByName)]
-pub(super) struct RiskRow {
+pub(super) struct HistoryRow {
+    #[diesel(sql_type = BigInt)]
+    question: i64,
     #[diesel(sql_type = Nullable<Text>)]
     pub currency: Option<String>,
     #[diesel(sql_type = Nullable<BigInt>)]
@@ -112,11 +158,10 @@ pub(super) struct RiskRow {
     pub first_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub last_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    pub gap_us: Option<i64>,
-    /// The days with transactions in the currency whose days were asked for, and what was spent on each.
-    #[diesel(sql_type = Nullable<Array<Date>>)]
-    pub days: Option<Vec<NaiveDate>>,
+    /// When its transactions were, in no order.
+    #[diesel(sql_type = Nullable<Array<Timestamptz>>)]
+    pub times: Option<Vec<DateTime<Utc>>>,
+    /// What was spent at each of these times, if that was asked for.
     #[diesel(sql_type = Nullable<Array<Numeric>>)]
     pub spends: Option<Vec<Decimal>>,
     #[diesel(sql_type = BigInt)]
@@ -125,24 +170,47 @@ pub(super) struct RiskRow {
     pub rank: Option<i64>,
 }
 
-/// A client's figures by currency, all of one snapshot; with the spend by day if `days` names a currency. With
-/// `rank` each is ranked there and then, which looks at every client. Empty: there is no such client.
-pub(super) async fn risk_rows(
+#[cfg(test)]
+impl HistoryRow {
+    /// A row without figures.
+    pub fn of(currency: &str) -> Self {
+        Self {
+            question: 1,
+            currency: Some(currency.to_owned()),
+            count: None,
+            spend: None,
+            sum: None,
+            square_units: None,
+            max: None,
+            first_at: None,
+            last_at: None,
+            times: None,
+            spends: None,
+            changes: 0,
+            rank: None,
+        }
+    }
+}
+
+/// Clients' histories by currency, all of one snapshot; rows for each question. With `ranked` each currency is ranked
+/// there and then, which looks at every client. Empty: there is no such client.
+pub(super) async fn histories(
     conn: &mut AsyncPgConnection,
-    client_id: &str,
-    zone: chrono_tz::Tz,
-    days: &ClientDays,
-    spend: Spend,
-    rank: bool,
-) -> QueryResult<Vec<RiskRow>> {
-    let statement = diesel::sql_query(risk(rank))
-        .bind::<Text, _>(client_id)
-        .bind::<Bool, _>(spend == Spend::Net)
-        .bind::<Text, _>(zone.name())
-        .bind::<Date, _>(days.from.unwrap_or(FIRST_DAY))
-        .bind::<Date, _>(days.to.unwrap_or(LAST_DAY))
-        .bind::<Nullable<Text>, _>(&days.currency);
-    Fixed(statement).load(conn).await
+    questions: &[HistoryQuery],
+    ranked: bool,
+) -> QueryResult<Vec<Vec<HistoryRow>>> {
+    let each = || questions.iter();
+    let statement = diesel::sql_query(history(ranked))
+        .bind::<Array<Text>, _>(each().map(|one| one.client_id.as_str()).collect::<Vec<_>>())
+        .bind::<Array<Timestamptz>, _>(
+            each().map(|one| one.from.unwrap_or_else(beginning)).collect::<Vec<_>>(),
+        )
+        .bind::<Array<Timestamptz>, _>(each().map(|one| one.until.unwrap_or_else(end)).collect::<Vec<_>>())
+        .bind::<Array<Nullable<Text>>, _>(each().map(|one| one.currency.as_deref()).collect::<Vec<_>>())
+        .bind::<Array<Bool>, _>(each().map(|one| one.spend == Spend::Net).collect::<Vec<_>>())
+        .bind::<Array<Bool>, _>(each().map(|one| one.spends).collect::<Vec<_>>());
+    let rows = Fixed(statement).load(conn).await?;
+    Ok(by_question(questions.len(), rows, |row: &HistoryRow| row.question))
 }
 
 /// Every client's spend in one currency, in no order, and the count of changes of the same snapshot.
@@ -165,39 +233,6 @@ pub(super) async fn all_spend(
          FROM client_totals WHERE currency = $1",
     );
     Fixed(statement.bind::<Text, _>(currency).bind::<Bool, _>(spend == Spend::Net)).get_result(conn).await
-}
-
-/// What was spent on one day, beside the first and last day of the currency.
-#[derive(QueryableByName)]
-pub(super) struct TrendRow {
-    #[diesel(sql_type = Nullable<Text>)]
-    pub currency: Option<String>,
-    #[diesel(sql_type = Nullable<Date>)]
-    pub first_day: Option<NaiveDate>,
-    #[diesel(sql_type = Nullable<Date>)]
-    pub last_day: Option<NaiveDate>,
-    #[diesel(sql_type = Nullable<Date>)]
-    pub day: Option<NaiveDate>,
-    #[diesel(sql_type = Nullable<Numeric>)]
-    pub spend: Option<Decimal>,
-}
-
-/// The days on which a client spent, by currency and day. Empty: there is no such client.
-pub(super) async fn trend_rows(
-    conn: &mut AsyncPgConnection,
-    client_id: &str,
-    zone: chrono_tz::Tz,
-    days: &ClientDays,
-    spend: Spend,
-) -> QueryResult<Vec<TrendRow>> {
-    let statement = diesel::sql_query(TREND)
-        .bind::<Text, _>(client_id)
-        .bind::<Text, _>(zone.name())
-        .bind::<Date, _>(days.from.unwrap_or(FIRST_DAY))
-        .bind::<Date, _>(days.to.unwrap_or(LAST_DAY))
-        .bind::<Nullable<Text>, _>(&days.currency)
-        .bind::<Bool, _>(spend == Spend::Net);
-    Fixed(statement).load(conn).await
 }
 
 /// A client's transactions by day and currency, the earliest first; days without any are left out.

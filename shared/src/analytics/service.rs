@@ -2,12 +2,15 @@
 //! has changed.
 
 use super::{
-    arithmetic,
+    arithmetic::{self, SCALE},
     model::{ClientDays, CurrencyRisk, RiskProfile, Spend, SpendDay, SpendTrend},
-    queries::{self, RiskRow, TrendRow},
+    queries::{self, HistoryQuery, HistoryRow},
+    reads::{ClientReads, ReadError},
     tops::{Breakdown, ClientPlace, RangeQuery, TopBy, TopMerchant, TopQuery},
 };
 use crate::{
+    db::DbError,
+    gather::AskError,
     pagination::{Page, PageRequest},
     summaries::{
         PeriodTotal, SummaryQuery,
@@ -15,15 +18,21 @@ use crate::{
         queries::{cursor_key, list_period_totals},
     },
 };
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
 use ethnum::U256;
 use rust_decimal::Decimal;
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 /// Days of the moving average.
 const WINDOW: usize = 7;
+/// With the decimals of an amount.
+const NOTHING: Decimal = Decimal::from_parts(0, 0, 0, false, SCALE);
 /// How often a ranking is looked for that is of the same snapshot as the client's own figures.
 const RANKING_TRIES: usize = 3;
 
@@ -53,7 +62,7 @@ pub async fn period_totals(
 pub async fn client_days(
     conn: &mut AsyncPgConnection,
     client_id: &str,
-    zone: chrono_tz::Tz,
+    zone: Tz,
     days: &ClientDays,
     page: &PageRequest,
 ) -> QueryResult<Page<PeriodTotal>> {
@@ -95,80 +104,78 @@ impl Ranking {
 /// A client's risk profile, volatility with `scale` decimals; `None`: there is no such client. The rank is of the
 /// same snapshot as the spend, although the ranking is kept: both know the count of changes that they are of.
 pub async fn risk_profile(
-    conn: &mut AsyncPgConnection,
+    reads: &ClientReads,
     kept: &KeptAnswers,
     client_id: &str,
     spend: Spend,
     scale: u32,
-) -> QueryResult<Option<RiskProfile>> {
-    let rows = ranked(conn, kept, client_id, chrono_tz::UTC, &ClientDays::default(), spend).await?;
-    Ok((!rows.is_empty()).then(|| profile(rows, spend, scale)))
+) -> Result<Option<RiskProfile>, ReadError> {
+    let rows = ranked(reads, kept, &whole(client_id, spend, false)).await?;
+    Ok((!rows.is_empty()).then(|| profile(&rows, spend, scale)))
 }
 
-/// A client's risk profile, and its trend of days in one currency, by one statement; `None`: there is no such
-/// client. There is no trend if none of the days was asked for.
+/// A client's risk profile, and its trend of days in one currency, of one snapshot; `None`: there is no such client.
+/// There is no trend if none of the days was asked for.
 pub async fn risk_and_trend(
-    conn: &mut AsyncPgConnection,
+    reads: &ClientReads,
     kept: &KeptAnswers,
     client_id: &str,
-    zone: chrono_tz::Tz,
+    zone: Tz,
     days: &ClientDays,
     spend: Spend,
     scale: u32,
-) -> QueryResult<Option<(RiskProfile, Option<SpendTrend>)>> {
-    let rows = ranked(conn, kept, client_id, zone, days, spend).await?;
+) -> Result<Option<(RiskProfile, Option<SpendTrend>)>, ReadError> {
+    let rows = ranked(reads, kept, &whole(client_id, spend, true)).await?;
     if rows.is_empty() {
         return Ok(None);
     }
     let of_currency = rows.iter().find(|row| row.currency.is_some() && row.currency == days.currency);
-    let trend = of_currency.and_then(|row| trend(&trend_rows(row, zone), days));
-    Ok(Some((profile(rows, spend, scale), trend)))
+    let trend = of_currency.and_then(|row| trend(row, zone, days));
+    Ok(Some((profile(&rows, spend, scale), trend)))
 }
 
-/// The days of a currency's row as those of a trend.
-fn trend_rows(row: &RiskRow, zone: chrono_tz::Tz) -> Vec<TrendRow> {
-    let day = |at: Option<DateTime<Utc>>| at.map(|at| at.with_timezone(&zone).date_naive());
-    let of = |spent: Option<(NaiveDate, Decimal)>| TrendRow {
-        currency: row.currency.clone(),
-        first_day: day(row.first_at),
-        last_day: day(row.last_at),
-        day: spent.map(|(day, _)| day),
-        spend: spent.map(|(_, spend)| spend),
-    };
-    let spent = row.days.iter().flatten().copied().zip(row.spends.iter().flatten().copied());
-    std::iter::once(of(None)).chain(spent.map(|spent| of(Some(spent)))).collect()
+/// All of a client's history.
+fn whole(client_id: &str, spend: Spend, spends: bool) -> HistoryQuery {
+    HistoryQuery { client_id: client_id.to_owned(), from: None, until: None, currency: None, spend, spends }
 }
 
-/// A client's figures, ranked. Empty: there is no such client.
+/// A client's history, ranked. Empty: there is no such client.
 async fn ranked(
-    conn: &mut AsyncPgConnection,
+    reads: &ClientReads,
     kept: &KeptAnswers,
-    client_id: &str,
-    zone: chrono_tz::Tz,
-    days: &ClientDays,
-    spend: Spend,
-) -> QueryResult<Vec<RiskRow>> {
+    question: &HistoryQuery,
+) -> Result<Vec<HistoryRow>, ReadError> {
     for _ in 0..RANKING_TRIES {
-        let mut rows = queries::risk_rows(conn, client_id, zone, days, spend, false).await?;
-        if add_ranks(conn, kept, spend, &mut rows).await? {
+        let mut rows = reads.history(question.clone()).await?;
+        if add_ranks(reads, kept, question.spend, &mut rows).await? {
             return Ok(rows);
         }
     }
     // While others load, the record may move on between two looks each time.
-    queries::risk_rows(conn, client_id, zone, days, spend, true).await
+    let mut conn = reads.pool.get().await.map_err(|error| failed(error.into()))?;
+    let answers = queries::histories(&mut conn, std::slice::from_ref(question), true).await;
+    Ok(answers.map_err(|error| failed(error.into()))?.pop().unwrap_or_default())
+}
+
+fn failed(error: DbError) -> ReadError {
+    AskError::Failed(Arc::new(error))
 }
 
 /// Ranks the rows; whether every rank is of the rows' own snapshot.
 async fn add_ranks(
-    conn: &mut AsyncPgConnection,
+    reads: &ClientReads,
     kept: &KeptAnswers,
     spend: Spend,
-    rows: &mut [RiskRow],
-) -> QueryResult<bool> {
+    rows: &mut [HistoryRow],
+) -> Result<bool, ReadError> {
     for row in rows {
         let (Some(currency), Some(own)) = (&row.currency, row.spend) else { continue };
-        let key = (currency.clone(), spend);
-        let ranking = kept.rankings.answer(row.changes, key, Ranking::load(conn, currency, spend)).await?;
+        let load = async {
+            let mut conn = reads.pool.get().await?;
+            Ok::<_, DbError>(Ranking::load(&mut conn, currency, spend).await?)
+        };
+        let ranking = kept.rankings.answer(row.changes, (currency.clone(), spend), load).await;
+        let ranking = ranking.map_err(failed)?;
         if ranking.changes != row.changes {
             return Ok(false);
         }
@@ -177,14 +184,13 @@ async fn add_ranks(
     Ok(true)
 }
 
-fn profile(rows: Vec<RiskRow>, spend: Spend, scale: u32) -> RiskProfile {
-    let shortest_gap_us = rows.first().and_then(|row| row.gap_us);
-    let currency = |row: RiskRow| {
+fn profile(rows: &[HistoryRow], spend: Spend, scale: u32) -> RiskProfile {
+    let currency = |row: &HistoryRow| {
         let (count, own, all) = (row.count?, row.spend?, row.sum?);
-        let squares: U256 = row.square_units?.parse().ok()?;
+        let squares: U256 = row.square_units.as_ref()?.parse().ok()?;
         let sum = if spend == Spend::Net { own } else { all };
         Some(CurrencyRisk {
-            currency: row.currency?,
+            currency: row.currency.clone()?,
             count,
             spend: own,
             rank: row.rank?,
@@ -192,46 +198,69 @@ fn profile(rows: Vec<RiskRow>, spend: Spend, scale: u32) -> RiskProfile {
             largest: row.max?,
         })
     };
-    RiskProfile { shortest_gap_us, currencies: rows.into_iter().filter_map(currency).collect() }
+    RiskProfile {
+        shortest_gap_us: shortest_gap_us(rows),
+        currencies: rows.iter().filter_map(currency).collect(),
+    }
+}
+
+/// The shortest time between two transactions in a row, in whatever currencies.
+fn shortest_gap_us(rows: &[HistoryRow]) -> Option<i64> {
+    let times = rows.iter().flat_map(|row| row.times.iter().flatten());
+    let mut times: Vec<i64> = times.map(DateTime::timestamp_micros).collect();
+    times.sort_unstable();
+    times.windows(2).map(|two| two[1] - two[0]).min()
 }
 
 /// What a client spent day by day, a trend for each currency; `None`: there is no such client. The days are
 /// those from its first to its last transaction in the currency, of them those that were asked for; a day's
 /// average does not depend on what was asked for.
 pub async fn spend_trend(
-    conn: &mut AsyncPgConnection,
+    reads: &ClientReads,
     client_id: &str,
-    zone: chrono_tz::Tz,
+    zone: Tz,
     days: &ClientDays,
     spend: Spend,
-) -> QueryResult<Option<Vec<SpendTrend>>> {
-    let rows = queries::trend_rows(conn, client_id, zone, days, spend).await?;
-    let by_currency = rows.chunk_by(|one, other| one.currency == other.currency);
-    Ok((!rows.is_empty()).then(|| by_currency.filter_map(|rows| trend(rows, days)).collect()))
+) -> Result<Option<Vec<SpendTrend>>, ReadError> {
+    // A day more on either side holds the days of every zone.
+    let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
+    let question = HistoryQuery {
+        client_id: client_id.to_owned(),
+        from: days.from.map(|from| midnight(before(from)) - TimeDelta::days(1)),
+        until: days.to.map(|to| midnight(to) + TimeDelta::days(2)),
+        currency: days.currency.clone(),
+        spend,
+        spends: true,
+    };
+    let rows = reads.history(question).await?;
+    Ok((!rows.is_empty()).then(|| rows.iter().filter_map(|row| trend(row, zone, days)).collect()))
 }
 
 /// One currency's trend; `None` if none of its days was asked for.
-fn trend(rows: &[TrendRow], days: &ClientDays) -> Option<SpendTrend> {
-    let head = rows.first()?;
-    let (began, ended) = (head.first_day?, head.last_day?);
+fn trend(row: &HistoryRow, zone: Tz, days: &ClientDays) -> Option<SpendTrend> {
+    let day_of = |at: &DateTime<Utc>| at.with_timezone(&zone).date_naive();
+    let (began, ended) = (day_of(&row.first_at?), day_of(&row.last_at?));
     let first = days.from.map_or(began, |from| from.max(began));
     let last = days.to.map_or(ended, |to| to.min(ended));
-    let mut spent = rows.iter().filter_map(|row| Some((row.day?, row.spend?))).peekable();
-    let mut window = VecDeque::with_capacity(WINDOW);
+    let mut by_day: BTreeMap<NaiveDate, Decimal> = BTreeMap::new();
+    for (at, spend) in row.times.iter().flatten().zip(row.spends.iter().flatten()) {
+        *by_day.entry(day_of(at)).or_insert(NOTHING) += spend;
+    }
+    let mut spent = by_day.range(before(first)..).peekable();
+    let (mut window, mut week_spend) = (VecDeque::with_capacity(WINDOW), NOTHING);
     let mut trend = Vec::new();
     for day in before(first).max(began).iter_days().take_while(|&day| day <= last) {
-        while spent.next_if(|(past, _)| *past < day).is_some() {}
-        let spend = spent.next_if(|(that, _)| *that == day).map_or(Decimal::new(0, 4), |(_, spend)| spend);
+        let spend = spent.next_if(|(that, _)| **that == day).map_or(NOTHING, |(_, spend)| *spend);
         if window.len() == WINDOW {
-            window.pop_front();
+            week_spend -= window.pop_front().unwrap_or_default();
         }
+        week_spend += spend;
         window.push_back(spend);
         if day >= first {
-            let week_spend = window.iter().sum();
             trend.push(SpendDay { day, spend, week_spend, week_days: window.len() as i64 });
         }
     }
-    (!trend.is_empty()).then_some(SpendTrend { currency: head.currency.clone()?, days: trend })
+    (!trend.is_empty()).then_some(SpendTrend { currency: row.currency.clone()?, days: trend })
 }
 
 /// The first day that a day's average is of.
@@ -247,29 +276,57 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn row(text: &str, spend: i64) -> TrendRow {
-        TrendRow {
-            currency: Some("USD".to_owned()),
-            first_day: Some(day("2025-01-01")),
-            last_day: Some(day("2025-01-20")),
-            day: Some(day(text)),
-            spend: Some(Decimal::new(spend, 0)),
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    /// A history in USD, of the times and what was spent then.
+    fn row(spends: &[(&str, i64)]) -> HistoryRow {
+        let times: Vec<DateTime<Utc>> = spends.iter().map(|(text, _)| at(text)).collect();
+        HistoryRow {
+            first_at: times.iter().min().copied(),
+            last_at: times.iter().max().copied(),
+            times: Some(times),
+            spends: Some(spends.iter().map(|(_, spend)| Decimal::new(*spend, 0)).collect()),
+            ..HistoryRow::of("USD")
         }
     }
 
     #[test]
     fn a_days_average_is_the_same_whatever_was_asked_for() {
-        let rows = [row("2025-01-01", 70), row("2025-01-03", 7), row("2025-01-10", 14), row("2025-01-20", 1)];
+        let row = row(&[
+            ("2025-01-20T09:00:00Z", 1),
+            ("2025-01-01T09:00:00Z", 30),
+            ("2025-01-01T10:00:00Z", 40),
+            ("2025-01-03T09:00:00Z", 7),
+            ("2025-01-10T09:00:00Z", 14),
+        ]);
         let range = |from, to| ClientDays { from, to, currency: None };
-        let whole = trend(&rows, &range(None, None)).unwrap().days;
+        let whole = trend(&row, Tz::UTC, &range(None, None)).unwrap().days;
         assert_eq!(whole.len(), 20);
         assert_eq!((whole[0].average(), whole[1].average()), (Decimal::new(70, 0), Decimal::new(35, 0)));
         // Seven days later the first has left the window.
         assert_eq!((whole[7].day, whole[7].average()), (day("2025-01-08"), Decimal::new(1, 0)));
-        let part = trend(&rows, &range(Some(day("2025-01-08")), Some(day("2025-01-12")))).unwrap().days;
-        assert_eq!(part, whole[7..12]);
-        assert!(trend(&rows, &range(Some(day("2025-02-01")), None)).is_none());
-        assert!(trend(&rows, &range(None, Some(day("2024-12-31")))).is_none());
+        let part = range(Some(day("2025-01-08")), Some(day("2025-01-12")));
+        assert_eq!(trend(&row, Tz::UTC, &part).unwrap().days, whole[7..12]);
+        assert!(trend(&row, Tz::UTC, &range(Some(day("2025-02-01")), None)).is_none());
+        assert!(trend(&row, Tz::UTC, &range(None, Some(day("2024-12-31")))).is_none());
+    }
+
+    #[test]
+    fn a_day_is_one_of_the_zone() {
+        let row = row(&[("2025-01-01T23:30:00Z", 5), ("2025-01-01T22:30:00Z", 7)]);
+        let days = trend(&row, Tz::Europe__Berlin, &ClientDays::default()).unwrap().days;
+        let spent: Vec<_> = days.iter().map(|one| (one.day, one.spend)).collect();
+        assert_eq!(spent, [(day("2025-01-01"), Decimal::from(7)), (day("2025-01-02"), Decimal::from(5))]);
+    }
+
+    #[test]
+    fn the_shortest_gap_is_over_all_currencies() {
+        let one = row(&[("2025-01-03T00:00:00Z", 1), ("2025-01-01T00:00:00Z", 1)]);
+        let other = row(&[("2025-01-01T00:00:07Z", 1)]);
+        assert_eq!(shortest_gap_us(&[one, other]), Some(7_000_000));
+        assert_eq!(shortest_gap_us(&[row(&[("2025-01-01T00:00:00Z", 1)])]), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! Every statement reads live runs through partial or state indexes: none grows with history, save
 //! by what failed within the hour.
 
-use crate::ids::RunId;
+use crate::{fixed::Fixed, ids::RunId};
 use chrono::{DateTime, Utc};
 use diesel::{
     prelude::*,
@@ -82,8 +82,7 @@ pub struct Attention {
 
 /// What asks for attention now.
 pub async fn attention(conn: &mut AsyncPgConnection) -> QueryResult<Attention> {
-    diesel::sql_query(
-        "SELECT (SELECT count(*) FROM uploads
+    let sql = "SELECT (SELECT count(*) FROM uploads
                  WHERE state IN ('received', 'planning', 'loading')) AS uploads_in_progress,
                 (SELECT count(*) FROM runs WHERE state IN ('failed', 'discarded')
                      AND finished_at > now() - interval '1 hour'
@@ -91,10 +90,8 @@ pub async fn attention(conn: &mut AsyncPgConnection) -> QueryResult<Attention> {
                 (SELECT count(*) FROM alerts
                      WHERE resolved_at IS NULL AND acknowledged_at IS NULL) AS alerts,
                 (SELECT count(*) FROM (SELECT 1 FROM deliveries WHERE state = 'unknown' LIMIT 1000) AS unknown)
-                + (SELECT count(*) FROM circuits WHERE state <> 'closed' OR forced = 'open') AS notifications",
-    )
-    .get_result(conn)
-    .await
+                + (SELECT count(*) FROM circuits WHERE state <> 'closed' OR forced = 'open') AS notifications";
+    Fixed(diesel::sql_query(sql)).get_result(conn).await
 }
 
 /// Failures that are alike.

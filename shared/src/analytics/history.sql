@@ -13,7 +13,7 @@ JOIN clients c ON c.client_id = q.client_id
 LEFT JOIN LATERAL (
     WITH own AS MATERIALIZED (
         SELECT t.currency, array_agg(t.occurred_at) AS times,
-               array_agg(CASE WHEN t.kind IN ('buy', 'payment') THEN t.amount WHEN q.net THEN -t.amount ELSE 0 END)
+               array_agg(CASE WHEN t.kind IN ('buy', 'payment') THEN t.amount WHEN q.net THEN -t.amount ELSE 0.0000 END)
                    FILTER (WHERE q.spends) AS spends
         FROM (SELECT min(first_at) AS first_at, max(last_at) AS last_at FROM client_totals
               WHERE client_id = q.client_id) AS active

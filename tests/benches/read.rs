@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use shared::{
-    analytics::queries::{STATISTICS, history},
+    analytics::queries::{STATISTICS, TREND, risk},
     synthetic::{TransactionForm, write_transactions},
 };
 use std::{fs::File, path::Path};
@@ -128,13 +128,16 @@ async fn expect_right(server: &Server, ids: &Path) -> anyhow::Result<()> {
 async fn plans(server: &Server, ids: &Path) -> anyhow::Result<()> {
     let id = std::fs::read_to_string(ids)?.lines().next().context("a client")?.to_owned();
     let [from, until] = ["2025-03-01T00:00:00Z", "2025-06-01T00:00:00Z"].map(str::parse::<DateTime<Utc>>);
-    let (id, from, until) = (vec![id], vec![from?], vec![until?]);
-    let (no, yes, any) = (vec![false], vec![true], vec![None::<&str>]);
-    let statistics: [&(dyn ToSql + Sync); 6] = [&id, &from, &until, &any, &any, &no];
-    let whole: [&(dyn ToSql + Sync); 6] = [&id, &from, &until, &any, &no, &yes];
+    let (from, until) = (vec![from?], vec![until?]);
+    let [first, last] = [&from, &until].map(|at| vec![at[0].date_naive()]);
+    let (id, no, any, zone) = (vec![id], vec![false], vec![None::<&str>], vec!["UTC"]);
+    let statistics: [&(dyn ToSql + Sync); 7] = [&id, &from, &until, &any, &any, &no, &i64::MAX];
+    let risks: [&(dyn ToSql + Sync); 7] = [&id, &no, &zone, &first, &last, &any, &i64::MAX];
+    let trends: [&(dyn ToSql + Sync); 7] = [&id, &zone, &first, &last, &any, &no, &i64::MAX];
     for (name, sql, params) in [
         ("range_stats", STATISTICS, &statistics[..]),
-        ("risk_profile and spend_trend", &history(false), &whole[..]),
+        ("risk_profile", &risk(false), &risks[..]),
+        ("spend_trend", TREND, &trends[..]),
     ] {
         println!("Plan of {name}:");
         for line in server.db.client.query(&format!("EXPLAIN (ANALYZE, BUFFERS) {sql}"), params).await? {

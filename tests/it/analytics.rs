@@ -176,6 +176,35 @@ async fn figures_equal_sql_over_the_rows_whatever_came_in_how() {
     expect_figures_exact(&app).await;
 }
 
+/// It is asked alone, so that nobody waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_with_a_long_history_has_the_figures_of_its_rows() {
+    let app = App::start().await;
+    let row = |n: u32| {
+        let (day, second, kind) = (n % 40, n % 86_400, ["buy", "sell"][n as usize % 2]);
+        let at = chrono::DateTime::UNIX_EPOCH
+            + chrono::TimeDelta::days(20_150 + i64::from(day))
+            + chrono::TimeDelta::seconds(i64::from(second));
+        let currency = ["USD", "EUR"][(n / 3) as usize % 2];
+        format!("t{n},long,{},{}.25,{currency},{kind},success,M1", at.to_rfc3339(), n % 97)
+    };
+    let mut rows: Vec<String> = (0..10_050).map(row).collect();
+    rows.push("s1,short,2025-03-12T00:00:00Z,5,USD,payment,success,M1".to_owned());
+    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    let loaded = app.load("long.csv", file(&rows), "").await;
+    assert_eq!(loaded["counts"]["inserted"], 10_051, "{loaded}");
+    expect_figures_exact(&app).await;
+    // Together with others, too.
+    let path = |client: &str| format!("/api/v1/clients/{client}/statistics");
+    let alone = [app.get(&path("long")).await, app.get(&path("short")).await];
+    let paths = ["long", "short"].map(|client| path(client));
+    for _ in 0..10 {
+        let asked = (0..20).map(|n| app.get(&paths[n % 2]));
+        let answers = futures::future::join_all(asked).await;
+        assert!(answers.iter().enumerate().all(|(n, answer)| *answer == alone[n % 2]), "{answers:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rankings_equal_sql_over_the_rows() {
     let app = App::start().await;

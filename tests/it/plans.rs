@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use shared::analytics::queries::{STATISTICS, history};
+use shared::analytics::queries::{STATISTICS, TREND, risk};
 use tests::{App, AppOptions, files};
 use tokio_postgres::types::ToSql;
 
@@ -128,25 +128,28 @@ async fn the_plans_of_questions_about_clients_are_kept() {
     let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
     app.load("year.csv", files::rows(&rows), "").await;
     app.db.client.batch_execute("ANALYZE").await.unwrap();
-    let history = history(false);
-    let statements =
-        [app.db.client.prepare(&history).await.unwrap(), app.db.client.prepare(STATISTICS).await.unwrap()];
+    let client = &app.db.client;
+    let risk = risk(false);
+    let [statistics, risk, trend] = [STATISTICS, &risk, TREND].map(|sql| client.prepare(sql));
+    let (statistics, risk, trend) = tokio::try_join!(statistics, risk, trend).unwrap();
     let [from, until] =
         ["2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z"].map(|at| at.parse::<DateTime<Utc>>());
     let (from, until) = (vec![from.unwrap(); 20], vec![until.unwrap(); 20]);
-    let (any, no) = (vec![None::<&str>; 20], vec![false; 20]);
+    let [first, last] = [&from, &until].map(|at| at.iter().map(DateTime::date_naive).collect::<Vec<_>>());
+    let (any, no, zone) = (vec![None::<&str>; 20], vec![false; 20], vec!["UTC"; 20]);
     // However many are asked together.
-    for questions in (1..=20).rev() {
-        let ids: Vec<String> = (1..=questions).map(|client| client.to_string()).collect();
-        let (from, until) = (&from[..questions], &until[..questions]);
-        let (any, no) = (&any[..questions], &no[..questions]);
-        let whole: [&(dyn ToSql + Sync); 6] = [&ids, &from, &until, &any, &no, &no];
-        let amounts: [&(dyn ToSql + Sync); 6] = [&ids, &from, &until, &any, &any, &no];
-        for (statement, params) in statements.iter().zip([whole, amounts]) {
-            app.db.client.query(statement, &params).await.unwrap();
+    for n in (1..=20).rev() {
+        let ids: Vec<String> = (1..=n).map(|client| client.to_string()).collect();
+        let (from, until, first, last) = (&from[..n], &until[..n], &first[..n], &last[..n]);
+        let (any, no, zone) = (&any[..n], &no[..n], &zone[..n]);
+        let amounts: [&(dyn ToSql + Sync); 7] = [&ids, &from, &until, &any, &any, &no, &10_000i64];
+        let risks: [&(dyn ToSql + Sync); 7] = [&ids, &no, &zone, &first, &last, &any, &10_000i64];
+        let trends: [&(dyn ToSql + Sync); 7] = [&ids, &zone, &first, &last, &any, &no, &10_000i64];
+        for (statement, params) in [(&statistics, amounts), (&risk, risks), (&trend, trends)] {
+            client.query(statement, &params).await.unwrap();
         }
     }
     let kept =
         "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%unnest%' AND generic_plans > 10";
-    assert_eq!(app.db.one::<i64>(kept, &[]).await, 2, "a plan was made anew for each client");
+    assert_eq!(app.db.one::<i64>(kept, &[]).await, 3, "a plan was made anew for each client");
 }

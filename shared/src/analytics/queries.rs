@@ -10,7 +10,8 @@ use crate::{
     },
     transactions::TransactionKind,
 };
-use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use diesel::{
     prelude::*,
     sql_types::{Array, BigInt, Bool, Date, Nullable, Numeric, Text, Timestamptz},
@@ -20,20 +21,25 @@ use rust_decimal::Decimal;
 
 /// The statement of [`statistics`].
 pub const STATISTICS: &str = include_str!("statistics.sql");
-/// The statement of [`histories`], without the rank.
-const HISTORY: &str = include_str!("history.sql");
+/// The statement of [`trends`].
+pub const TREND: &str = include_str!("trend.sql");
+/// The rows of risk profiles, without the rank.
+const RISK: &str = include_str!("risk.sql");
 /// The rank of one of its rows.
-const RANK: &str = "CASE WHEN h.currency IS NOT NULL THEN 1 + (
-    SELECT count(DISTINCT CASE WHEN h.net THEN o.spent - o.gained ELSE o.spent END) FROM client_totals o
-    WHERE o.currency = h.currency AND CASE WHEN h.net THEN o.spent - o.gained ELSE o.spent END > h.spend
+const RANK: &str = "CASE WHEN r.currency IS NOT NULL THEN 1 + (
+    SELECT count(DISTINCT CASE WHEN r.net THEN o.spent - o.gained ELSE o.spent END) FROM client_totals o
+    WHERE o.currency = r.currency AND CASE WHEN r.net THEN o.spent - o.gained ELSE o.spent END > r.spend
 ) END";
 
-/// The statement of clients' histories. Two texts: beside a rank that it may leave out PostgreSQL would not keep a plan
-/// but make one each time, over all months, which takes longer than the rest.
-pub fn history(ranked: bool) -> String {
+/// The statement of [`risks`]. Two texts: beside a rank that it may leave out PostgreSQL would not keep a plan but make
+/// one each time, over all months, which takes longer than the rest.
+pub fn risk(ranked: bool) -> String {
     let rank = if ranked { RANK } else { "NULL::bigint" };
-    format!("SELECT h.*, {rank} AS rank FROM ({HISTORY}) AS h ORDER BY h.question, h.currency COLLATE \"C\"")
+    format!("SELECT r.*, {rank} AS rank FROM ({RISK}) AS r ORDER BY r.question, r.currency COLLATE \"C\"")
 }
+
+/// The answer to a question; `None`: the client has too many transactions to be looked at together with others.
+pub(super) type Answer<A> = Option<A>;
 
 /// What is asked about a client's amounts.
 #[derive(Debug, Clone)]
@@ -56,6 +62,8 @@ pub struct StatisticsQuery {
 struct StatisticsRow {
     #[diesel(sql_type = BigInt)]
     question: i64,
+    #[diesel(sql_type = Bool)]
+    many: bool,
     #[diesel(sql_type = Nullable<Text>)]
     currency: Option<String>,
     #[diesel(sql_type = Nullable<BigInt>)]
@@ -68,11 +76,12 @@ struct StatisticsRow {
     max: Option<Decimal>,
 }
 
-/// Clients' amounts, by currency; an answer for each question. `None`: there is no such client.
+/// Clients' amounts, by currency; an answer for each question. `None` in it: there is no such client.
 pub(super) async fn statistics(
     conn: &mut AsyncPgConnection,
     questions: &[StatisticsQuery],
-) -> QueryResult<Vec<Option<Vec<AmountStatistics>>>> {
+    most: i64,
+) -> QueryResult<Vec<Answer<Option<Vec<AmountStatistics>>>>> {
     let each = || questions.iter();
     let statement = diesel::sql_query(STATISTICS)
         .bind::<Array<Text>, _>(each().map(|one| one.client_id.as_str()).collect::<Vec<_>>())
@@ -82,7 +91,8 @@ pub(super) async fn statistics(
         .bind::<Array<Timestamptz>, _>(each().map(|one| one.until.unwrap_or_else(end)).collect::<Vec<_>>())
         .bind::<Array<Nullable<Text>>, _>(each().map(|one| one.currency.as_deref()).collect::<Vec<_>>())
         .bind::<Array<Nullable<Text>>, _>(each().map(|one| one.kind).collect::<Vec<_>>())
-        .bind::<Array<Bool>, _>(each().map(|one| one.signed).collect::<Vec<_>>());
+        .bind::<Array<Bool>, _>(each().map(|one| one.signed).collect::<Vec<_>>())
+        .bind::<BigInt, _>(most);
     let rows: Vec<StatisticsRow> = Fixed(statement).load(conn).await?;
     let whole = |row: StatisticsRow| {
         Some(AmountStatistics {
@@ -95,7 +105,8 @@ pub(super) async fn statistics(
     };
     let answer =
         |rows: Vec<StatisticsRow>| (!rows.is_empty()).then(|| rows.into_iter().filter_map(whole).collect());
-    Ok(by_question(questions.len(), rows, |row| row.question).into_iter().map(answer).collect())
+    let answers = by_question(questions.len(), rows, |row| (row.question, row.many));
+    Ok(answers.into_iter().map(|rows| rows.map(answer)).collect())
 }
 
 /// The beginning of the first day there is.
@@ -108,40 +119,54 @@ fn end() -> DateTime<Utc> {
     LAST_DAY.and_time(NaiveTime::MIN).and_utc() + TimeDelta::days(1)
 }
 
-/// The rows of each question.
-fn by_question<R>(questions: usize, rows: Vec<R>, question: impl Fn(&R) -> i64) -> Vec<Vec<R>> {
-    let mut answers: Vec<Vec<R>> = std::iter::repeat_with(Vec::new).take(questions).collect();
+/// The rows of each question, by its number from 1 and whether they are too many.
+fn by_question<R>(questions: usize, rows: Vec<R>, of: impl Fn(&R) -> (i64, bool)) -> Vec<Answer<Vec<R>>> {
+    let mut answers: Vec<Answer<Vec<R>>> =
+        std::iter::repeat_with(|| Some(Vec::new())).take(questions).collect();
     for row in rows {
-        let place = usize::try_from(question(&row) - 1).ok();
-        if let Some(answer) = place.and_then(|place| answers.get_mut(place)) {
-            answer.push(row);
+        let (question, many) = of(&row);
+        let Some(answer) = usize::try_from(question - 1).ok().and_then(|place| answers.get_mut(place)) else {
+            continue;
+        };
+        match answer {
+            Some(_) if many => *answer = None,
+            Some(found) => found.push(row),
+            None => {}
         }
     }
     answers
 }
 
-/// What is asked about a client's history.
+/// What is asked about what a client spent.
 #[derive(Debug, Clone)]
-pub(super) struct HistoryQuery {
+pub(super) struct SpendQuery {
     /// The client.
     pub client_id: String,
-    /// Transactions not before.
-    pub from: Option<DateTime<Utc>>,
-    /// Transactions before.
-    pub until: Option<DateTime<Utc>>,
-    /// Only this currency; each by itself if absent.
-    pub currency: Option<String>,
+    /// Whose days they are.
+    pub zone: Tz,
+    /// Which days.
+    pub days: ClientDays,
     /// What counts as spend.
     pub spend: Spend,
-    /// Whether what was spent is wanted beside the times.
-    pub spends: bool,
 }
 
-/// A client's totals and transactions in one currency.
+impl SpendQuery {
+    fn first_day(&self) -> NaiveDate {
+        self.days.from.unwrap_or(FIRST_DAY)
+    }
+
+    fn last_day(&self) -> NaiveDate {
+        self.days.to.unwrap_or(LAST_DAY)
+    }
+}
+
+/// What a risk profile is made of, in one currency.
 #[derive(QueryableByName)]
-pub(super) struct HistoryRow {
+pub(super) struct RiskRow {
     #[diesel(sql_type = BigInt)]
     question: i64,
+    #[diesel(sql_type = Bool)]
+    many: bool,
     #[diesel(sql_type = Nullable<Text>)]
     pub currency: Option<String>,
     #[diesel(sql_type = Nullable<BigInt>)]
@@ -158,10 +183,11 @@ pub(super) struct HistoryRow {
     pub first_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub last_at: Option<DateTime<Utc>>,
-    /// When its transactions were, in no order.
-    #[diesel(sql_type = Nullable<Array<Timestamptz>>)]
-    pub times: Option<Vec<DateTime<Utc>>>,
-    /// What was spent at each of these times, if that was asked for.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub gap_us: Option<i64>,
+    /// The days with transactions in the currency whose days were asked for, and what was spent on each.
+    #[diesel(sql_type = Nullable<Array<Date>>)]
+    pub days: Option<Vec<NaiveDate>>,
     #[diesel(sql_type = Nullable<Array<Numeric>>)]
     pub spends: Option<Vec<Decimal>>,
     #[diesel(sql_type = BigInt)]
@@ -170,47 +196,64 @@ pub(super) struct HistoryRow {
     pub rank: Option<i64>,
 }
 
-#[cfg(test)]
-impl HistoryRow {
-    /// A row without figures.
-    pub fn of(currency: &str) -> Self {
-        Self {
-            question: 1,
-            currency: Some(currency.to_owned()),
-            count: None,
-            spend: None,
-            sum: None,
-            square_units: None,
-            max: None,
-            first_at: None,
-            last_at: None,
-            times: None,
-            spends: None,
-            changes: 0,
-            rank: None,
-        }
-    }
+/// Clients' figures by currency, all of one snapshot; rows for each question, with the spend by day if it names a
+/// currency. With `ranked` each is ranked there and then, which looks at every client. Empty: there is no such client.
+pub(super) async fn risks(
+    conn: &mut AsyncPgConnection,
+    questions: &[SpendQuery],
+    ranked: bool,
+    most: i64,
+) -> QueryResult<Vec<Answer<Vec<RiskRow>>>> {
+    let each = || questions.iter();
+    let statement = diesel::sql_query(risk(ranked))
+        .bind::<Array<Text>, _>(each().map(|one| one.client_id.as_str()).collect::<Vec<_>>())
+        .bind::<Array<Bool>, _>(each().map(|one| one.spend == Spend::Net).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(each().map(|one| one.zone.name()).collect::<Vec<_>>())
+        .bind::<Array<Date>, _>(each().map(SpendQuery::first_day).collect::<Vec<_>>())
+        .bind::<Array<Date>, _>(each().map(SpendQuery::last_day).collect::<Vec<_>>())
+        .bind::<Array<Nullable<Text>>, _>(each().map(|one| one.days.currency.as_deref()).collect::<Vec<_>>())
+        .bind::<BigInt, _>(most);
+    let rows = Fixed(statement).load(conn).await?;
+    Ok(by_question(questions.len(), rows, |row: &RiskRow| (row.question, row.many)))
 }
 
-/// Clients' histories by currency, all of one snapshot; rows for each question. With `ranked` each currency is ranked
-/// there and then, which looks at every client. Empty: there is no such client.
-pub(super) async fn histories(
+/// What was spent in one currency, by day.
+#[derive(QueryableByName)]
+pub(super) struct TrendRow {
+    #[diesel(sql_type = BigInt)]
+    question: i64,
+    #[diesel(sql_type = Bool)]
+    many: bool,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub currency: Option<String>,
+    #[diesel(sql_type = Nullable<Date>)]
+    pub first_day: Option<NaiveDate>,
+    #[diesel(sql_type = Nullable<Date>)]
+    pub last_day: Option<NaiveDate>,
+    /// The days with transactions, and what was spent on each.
+    #[diesel(sql_type = Nullable<Array<Date>>)]
+    pub days: Option<Vec<NaiveDate>>,
+    #[diesel(sql_type = Nullable<Array<Numeric>>)]
+    pub spends: Option<Vec<Decimal>>,
+}
+
+/// The days on which clients spent, by currency; rows for each question. Empty: there is no such client.
+pub(super) async fn trends(
     conn: &mut AsyncPgConnection,
-    questions: &[HistoryQuery],
-    ranked: bool,
-) -> QueryResult<Vec<Vec<HistoryRow>>> {
+    questions: &[SpendQuery],
+    most: i64,
+) -> QueryResult<Vec<Answer<Vec<TrendRow>>>> {
     let each = || questions.iter();
-    let statement = diesel::sql_query(history(ranked))
+    let statement = diesel::sql_query(TREND)
         .bind::<Array<Text>, _>(each().map(|one| one.client_id.as_str()).collect::<Vec<_>>())
-        .bind::<Array<Timestamptz>, _>(
-            each().map(|one| one.from.unwrap_or_else(beginning)).collect::<Vec<_>>(),
-        )
-        .bind::<Array<Timestamptz>, _>(each().map(|one| one.until.unwrap_or_else(end)).collect::<Vec<_>>())
-        .bind::<Array<Nullable<Text>>, _>(each().map(|one| one.currency.as_deref()).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(each().map(|one| one.zone.name()).collect::<Vec<_>>())
+        .bind::<Array<Date>, _>(each().map(SpendQuery::first_day).collect::<Vec<_>>())
+        .bind::<Array<Date>, _>(each().map(SpendQuery::last_day).collect::<Vec<_>>())
+        .bind::<Array<Nullable<Text>>, _>(each().map(|one| one.days.currency.as_deref()).collect::<Vec<_>>())
         .bind::<Array<Bool>, _>(each().map(|one| one.spend == Spend::Net).collect::<Vec<_>>())
-        .bind::<Array<Bool>, _>(each().map(|one| one.spends).collect::<Vec<_>>());
+        .bind::<BigInt, _>(most);
     let rows = Fixed(statement).load(conn).await?;
-    Ok(by_question(questions.len(), rows, |row: &HistoryRow| row.question))
+    Ok(by_question(questions.len(), rows, |row: &TrendRow| (row.question, row.many)))
 }
 
 /// Every client's spend in one currency, in no order, and the count of changes of the same snapshot.
@@ -239,7 +282,7 @@ pub(super) async fn all_spend(
 pub async fn client_days(
     conn: &mut AsyncPgConnection,
     client_id: &str,
-    zone: chrono_tz::Tz,
+    zone: Tz,
     days: &ClientDays,
 ) -> QueryResult<Vec<PeriodTotal>> {
     let statement = diesel::sql_query(include_str!("client_days.sql"))

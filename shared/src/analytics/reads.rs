@@ -1,10 +1,10 @@
 //! Questions about clients. Those that come at about the same time are asked by one statement: PostgreSQL sets up its
 //! plan, over all months, once for all of them, and few of its processes work at a time. An answer is of a snapshot
-//! that was taken after its question came.
+//! that was taken after its question came. A client with a long history is looked at alone: nobody waits for it.
 
 use super::{
     model::AmountStatistics,
-    queries::{self, HistoryQuery, HistoryRow, StatisticsQuery},
+    queries::{self, Answer, RiskRow, SpendQuery, StatisticsQuery, TrendRow},
 };
 use crate::{
     db::{DbError, DbPool, is_diesel_outage},
@@ -22,24 +22,36 @@ pub type ReadError = AskError<Arc<DbError>>;
 const TOGETHER: usize = 32;
 /// Questions that may wait.
 const ROOM: usize = 10_000;
-/// Statements of a kind under way at the same time: a client with a long history holds up only its own.
+/// Statements of a kind under way at the same time.
 const LANES: usize = 2;
+/// Transactions of a client that is looked at together with others, at most.
+const MOST: i64 = 10_000;
 
-type Reader<Q, A> = Gatherer<Q, A, Arc<DbError>>;
+type Reader<Q, A> = Gatherer<Q, Answer<A>, Arc<DbError>>;
+/// Reads the answers to questions about clients with so many transactions at most.
+type Read<Q, A> =
+    for<'r> fn(&'r mut AsyncPgConnection, &'r [Q], i64) -> BoxFuture<'r, QueryResult<Vec<Answer<A>>>>;
 
 /// Where a process asks.
 pub struct ClientReads {
     pub(super) pool: DbPool,
     statistics: Reader<StatisticsQuery, Option<Vec<AmountStatistics>>>,
-    histories: Reader<HistoryQuery, Vec<HistoryRow>>,
+    risks: Reader<SpendQuery, Vec<RiskRow>>,
+    trends: Reader<SpendQuery, Vec<TrendRow>>,
+}
+
+fn reader<Q, A>() -> Reader<Q, A>
+where
+    Q: Clone + Send + Sync + 'static,
+    A: Send + 'static,
+{
+    Gatherer::new(TOGETHER, ROOM).with_lanes(LANES)
 }
 
 impl ClientReads {
-    /// Asks over connections of `pool`.
+    /// Asks over connections of `pool`. Whoever waits for an answer must hold none of them.
     pub fn new(pool: DbPool) -> Self {
-        let statistics = Gatherer::new(TOGETHER, ROOM).with_lanes(LANES);
-        let histories = Gatherer::new(TOGETHER, ROOM).with_lanes(LANES);
-        Self { pool, statistics, histories }
+        Self { pool, statistics: reader(), risks: reader(), trends: reader() }
     }
 
     /// A client's amounts, by currency. `None`: there is no such client.
@@ -47,24 +59,31 @@ impl ClientReads {
         &self,
         question: StatisticsQuery,
     ) -> Result<Option<Vec<AmountStatistics>>, ReadError> {
-        self.ask(&self.statistics, question, |conn, questions| Box::pin(queries::statistics(conn, questions)))
-            .await
-    }
-
-    /// A client's history, by currency. Empty: there is no such client.
-    pub(super) async fn history(&self, question: HistoryQuery) -> Result<Vec<HistoryRow>, ReadError> {
-        self.ask(&self.histories, question, |conn, questions| {
-            Box::pin(queries::histories(conn, questions, false))
+        self.ask(&self.statistics, question, |conn, questions, most| {
+            Box::pin(queries::statistics(conn, questions, most))
         })
         .await
+        .map(Option::flatten)
+    }
+
+    /// A client's figures, by currency, without the rank. Empty: there is no such client.
+    pub(super) async fn risk(&self, question: SpendQuery) -> Result<Vec<RiskRow>, ReadError> {
+        let read: Read<_, _> = |conn, questions, most| Box::pin(queries::risks(conn, questions, false, most));
+        Ok(self.ask(&self.risks, question, read).await?.unwrap_or_default())
+    }
+
+    /// What a client spent by day, by currency. Empty: there is no such client.
+    pub(super) async fn trend(&self, question: SpendQuery) -> Result<Vec<TrendRow>, ReadError> {
+        let read: Read<_, _> = |conn, questions, most| Box::pin(queries::trends(conn, questions, most));
+        Ok(self.ask(&self.trends, question, read).await?.unwrap_or_default())
     }
 
     async fn ask<Q, A>(
         &self,
         reader: &Reader<Q, A>,
         question: Q,
-        read: for<'r> fn(&'r mut AsyncPgConnection, &'r [Q]) -> BoxFuture<'r, QueryResult<Vec<A>>>,
-    ) -> Result<A, ReadError>
+        read: Read<Q, A>,
+    ) -> Result<Answer<A>, ReadError>
     where
         Q: Clone + Send + Sync + 'static,
         A: Send + 'static,
@@ -74,12 +93,34 @@ impl ClientReads {
             let pool = pool.clone();
             async move {
                 let mut conn = pool.get().await.map_err(|error| BatchError::All(Arc::new(error.into())))?;
-                read(&mut conn, &questions).await.map_err(|error| match is_diesel_outage(&error) {
+                read(&mut conn, &questions, MOST).await.map_err(|error| match is_diesel_outage(&error) {
                     true => BatchError::All(Arc::new(error.into())),
                     false => BatchError::Some(Arc::new(error.into())),
                 })
             }
         };
-        reader.ask(question, work).await
+        match reader.ask(question.clone(), work).await? {
+            Some(answer) => Ok(Some(answer)),
+            None => self.ask_alone(&question, read).await,
+        }
     }
+
+    async fn ask_alone<Q, A>(&self, question: &Q, read: Read<Q, A>) -> Result<Answer<A>, ReadError> {
+        let mut conn = self.pool.get().await.map_err(|error| failed(error.into()))?;
+        let answers = read(&mut conn, std::slice::from_ref(question), i64::MAX).await;
+        Ok(answers.map_err(|error| failed(error.into()))?.pop().flatten())
+    }
+
+    /// As [`Self::risk`], ranked by the statement itself.
+    pub(super) async fn ranked_risk(&self, question: &SpendQuery) -> Result<Vec<RiskRow>, ReadError> {
+        let rows = self.ask_alone(question, |conn, questions, most| {
+            Box::pin(queries::risks(conn, questions, true, most))
+        });
+        Ok(rows.await?.unwrap_or_default())
+    }
+}
+
+/// What an error of one's own is called.
+pub(super) fn failed(error: DbError) -> ReadError {
+    AskError::Failed(Arc::new(error))
 }

@@ -4,13 +4,12 @@
 use super::{
     arithmetic::{self, SCALE},
     model::{ClientDays, CurrencyRisk, RiskProfile, Spend, SpendDay, SpendTrend},
-    queries::{self, HistoryQuery, HistoryRow},
-    reads::{ClientReads, ReadError},
+    queries::{self, RiskRow, SpendQuery, TrendRow},
+    reads::{ClientReads, ReadError, failed},
     tops::{Breakdown, ClientPlace, RangeQuery, TopBy, TopMerchant, TopQuery},
 };
 use crate::{
     db::DbError,
-    gather::AskError,
     pagination::{Page, PageRequest},
     summaries::{
         PeriodTotal, SummaryQuery,
@@ -18,16 +17,13 @@ use crate::{
         queries::{cursor_key, list_period_totals},
     },
 };
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
 use ethnum::U256;
 use rust_decimal::Decimal;
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 /// Days of the moving average.
 const WINDOW: usize = 7;
@@ -110,12 +106,14 @@ pub async fn risk_profile(
     spend: Spend,
     scale: u32,
 ) -> Result<Option<RiskProfile>, ReadError> {
-    let rows = ranked(reads, kept, &whole(client_id, spend, false)).await?;
-    Ok((!rows.is_empty()).then(|| profile(&rows, spend, scale)))
+    let question =
+        SpendQuery { client_id: client_id.to_owned(), zone: Tz::UTC, days: ClientDays::default(), spend };
+    let rows = ranked(reads, kept, &question).await?;
+    Ok((!rows.is_empty()).then(|| profile(rows, spend, scale)))
 }
 
-/// A client's risk profile, and its trend of days in one currency, of one snapshot; `None`: there is no such client.
-/// There is no trend if none of the days was asked for.
+/// A client's risk profile, and its trend of days in one currency, by one statement; `None`: there is no such
+/// client. There is no trend if none of the days was asked for.
 pub async fn risk_and_trend(
     reads: &ClientReads,
     kept: &KeptAnswers,
@@ -125,40 +123,42 @@ pub async fn risk_and_trend(
     spend: Spend,
     scale: u32,
 ) -> Result<Option<(RiskProfile, Option<SpendTrend>)>, ReadError> {
-    let rows = ranked(reads, kept, &whole(client_id, spend, true)).await?;
+    let question = SpendQuery { client_id: client_id.to_owned(), zone, days: days.clone(), spend };
+    let rows = ranked(reads, kept, &question).await?;
     if rows.is_empty() {
         return Ok(None);
     }
     let of_currency = rows.iter().find(|row| row.currency.is_some() && row.currency == days.currency);
-    let trend = of_currency.and_then(|row| trend(row, zone, days));
-    Ok(Some((profile(&rows, spend, scale), trend)))
+    let trend = of_currency.and_then(|row| trend(trend_row(row, zone), days));
+    Ok(Some((profile(rows, spend, scale), trend)))
 }
 
-/// All of a client's history.
-fn whole(client_id: &str, spend: Spend, spends: bool) -> HistoryQuery {
-    HistoryQuery { client_id: client_id.to_owned(), from: None, until: None, currency: None, spend, spends }
+/// A currency's days in the row of its risk.
+fn trend_row(row: &RiskRow, zone: Tz) -> Trend<'_> {
+    let day = |at: Option<DateTime<Utc>>| at.map(|at| at.with_timezone(&zone).date_naive());
+    Trend {
+        currency: row.currency.as_deref(),
+        first_day: day(row.first_at),
+        last_day: day(row.last_at),
+        days: row.days.as_deref().unwrap_or_default(),
+        spends: row.spends.as_deref().unwrap_or_default(),
+    }
 }
 
-/// A client's history, ranked. Empty: there is no such client.
+/// A client's figures, ranked. Empty: there is no such client.
 async fn ranked(
     reads: &ClientReads,
     kept: &KeptAnswers,
-    question: &HistoryQuery,
-) -> Result<Vec<HistoryRow>, ReadError> {
+    question: &SpendQuery,
+) -> Result<Vec<RiskRow>, ReadError> {
     for _ in 0..RANKING_TRIES {
-        let mut rows = reads.history(question.clone()).await?;
+        let mut rows = reads.risk(question.clone()).await?;
         if add_ranks(reads, kept, question.spend, &mut rows).await? {
             return Ok(rows);
         }
     }
     // While others load, the record may move on between two looks each time.
-    let mut conn = reads.pool.get().await.map_err(|error| failed(error.into()))?;
-    let answers = queries::histories(&mut conn, std::slice::from_ref(question), true).await;
-    Ok(answers.map_err(|error| failed(error.into()))?.pop().unwrap_or_default())
-}
-
-fn failed(error: DbError) -> ReadError {
-    AskError::Failed(Arc::new(error))
+    reads.ranked_risk(question).await
 }
 
 /// Ranks the rows; whether every rank is of the rows' own snapshot.
@@ -166,7 +166,7 @@ async fn add_ranks(
     reads: &ClientReads,
     kept: &KeptAnswers,
     spend: Spend,
-    rows: &mut [HistoryRow],
+    rows: &mut [RiskRow],
 ) -> Result<bool, ReadError> {
     for row in rows {
         let (Some(currency), Some(own)) = (&row.currency, row.spend) else { continue };
@@ -184,13 +184,14 @@ async fn add_ranks(
     Ok(true)
 }
 
-fn profile(rows: &[HistoryRow], spend: Spend, scale: u32) -> RiskProfile {
-    let currency = |row: &HistoryRow| {
+fn profile(rows: Vec<RiskRow>, spend: Spend, scale: u32) -> RiskProfile {
+    let shortest_gap_us = rows.first().and_then(|row| row.gap_us);
+    let currency = |row: RiskRow| {
         let (count, own, all) = (row.count?, row.spend?, row.sum?);
-        let squares: U256 = row.square_units.as_ref()?.parse().ok()?;
+        let squares: U256 = row.square_units?.parse().ok()?;
         let sum = if spend == Spend::Net { own } else { all };
         Some(CurrencyRisk {
-            currency: row.currency.clone()?,
+            currency: row.currency?,
             count,
             spend: own,
             rank: row.rank?,
@@ -198,18 +199,7 @@ fn profile(rows: &[HistoryRow], spend: Spend, scale: u32) -> RiskProfile {
             largest: row.max?,
         })
     };
-    RiskProfile {
-        shortest_gap_us: shortest_gap_us(rows),
-        currencies: rows.iter().filter_map(currency).collect(),
-    }
-}
-
-/// The shortest time between two transactions in a row, in whatever currencies.
-fn shortest_gap_us(rows: &[HistoryRow]) -> Option<i64> {
-    let times = rows.iter().flat_map(|row| row.times.iter().flatten());
-    let mut times: Vec<i64> = times.map(DateTime::timestamp_micros).collect();
-    times.sort_unstable();
-    times.windows(2).map(|two| two[1] - two[0]).min()
+    RiskProfile { shortest_gap_us, currencies: rows.into_iter().filter_map(currency).collect() }
 }
 
 /// What a client spent day by day, a trend for each currency; `None`: there is no such client. The days are
@@ -222,34 +212,41 @@ pub async fn spend_trend(
     days: &ClientDays,
     spend: Spend,
 ) -> Result<Option<Vec<SpendTrend>>, ReadError> {
-    // A day more on either side holds the days of every zone.
-    let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
-    let question = HistoryQuery {
-        client_id: client_id.to_owned(),
-        from: days.from.map(|from| midnight(before(from)) - TimeDelta::days(1)),
-        until: days.to.map(|to| midnight(to) + TimeDelta::days(2)),
-        currency: days.currency.clone(),
-        spend,
-        spends: true,
+    let question = SpendQuery { client_id: client_id.to_owned(), zone, days: days.clone(), spend };
+    let rows = reads.trend(question).await?;
+    let of_row = |row: &TrendRow| {
+        let row = Trend {
+            currency: row.currency.as_deref(),
+            first_day: row.first_day,
+            last_day: row.last_day,
+            days: row.days.as_deref().unwrap_or_default(),
+            spends: row.spends.as_deref().unwrap_or_default(),
+        };
+        trend(row, days)
     };
-    let rows = reads.history(question).await?;
-    Ok((!rows.is_empty()).then(|| rows.iter().filter_map(|row| trend(row, zone, days)).collect()))
+    Ok((!rows.is_empty()).then(|| rows.iter().filter_map(of_row).collect()))
 }
 
-/// One currency's trend; `None` if none of its days was asked for.
-fn trend(row: &HistoryRow, zone: Tz, days: &ClientDays) -> Option<SpendTrend> {
-    let day_of = |at: &DateTime<Utc>| at.with_timezone(&zone).date_naive();
-    let (began, ended) = (day_of(&row.first_at?), day_of(&row.last_at?));
+/// What a client spent in one currency, on the days with transactions.
+struct Trend<'r> {
+    currency: Option<&'r str>,
+    /// Of all its transactions in the currency.
+    first_day: Option<NaiveDate>,
+    last_day: Option<NaiveDate>,
+    days: &'r [NaiveDate],
+    spends: &'r [Decimal],
+}
+
+/// The days without gaps; `None` if none of them was asked for.
+fn trend(row: Trend<'_>, days: &ClientDays) -> Option<SpendTrend> {
+    let (began, ended) = (row.first_day?, row.last_day?);
     let first = days.from.map_or(began, |from| from.max(began));
     let last = days.to.map_or(ended, |to| to.min(ended));
-    let mut by_day: BTreeMap<NaiveDate, Decimal> = BTreeMap::new();
-    for (at, spend) in row.times.iter().flatten().zip(row.spends.iter().flatten()) {
-        *by_day.entry(day_of(at)).or_insert(NOTHING) += spend;
-    }
-    let mut spent = by_day.range(before(first)..).peekable();
+    let mut spent = row.days.iter().zip(row.spends).peekable();
     let (mut window, mut week_spend) = (VecDeque::with_capacity(WINDOW), NOTHING);
     let mut trend = Vec::new();
     for day in before(first).max(began).iter_days().take_while(|&day| day <= last) {
+        while spent.next_if(|(past, _)| **past < day).is_some() {}
         let spend = spent.next_if(|(that, _)| **that == day).map_or(NOTHING, |(_, spend)| *spend);
         if window.len() == WINDOW {
             week_spend -= window.pop_front().unwrap_or_default();
@@ -260,7 +257,7 @@ fn trend(row: &HistoryRow, zone: Tz, days: &ClientDays) -> Option<SpendTrend> {
             trend.push(SpendDay { day, spend, week_spend, week_days: window.len() as i64 });
         }
     }
-    (!trend.is_empty()).then_some(SpendTrend { currency: row.currency.clone()?, days: trend })
+    (!trend.is_empty()).then_some(SpendTrend { currency: row.currency?.to_owned(), days: trend })
 }
 
 /// The first day that a day's average is of.
@@ -276,57 +273,29 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn at(text: &str) -> DateTime<Utc> {
-        text.parse().unwrap()
-    }
-
-    /// A history in USD, of the times and what was spent then.
-    fn row(spends: &[(&str, i64)]) -> HistoryRow {
-        let times: Vec<DateTime<Utc>> = spends.iter().map(|(text, _)| at(text)).collect();
-        HistoryRow {
-            first_at: times.iter().min().copied(),
-            last_at: times.iter().max().copied(),
-            times: Some(times),
-            spends: Some(spends.iter().map(|(_, spend)| Decimal::new(*spend, 0)).collect()),
-            ..HistoryRow::of("USD")
-        }
-    }
-
     #[test]
     fn a_days_average_is_the_same_whatever_was_asked_for() {
-        let row = row(&[
-            ("2025-01-20T09:00:00Z", 1),
-            ("2025-01-01T09:00:00Z", 30),
-            ("2025-01-01T10:00:00Z", 40),
-            ("2025-01-03T09:00:00Z", 7),
-            ("2025-01-10T09:00:00Z", 14),
-        ]);
-        let range = |from, to| ClientDays { from, to, currency: None };
-        let whole = trend(&row, Tz::UTC, &range(None, None)).unwrap().days;
+        let spent = ["2025-01-01", "2025-01-03", "2025-01-10", "2025-01-20"].map(day);
+        let spends = [70, 7, 14, 1].map(Decimal::from);
+        let trend = |from, to| {
+            let row = Trend {
+                currency: Some("USD"),
+                first_day: Some(spent[0]),
+                last_day: Some(spent[3]),
+                days: &spent,
+                spends: &spends,
+            };
+            super::trend(row, &ClientDays { from, to, currency: None })
+        };
+        let whole = trend(None, None).unwrap().days;
         assert_eq!(whole.len(), 20);
         assert_eq!((whole[0].average(), whole[1].average()), (Decimal::new(70, 0), Decimal::new(35, 0)));
         // Seven days later the first has left the window.
         assert_eq!((whole[7].day, whole[7].average()), (day("2025-01-08"), Decimal::new(1, 0)));
-        let part = range(Some(day("2025-01-08")), Some(day("2025-01-12")));
-        assert_eq!(trend(&row, Tz::UTC, &part).unwrap().days, whole[7..12]);
-        assert!(trend(&row, Tz::UTC, &range(Some(day("2025-02-01")), None)).is_none());
-        assert!(trend(&row, Tz::UTC, &range(None, Some(day("2024-12-31")))).is_none());
-    }
-
-    #[test]
-    fn a_day_is_one_of_the_zone() {
-        let row = row(&[("2025-01-01T23:30:00Z", 5), ("2025-01-01T22:30:00Z", 7)]);
-        let days = trend(&row, Tz::Europe__Berlin, &ClientDays::default()).unwrap().days;
-        let spent: Vec<_> = days.iter().map(|one| (one.day, one.spend)).collect();
-        assert_eq!(spent, [(day("2025-01-01"), Decimal::from(7)), (day("2025-01-02"), Decimal::from(5))]);
-    }
-
-    #[test]
-    fn the_shortest_gap_is_over_all_currencies() {
-        let one = row(&[("2025-01-03T00:00:00Z", 1), ("2025-01-01T00:00:00Z", 1)]);
-        let other = row(&[("2025-01-01T00:00:07Z", 1)]);
-        assert_eq!(shortest_gap_us(&[one, other]), Some(7_000_000));
-        assert_eq!(shortest_gap_us(&[row(&[("2025-01-01T00:00:00Z", 1)])]), None);
+        let part = trend(Some(day("2025-01-08")), Some(day("2025-01-12"))).unwrap().days;
+        assert_eq!(part, whole[7..12]);
+        assert!(trend(Some(day("2025-02-01")), None).is_none());
+        assert!(trend(None, Some(day("2024-12-31"))).is_none());
     }
 
     #[test]

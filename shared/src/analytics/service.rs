@@ -277,7 +277,7 @@ mod tests {
     fn a_days_average_is_the_same_whatever_was_asked_for() {
         let spent = ["2025-01-01", "2025-01-03", "2025-01-10", "2025-01-20"].map(day);
         let spends = [70, 7, 14, 1].map(Decimal::from);
-        let trend = |from, to| {
+        let asked = |from, to| {
             let row = Trend {
                 currency: Some("USD"),
                 first_day: Some(spent[0]),
@@ -285,17 +285,17 @@ mod tests {
                 days: &spent,
                 spends: &spends,
             };
-            super::trend(row, &ClientDays { from, to, currency: None })
+            trend(row, &ClientDays { from, to, currency: None })
         };
-        let whole = trend(None, None).unwrap().days;
+        let whole = asked(None, None).unwrap().days;
         assert_eq!(whole.len(), 20);
         assert_eq!((whole[0].average(), whole[1].average()), (Decimal::new(70, 0), Decimal::new(35, 0)));
         // Seven days later the first has left the window.
         assert_eq!((whole[7].day, whole[7].average()), (day("2025-01-08"), Decimal::new(1, 0)));
-        let part = trend(Some(day("2025-01-08")), Some(day("2025-01-12"))).unwrap().days;
+        let part = asked(Some(day("2025-01-08")), Some(day("2025-01-12"))).unwrap().days;
         assert_eq!(part, whole[7..12]);
-        assert!(trend(Some(day("2025-02-01")), None).is_none());
-        assert!(trend(None, Some(day("2024-12-31"))).is_none());
+        assert!(asked(Some(day("2025-02-01")), None).is_none());
+        assert!(asked(None, Some(day("2024-12-31"))).is_none());
     }
 
     #[test]

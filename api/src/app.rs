@@ -1,11 +1,15 @@
 //! Putting the application together and serving it.
 
-use crate::{attention::Watch, proven::Proven, realtime::feed::Feed, router};
+use crate::{proven::Proven, realtime::feed::Feed, router};
 use axum::{Router, ServiceExt, extract::Request};
 use shared::{
     analytics::{ClientReads, KeptAnswers},
     config::{ApiConfig, RedisConfig},
-    runs::Environment,
+    look::Look,
+    runs::{
+        Environment,
+        pulse::{self, Attention},
+    },
 };
 use std::{future::IntoFuture, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
@@ -29,7 +33,7 @@ pub struct AppState {
     /// Callers that were proven a moment ago.
     pub proven: Arc<Proven>,
     /// What asks for attention.
-    pub attention: Arc<Watch>,
+    pub attention: Arc<Look<Attention>>,
     /// What happens, for those who listen.
     pub feed: Feed,
     /// Ends when the process has been asked to stop: it is not ready any more, and still serves.
@@ -50,9 +54,9 @@ impl AppState {
         let feed = Feed::new(env.clone(), redis, shutdown.clone());
         let config = Arc::new(config);
         let reads = Arc::new(ClientReads::new(env.pool.clone()));
-        let attention = Arc::new(Watch::new(env.pool.clone()));
-        let (kept, proven) = Default::default();
-        Self { env, config, kept, reads, proven, attention, feed, leaving, shutdown }
+        let kept = Arc::new(KeptAnswers::new(env.pool.clone()));
+        let attention = Arc::new(Look::new(env.pool.clone(), |conn| Box::pin(pulse::attention(conn))));
+        Self { env, config, kept, reads, proven: Arc::default(), attention, feed, leaving, shutdown }
     }
 }
 

@@ -11,12 +11,12 @@ use axum::{
 };
 use serde::Serialize;
 use shared::{
-    analytics::reads::ReadError,
     auth::AuthError,
     clients::{ClientError, contact::FieldFault},
     db::{DbError, PoolError},
     fx::FxError,
     gather::AskError,
+    look::ReadError,
     notifications::NotificationError,
     pagination::InvalidCursor,
     runs::RunError,
@@ -270,7 +270,7 @@ impl From<diesel::result::Error> for ApiError {
 }
 
 impl ApiError {
-    /// What a whole batch was told.
+    /// 503 if the database cannot be reached, else 500.
     fn of_database(error: &DbError) -> Self {
         match error {
             DbError::Query(error) => Self::database(error),
@@ -320,7 +320,7 @@ impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         match error {
             AskError::Full => Self::busy("Too much is asked at once. Try again in a moment."),
-            AskError::Lost => Self::unavailable("database", "a question was given up"),
+            AskError::Lost => Self::internal("a question was given up"),
             AskError::Failed(error) => Self::of_database(&error),
         }
     }

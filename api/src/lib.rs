@@ -4,7 +4,6 @@
 pub mod access;
 pub mod actions;
 mod app;
-mod attention;
 pub mod auth;
 pub mod compat;
 pub mod error;

@@ -22,8 +22,8 @@ use tokio_util::task::AbortOnDropHandle;
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations");
 
 /// Each connection begins with this: PostgreSQL notices within a second that nobody waits for a statement
-/// any more, ends it and lets go of its locks.
-const SESSION: &str = "SET client_connection_check_interval = '1s'";
+/// any more, ends it and lets go of its locks. Statements are short: compiling one would take longer than it does.
+const SESSION: &str = "SET client_connection_check_interval = '1s'; SET jit = off";
 
 /// A pool of connections.
 #[derive(Clone)]

@@ -1,5 +1,6 @@
-//! Doing together what is asked for at about the same time: while one batch is on its way, the next gathers;
-//! alone, an item is a batch of one and waits for nobody. Commits are what this saves.
+//! Doing together what is asked for at about the same time: while one batch is on its way (or as many as there are
+//! lanes), the next gathers; alone, an item is a batch of one and waits for nobody. Commits are what this saves, or
+//! statements.
 
 use std::{
     collections::VecDeque,
@@ -37,6 +38,8 @@ pub struct Gatherer<T, R, E> {
     room: usize,
     /// Batches that may be on their way at the same time.
     lanes: usize,
+    /// What nobody waits for any more is left out.
+    drops_gone: bool,
 }
 
 type Answer<R, E> = oneshot::Sender<Result<R, AskError<E>>>;
@@ -84,12 +87,18 @@ where
     /// are weights.
     pub fn new(batch: usize, room: usize) -> Self {
         let inner = Inner { waiting: VecDeque::new(), weight: 0, working: 0 };
-        Self { inner: Arc::new(Mutex::new(inner)), batch, room, lanes: 1 }
+        Self { inner: Arc::new(Mutex::new(inner)), batch, room, lanes: 1, drops_gone: false }
     }
 
     /// Lets so many batches be on their way at the same time, where their order is no matter.
     pub fn with_lanes(self, lanes: usize) -> Self {
         Self { lanes, ..self }
+    }
+
+    /// Leaves out the items whose askers went away before their batch began. For questions: what is to be done is
+    /// done all the same.
+    pub fn without_the_gone(self) -> Self {
+        Self { drops_gone: true, ..self }
     }
 
     /// Has `item` done by `work`, together with what else waits; `work` answers each item of a batch in its
@@ -119,7 +128,8 @@ where
             inner.waiting.push_back(Waiting { item, load, answer });
             if inner.working < self.lanes {
                 inner.working += 1;
-                tokio::spawn(work_off(Turn(self.inner.clone()), self.batch, work));
+                let turn = Turn(self.inner.clone());
+                tokio::spawn(work_off(turn, self.batch, self.drops_gone, work));
             }
         }
         answered.await.unwrap_or(Err(AskError::Lost))
@@ -147,8 +157,13 @@ impl<T, R, E> Drop for Turn<T, R, E> {
 
 impl<T, R, E> Turn<T, R, E> {
     /// The next batch. Without one the turn ends, under the lock under which others look for it.
-    fn next(&self, batch: usize) -> (Vec<T>, Vec<Answer<R, E>>) {
+    fn next(&self, batch: usize, drops_gone: bool) -> (Vec<T>, Vec<Answer<R, E>>) {
         let mut inner = lock(&self.0);
+        if drops_gone {
+            let Inner { waiting, weight, .. } = &mut *inner;
+            waiting.retain(|one| !one.answer.is_closed());
+            *weight = waiting.iter().map(|one| one.load.weight).sum();
+        }
         let (mut items, mut answers, mut weight, mut full) = (Vec::new(), Vec::new(), 0, false);
         while let Some(next) = inner.waiting.pop_front_if(|next| {
             items.is_empty() || (!full && !next.load.alone && weight + next.load.weight <= batch)
@@ -166,7 +181,7 @@ impl<T, R, E> Turn<T, R, E> {
     }
 }
 
-async fn work_off<T, R, E, W, F>(turn: Turn<T, R, E>, batch: usize, work: W)
+async fn work_off<T, R, E, W, F>(turn: Turn<T, R, E>, batch: usize, drops_gone: bool, work: W)
 where
     T: Clone,
     E: Clone,
@@ -174,7 +189,7 @@ where
     F: Future<Output = Result<Vec<R>, BatchError<E>>>,
 {
     loop {
-        let (items, answers) = turn.next(batch);
+        let (items, answers) = turn.next(batch, drops_gone);
         if items.is_empty() {
             // Another turn may have begun: this one must not end it.
             std::mem::forget(turn);
@@ -290,6 +305,38 @@ mod tests {
         assert_eq!(futures::future::join_all(asked).await, [Ok(4), Ok(6), Ok(12), Ok(1), Ok(3), Ok(2)]);
         assert_eq!(*batches.lock().unwrap(), [vec![4, 6], vec![12], vec![1], vec![3], vec![2]]);
         assert_eq!(gatherer.ask_with(31, of(31), work).await, Err(AskError::Full));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_left_out_where_it_is_a_question() {
+        for (gatherer, done) in
+            [(Numbers::new(1, 10), vec![1, 2, 3]), (Numbers::new(1, 10).without_the_gone(), vec![1, 3])]
+        {
+            let (gate, batches) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
+            let ask = |item: u32| {
+                let (gate, batches) = (gate.clone(), batches.clone());
+                gatherer.ask(item, move |items: Vec<u32>| {
+                    let (gate, batches) = (gate.clone(), batches.clone());
+                    async move {
+                        gate.acquire().await.unwrap().forget();
+                        batches.lock().unwrap().extend(items.clone());
+                        Ok(items)
+                    }
+                })
+            };
+            let (mut first, mut gone, mut last) = (Box::pin(ask(1)), Box::pin(ask(2)), Box::pin(ask(3)));
+            for asked in [&mut first, &mut gone, &mut last] {
+                assert!(futures::poll!(asked).is_pending());
+            }
+            while lock(&gatherer.inner).waiting.len() > 2 {
+                tokio::task::yield_now().await;
+            }
+            drop(gone);
+            gate.add_permits(3);
+            assert_eq!((first.await, last.await), (Ok(1), Ok(3)));
+            assert_eq!(*batches.lock().unwrap(), done);
+            assert_eq!(lock(&gatherer.inner).weight, 0);
+        }
     }
 
     #[tokio::test]

@@ -20,6 +20,7 @@ pub mod gather;
 pub mod idempotency;
 pub mod ids;
 pub mod ledger;
+pub mod look;
 pub mod metrics;
 pub mod money;
 pub mod notifications;

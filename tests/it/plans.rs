@@ -142,9 +142,9 @@ async fn the_plans_of_questions_about_clients_are_kept() {
         let ids: Vec<String> = (1..=n).map(|client| client.to_string()).collect();
         let (from, until, first, last) = (&from[..n], &until[..n], &first[..n], &last[..n]);
         let (any, no, zone) = (&any[..n], &no[..n], &zone[..n]);
-        let amounts: [&(dyn ToSql + Sync); 7] = [&ids, &from, &until, &any, &any, &no, &10_000i64];
-        let risks: [&(dyn ToSql + Sync); 7] = [&ids, &no, &zone, &first, &last, &any, &10_000i64];
-        let trends: [&(dyn ToSql + Sync); 7] = [&ids, &zone, &first, &last, &any, &no, &10_000i64];
+        let amounts: [&(dyn ToSql + Sync); 7] = [&ids, &from, &until, &any, &any, &no, &2_000i64];
+        let risks: [&(dyn ToSql + Sync); 7] = [&ids, &no, &zone, &first, &last, &any, &2_000i64];
+        let trends: [&(dyn ToSql + Sync); 7] = [&ids, &zone, &first, &last, &any, &no, &2_000i64];
         for (statement, params) in [(&statistics, amounts), (&risk, risks), (&trend, trends)] {
             client.query(statement, &params).await.unwrap();
         }

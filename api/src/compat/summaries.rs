@@ -102,8 +102,7 @@ async fn list_summaries(State(state): State<AppState>, uri: Uri) -> ApiResult<Re
     };
     let cursor = last_value(&uri, "cursor").map(|text| read_cursor(&text)).transpose()?;
     let request = PageRequest { limit: state.config.compat.rows.into(), cursor };
-    let mut conn = state.env.pool.get().await?;
-    let page = service::period_totals(&mut conn, &state.kept, &query, &request).await?;
+    let page = service::period_totals(&state.kept, &query, &request).await?;
     let rows: Vec<Row> = page.items.iter().map(|total| Row::new(calendar, mode, measure, total)).collect();
     let mut response = Json(rows).into_response();
     let link = page.older.as_deref().map(|cursor| next_link(&uri, cursor));

@@ -188,11 +188,11 @@ pub(super) async fn show(
     let calendar = state.config.calendar.unwrap_or(Calendar::Gregorian);
     let request = PageRequest { limit: MAX_LIMIT, cursor: None };
     let summary = view.summary(calendar, &currency);
-    let periods = service::period_totals(&mut conn, &state.kept, &summary, &request).await?;
     let top = TopQuery { from, to, currency: currency.clone(), by: view.by, limit: TOP };
     let merchants = tops::top_merchants(&mut conn, &state.kept, &top).await?;
     let clients = tops::top_clients(&mut conn, &state.kept, &currency, view.by, TOP).await?;
     drop(conn);
+    let periods = service::period_totals(&state.kept, &summary, &request).await?;
     let bars = bars(&view, calendar, &periods.items);
     let here = &view.here;
     page(&AnalyticsPage {

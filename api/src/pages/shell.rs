@@ -256,7 +256,7 @@ impl FromRequestParts<AppState> for Shell {
         let session = <PageSession as FromRequestParts<AppState>>::from_request_parts(parts, state)
             .await
             .map_err(IntoResponse::into_response)?;
-        let attention = state.attention.now().await.map_err(IntoResponse::into_response)?;
+        let attention = state.attention.now().await.map_err(|error| ApiError::from(error).into_response())?;
         let path = parts.uri.path();
         let section =
             path.strip_prefix("/ui").and_then(|rest| rest.split(['/', ':']).nth(1)).unwrap_or_default();

@@ -83,8 +83,9 @@ pub async fn list_averages(
         (covered, service::client_days(&mut conn, &id, zone, &days, &query.page).await?.into())
     } else {
         let covered = tops::days_covered(&mut conn).await?;
+        drop(conn);
         let summary = SummaryQuery { from, to, currency, ..SummaryQuery::of(SummaryMode::Daily) };
-        (covered, service::period_totals(&mut conn, &state.kept, &summary, &query.page).await?)
+        (covered, service::period_totals(&state.kept, &summary, &query.page).await?)
     };
     let answer = AveragesView {
         from: from.or(covered.map(|days| days.0)),

@@ -147,8 +147,7 @@ pub async fn list_summaries(
 ) -> ApiResult<Response> {
     let measure = query.params.r#type;
     let summary = query.params.query(state.config.calendar.unwrap_or(Calendar::Gregorian))?;
-    let mut conn = state.env.pool.get().await?;
-    let page = service::period_totals(&mut conn, &state.kept, &summary, &query.page).await?;
+    let page = service::period_totals(&state.kept, &summary, &query.page).await?;
     let listing = Listing {
         items: page.items.iter().map(|total| row(&summary, measure, total)).collect(),
         next: page.older.clone(),

@@ -1,4 +1,4 @@
-//! Reading a client's figures, each by one statement that stays within the client's first and last transaction.
+//! Reading clients' figures, by statements that stay within a client's first and last transaction.
 
 use super::model::{AmountStatistics, ClientDays, Spend, TradesSummary};
 use crate::{

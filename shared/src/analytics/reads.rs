@@ -1,6 +1,7 @@
 //! Questions about clients. Those that come at about the same time are asked by one statement: PostgreSQL sets up its
 //! plan, over all months, once for all of them, and few of its processes work at a time. An answer is of a snapshot
-//! that was taken after its question came. A client with a long history is looked at alone: nobody waits for it.
+//! that was taken after its question came. A client with a long history is looked at alone, so that others need not wait
+//! for it.
 
 use super::{
     model::AmountStatistics,
@@ -9,14 +10,13 @@ use super::{
 use crate::{
     db::{DbError, DbPool, is_diesel_outage},
     gather::{AskError, BatchError, Gatherer},
+    look::{ReadError, failed},
 };
 use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
 use futures::future::BoxFuture;
-use std::sync::Arc;
-
-/// Why a question has no answer.
-pub type ReadError = AskError<Arc<DbError>>;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 
 /// Questions of one statement.
 const TOGETHER: usize = 32;
@@ -25,7 +25,11 @@ const ROOM: usize = 10_000;
 /// Statements of a kind under way at the same time.
 const LANES: usize = 2;
 /// Transactions of a client that is looked at together with others, at most.
-const MOST: i64 = 10_000;
+const MOST: i64 = 2_000;
+/// Clients that are looked at alone at the same time: they leave connections to others.
+const ALONE: usize = 4;
+/// How long an answer is waited for before the caller is told to come again.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 type Reader<Q, A> = Gatherer<Q, Answer<A>, Arc<DbError>>;
 /// Reads the answers to questions about clients with so many transactions at most.
@@ -38,6 +42,7 @@ pub struct ClientReads {
     statistics: Reader<StatisticsQuery, Option<Vec<AmountStatistics>>>,
     risks: Reader<SpendQuery, Vec<RiskRow>>,
     trends: Reader<SpendQuery, Vec<TrendRow>>,
+    alone: Semaphore,
 }
 
 fn reader<Q, A>() -> Reader<Q, A>
@@ -45,13 +50,14 @@ where
     Q: Clone + Send + Sync + 'static,
     A: Send + 'static,
 {
-    Gatherer::new(TOGETHER, ROOM).with_lanes(LANES)
+    Gatherer::new(TOGETHER, ROOM).with_lanes(LANES).without_the_gone()
 }
 
 impl ClientReads {
     /// Asks over connections of `pool`. Whoever waits for an answer must hold none of them.
     pub fn new(pool: DbPool) -> Self {
-        Self { pool, statistics: reader(), risks: reader(), trends: reader() }
+        let alone = Semaphore::new(ALONE);
+        Self { pool, statistics: reader(), risks: reader(), trends: reader(), alone }
     }
 
     /// A client's amounts, by currency. `None`: there is no such client.
@@ -99,13 +105,15 @@ impl ClientReads {
                 })
             }
         };
-        match reader.ask(question.clone(), work).await? {
+        let asked = tokio::time::timeout(PATIENCE, reader.ask(question.clone(), work)).await;
+        match asked.unwrap_or(Err(AskError::Full))? {
             Some(answer) => Ok(Some(answer)),
             None => self.ask_alone(&question, read).await,
         }
     }
 
     async fn ask_alone<Q, A>(&self, question: &Q, read: Read<Q, A>) -> Result<Answer<A>, ReadError> {
+        let _permit = self.alone.acquire().await.map_err(|_| AskError::Lost)?;
         let mut conn = self.pool.get().await.map_err(|error| failed(error.into()))?;
         let answers = read(&mut conn, std::slice::from_ref(question), i64::MAX).await;
         Ok(answers.map_err(|error| failed(error.into()))?.pop().flatten())
@@ -118,9 +126,4 @@ impl ClientReads {
         });
         Ok(rows.await?.unwrap_or_default())
     }
-}
-
-/// What an error of one's own is called.
-pub(super) fn failed(error: DbError) -> ReadError {
-    AskError::Failed(Arc::new(error))
 }

@@ -5,11 +5,12 @@ use super::{
     arithmetic::{self, SCALE},
     model::{ClientDays, CurrencyRisk, RiskProfile, Spend, SpendDay, SpendTrend},
     queries::{self, RiskRow, SpendQuery, TrendRow},
-    reads::{ClientReads, ReadError, failed},
+    reads::ClientReads,
     tops::{Breakdown, ClientPlace, RangeQuery, TopBy, TopMerchant, TopQuery},
 };
 use crate::{
-    db::DbError,
+    db::{DbError, DbPool},
+    look::{Look, ReadError, failed},
     pagination::{Page, PageRequest},
     summaries::{
         PeriodTotal, SummaryQuery,
@@ -33,8 +34,9 @@ const NOTHING: Decimal = Decimal::from_parts(0, 0, 0, false, SCALE);
 const RANKING_TRIES: usize = 3;
 
 /// Answers of this process that are kept while no summary changes.
-#[derive(Debug, Default)]
 pub struct KeptAnswers {
+    pool: DbPool,
+    changes: Look<i64>,
     periods: Answers<(SummaryQuery, PageRequest), Page<PeriodTotal>>,
     rankings: Answers<(String, Spend), Ranking>,
     pub(super) merchants: Answers<TopQuery, Vec<TopMerchant>>,
@@ -42,16 +44,33 @@ pub struct KeptAnswers {
     pub(super) breakdowns: Answers<RangeQuery, Vec<Breakdown>>,
 }
 
-/// A page of [`list_period_totals`].
+impl KeptAnswers {
+    /// Reads over connections of `pool` what is not kept.
+    pub fn new(pool: DbPool) -> Self {
+        Self {
+            changes: Look::new(pool.clone(), |conn| Box::pin(changes(conn))),
+            pool,
+            periods: Answers::default(),
+            rankings: Answers::default(),
+            merchants: Answers::default(),
+            clients: Answers::default(),
+            breakdowns: Answers::default(),
+        }
+    }
+}
+
+/// A page of [`list_period_totals`]. Whoever asks must hold no connection.
 pub async fn period_totals(
-    conn: &mut AsyncPgConnection,
     kept: &KeptAnswers,
     query: &SummaryQuery,
     page: &PageRequest,
-) -> QueryResult<Arc<Page<PeriodTotal>>> {
-    let changes = changes(conn).await?;
-    let key = (query.clone(), page.clone());
-    kept.periods.answer(changes, key, list_period_totals(conn, query, page)).await
+) -> Result<Arc<Page<PeriodTotal>>, ReadError> {
+    let changes = kept.changes.now().await?;
+    let read = async {
+        let mut conn = kept.pool.get().await?;
+        Ok::<_, DbError>(list_period_totals(&mut conn, query, page).await?)
+    };
+    kept.periods.answer(changes, (query.clone(), page.clone()), read).await.map_err(failed)
 }
 
 /// A page of [`queries::client_days`]. They are few enough to be read at once.

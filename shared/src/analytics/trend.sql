@@ -10,9 +10,11 @@ FROM unnest((SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::date[]), (SELE
      WITH ORDINALITY AS q(client_id, zone, from_day, to_day, currency, net, question)
 JOIN clients c ON c.client_id = q.client_id
 CROSS JOIN LATERAL (
-    SELECT min(first_at) AS first_at, max(last_at) AS last_at, coalesce(sum(count) > $7::bigint, false) AS many
-    FROM client_totals
-    WHERE client_id = q.client_id
+    SELECT min(t.first_at) AS first_at, max(t.last_at) AS last_at,
+           coalesce(sum(t.count), 0) + coalesce((SELECT f.count FROM client_failures f WHERE f.client_id = q.client_id), 0)
+               > $7::bigint AS many
+    FROM client_totals t
+    WHERE t.client_id = q.client_id
 ) AS active
 LEFT JOIN LATERAL (
     WITH by_day AS MATERIALIZED (

@@ -31,7 +31,7 @@ const PIECE_BYTES: usize = 128 << 10;
 const BATCH_CELLS: usize = 1024;
 const BATCH_BYTES: usize = 256 << 10;
 /// Batches that are read ahead of their writing.
-const BATCHES_AHEAD: usize = 4;
+const BATCHES_AHEAD: usize = 2;
 
 type Batch<'w> = Vec<Cell<DataRef<'w>>>;
 
@@ -68,11 +68,11 @@ pub fn write<R: Read + Seek + Send>(
         let (read, cells) = mpsc::sync_channel(BATCHES_AHEAD);
         let reading = scope.spawn(move || read_cells(workbook, name, scan, &read));
         let written = write_cells(cells, from_1904, Merges::new(&ranges), limits, sink);
-        let read = reading.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let read = reading.join();
         let found = written?;
         // What lies behind the last row that was wanted is no matter.
         if found.whole {
-            read?;
+            read.unwrap_or_else(|panic| resume_unwind(panic))?;
         }
         Ok(found)
     })
@@ -98,9 +98,7 @@ fn read_cells<'w, R: Read + Seek>(
             if !scan.whole && cell.get_position().0 > scan.last_row {
                 break Some(Ok(()));
             }
-            if let DataRef::String(text) = cell.get_value() {
-                bytes += text.len();
-            }
+            bytes += owned_bytes(cell.get_value());
             batch.push(cell);
             if batch.len() == BATCH_CELLS || bytes >= BATCH_BYTES {
                 break None;
@@ -112,6 +110,14 @@ fn read_cells<'w, R: Read + Seek>(
         if let Some(ended) = ended {
             return ended;
         }
+    }
+}
+
+/// Bytes of text that a value holds itself.
+fn owned_bytes(value: &DataRef<'_>) -> usize {
+    match value {
+        DataRef::String(text) | DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => text.len(),
+        _ => 0,
     }
 }
 

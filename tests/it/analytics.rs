@@ -197,7 +197,7 @@ async fn a_client_with_a_long_history_has_the_figures_of_its_rows() {
     // Together with others, too.
     let path = |client: &str| format!("/api/v1/clients/{client}/statistics");
     let alone = [app.get(&path("long")).await, app.get(&path("short")).await];
-    let paths = ["long", "short"].map(|client| path(client));
+    let paths = ["long", "short"].map(path);
     for _ in 0..10 {
         let asked = (0..20).map(|n| app.get(&paths[n % 2]));
         let answers = futures::future::join_all(asked).await;

@@ -106,6 +106,11 @@ impl Receiver {
         self.asked.lock().unwrap().clone()
     }
 
+    /// How much that is.
+    pub fn count(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+
     fn note(&self, text: &str, key: &str, headers: &HeaderMap) {
         let asked = Asked { text: text.to_owned(), key: key.to_owned(), headers: headers.clone() };
         self.asked.lock().unwrap().push(asked);

@@ -23,8 +23,11 @@ use std::{
 
 /// Deliveries that are read, or written, together, at most.
 const TOGETHER: usize = 200;
-/// Between two times that what waits for a circuit is put off.
-const PUT_OFF: Duration = Duration::from_secs(1);
+/// Between two times that what waits for a circuit is put off, where many were turned away meanwhile; and where few
+/// were: to look for others costs as much as to turn many away.
+const PUT_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// So many are many.
+const MANY: u32 = 64;
 /// Deliveries that may wait for that; a worker has fewer slots.
 const ROOM: usize = 100_000;
 /// How long the end of an attempt is tried to be put on record: while the database is away, this process alone
@@ -43,8 +46,8 @@ pub struct NotificationDesk {
     /// Which addresses webhooks may have.
     pub guard: Guard,
     pub(super) seats: Seats,
-    /// When what waits for a circuit was put off last.
-    put_off: Mutex<HashMap<String, Instant>>,
+    /// When what waits for a circuit was put off last, and how many were turned away since.
+    put_off: Mutex<HashMap<String, (Instant, u32)>>,
     looks: Gatherer<DeliveryId, Option<Look>, Failure>,
     beginnings: Gatherer<Beginning, Option<i32>, Failure>,
     ends: Gatherer<Arc<Ended>, Option<Closed>, Failure>,
@@ -72,17 +75,18 @@ impl NotificationDesk {
         self.providers.get(&channel).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether it is time to put off what else waits for a circuit: once a second.
+    /// Counts one that was turned away; whether it is time to put off what else waits for the circuit.
     pub(super) fn may_put_off(&self, circuit: &str) -> bool {
         let now = Instant::now();
         let mut last = self.put_off.lock().unwrap_or_else(PoisonError::into_inner);
-        match last.get(circuit) {
-            Some(at) if now - *at < PUT_OFF => false,
-            _ => {
-                last.insert(circuit.to_owned(), now);
-                true
+        if let Some((at, away)) = last.get_mut(circuit) {
+            *away += 1;
+            if now - *at < if *away < MANY { PUT_OFF.1 } else { PUT_OFF.0 } {
+                return false;
             }
         }
+        last.insert(circuit.to_owned(), (now, 0));
+        true
     }
 
     /// Whether messages can leave over a channel.

@@ -20,7 +20,7 @@ const HEALTHY: usize = 32;
 /// So many has one that has failed last.
 const TROUBLED: usize = 4;
 /// Where no seat became free for so long, none is waited for; nor is it for longer than that.
-const STUCK: Duration = Duration::from_millis(250);
+const STUCK: Duration = Duration::from_millis(100);
 /// The shortest and the longest that somebody is sent away for.
 const AWAY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
 

@@ -7,6 +7,7 @@ mod client;
 mod commands;
 mod embedded;
 mod follow;
+mod heap;
 mod open_files;
 mod output;
 mod roles;
@@ -20,11 +21,6 @@ mod words;
 use clap::{Parser, Subcommand};
 use shared::telemetry::{self, LogConfig};
 use std::process::ExitCode;
-
-/// Cells of a workbook, rows and pages are made on one thread and dropped on another: the C library's heaps make
-/// threads wait for each other then.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 #[command(
@@ -116,6 +112,7 @@ impl Command {
 }
 
 fn main() -> ExitCode {
+    heap::give_back_soon();
     let command = Cli::parse().command;
     // These two become or watch a server, before there is any other thread.
     match &command {

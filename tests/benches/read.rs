@@ -19,6 +19,8 @@ use tokio_postgres::types::ToSql;
 const BENCH: &str = "read";
 const CHUNK_WORKERS: u32 = 2;
 const CONNECTIONS: &str = "50";
+/// Seconds that each route is asked before it is measured.
+const WARM_UP: u32 = 1;
 /// Figure, path, goals for requests a second and p99. `ID` stands for a client.
 const ROUTES: [(&str, &str, &str, &str); 6] = [
     ("hello", "/livez", "–", "–"),
@@ -38,7 +40,7 @@ request = function() return wrk.format("GET", (path:gsub("ID", ids[math.random(#
 
 /// The latencies on records of each size.
 pub async fn run(report: &mut Report, quick: bool) -> anyhow::Result<()> {
-    let sizes: &[(u64, &str)] = if quick { &[(50_000, "")] } else { &[(500_000, "_5e5"), (5_000_000, "")] };
+    let sizes: &[(u64, &str)] = if quick { &[(50_000, "")] } else { &[(500_000, "_5e5"), (5_000_000, ""), (20_000_000, "_2e7")] };
     let (rounds, seconds) = if quick { (1, 1) } else { (3, 5) };
     let directory = tempfile::tempdir()?;
     for &(rows, size) in sizes {
@@ -52,6 +54,10 @@ pub async fn run(report: &mut Report, quick: bool) -> anyhow::Result<()> {
         server.db.client.batch_execute("VACUUM (ANALYZE)").await?;
         let ids = directory.path().join("ids");
         expect_right(&server, &ids).await?;
+        // The first requests of a process open its connections and have its statements prepared.
+        for (name, path, ..) in ROUTES {
+            ask(&server, directory.path(), path, WARM_UP).await.with_context(|| name.to_owned())?;
+        }
         let context = format!("{rows} rows, 50,000 clients, {CONNECTIONS} connections");
         for _ in 0..rounds {
             round(report, &server, directory.path(), size, seconds, &context).await?;

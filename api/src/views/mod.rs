@@ -13,6 +13,7 @@ pub mod live;
 pub mod notifications;
 pub mod previews;
 pub mod providers;
+mod quick;
 pub mod queues;
 pub mod runs;
 pub mod schedules;

@@ -26,7 +26,8 @@ where
     Ok(state.env.cache.json(&state.env.pool, topic, entry, read).await?.map(answer))
 }
 
-fn answer(json: String) -> Response {
+/// An answer that is JSON already.
+pub fn answer(json: impl IntoResponse) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
 }
 

@@ -91,7 +91,8 @@ impl Place {
         db.client.execute("DELETE FROM pauses", &[]).await?;
         self.app.env.doorbells.ring(shared::runs::Queue::Deliveries, 64);
         // Until they were all asked for, nobody asks the database how far it is.
-        eventually("the requests", || async { (self.receiver.count() - before >= messages).then_some(()) }).await;
+        eventually("the requests", || async { (self.receiver.count() - before >= messages).then_some(()) })
+            .await;
         let delivered = "SELECT count(*) FROM deliveries WHERE state = 'delivered'";
         eventually("the deliveries", || async {
             (db.one::<i64>(delivered, &[]).await == messages as i64).then_some(())

@@ -40,7 +40,8 @@ request = function() return wrk.format("GET", (path:gsub("ID", ids[math.random(#
 
 /// The latencies on records of each size.
 pub async fn run(report: &mut Report, quick: bool) -> anyhow::Result<()> {
-    let sizes: &[(u64, &str)] = if quick { &[(50_000, "")] } else { &[(500_000, "_5e5"), (5_000_000, ""), (20_000_000, "_2e7")] };
+    let sizes: &[(u64, &str)] =
+        if quick { &[(50_000, "")] } else { &[(500_000, "_5e5"), (5_000_000, ""), (20_000_000, "_2e7")] };
     let (rounds, seconds) = if quick { (1, 1) } else { (3, 5) };
     let directory = tempfile::tempdir()?;
     for &(rows, size) in sizes {

@@ -4,14 +4,15 @@
 use crate::{
     app::AppState,
     error::{ApiError, ApiResult},
+    kept,
     params::{FromParams, NoQuery, Params, PathText, QueryOf},
     routes::{clients::no_client, transactions::currency},
     views::{
         analytics::{RiskProfileView, SpendTrendView, StatisticsView, TradesSummaryView, VOLATILITY_SCALE},
-        words,
+        quick, words,
     },
 };
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, response::Response};
 use chrono::{DateTime, NaiveDate, Utc};
 use shared::{
     analytics::{ClientDays, Spend, queries, queries::StatisticsQuery, service},
@@ -145,12 +146,12 @@ pub async fn show_spend_trend(
     State(state): State<AppState>,
     PathText(id): PathText,
     QueryOf(params): QueryOf<DaysParams>,
-) -> ApiResult<Json<SpendTrendView>> {
+) -> ApiResult<Response> {
     let days = ClientDays { from: params.from, to: params.to, currency: params.currency };
     let zone = state.env.settings.zone;
     let trends = service::spend_trend(&state.reads, &id, zone, &days, Spend::Gross).await?;
-    let currencies = trends.ok_or_else(|| no_client(&id))?.into_iter().map(Into::into).collect();
-    Ok(Json(SpendTrendView { client_id: id, currencies }))
+    let json = quick::spend_trend(&id, &trends.ok_or_else(|| no_client(&id))?);
+    Ok(kept::answer(json))
 }
 
 /// How much a client bought and sold, as of the last refresh of the clients' summary.

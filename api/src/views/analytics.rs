@@ -1,6 +1,5 @@
 //! Figures of clients and merchants as JSON. Amounts and means have four decimals; what failed counts nowhere.
 
-use super::quick;
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -128,14 +127,11 @@ impl From<SpendTrend> for CurrencyTrendView {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SpendDayView {
     /// In the reporting zone.
-    #[serde(serialize_with = "quick::day")]
     pub day: NaiveDate,
     /// Buys and payments, added.
-    #[serde(serialize_with = "quick::amount")]
     pub spent: Decimal,
     /// The mean of this and the up to six days before it, also of those before the range; rounded half to
     /// even.
-    #[serde(serialize_with = "quick::amount")]
     pub average_7d: Decimal,
 }
 

@@ -14,7 +14,8 @@ pub fn mean(sum: Decimal, count: i64) -> Decimal {
     if count <= 0 {
         return Decimal::new(0, SCALE);
     }
-    let (quotient, rest) = (units.div_euclid(count), units.rem_euclid(count));
+    let quotient = units.div_euclid(count);
+    let rest = units - quotient * count;
     let up = match (rest * 2).cmp(&count) {
         std::cmp::Ordering::Less => false,
         std::cmp::Ordering::Equal => quotient % 2 != 0,

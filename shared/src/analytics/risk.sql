@@ -27,7 +27,7 @@ LEFT JOIN LATERAL (
         SELECT (extract(epoch FROM min(gap)) * 1000000)::bigint AS gap_us
         FROM (SELECT occurred_at - lag(occurred_at) OVER (ORDER BY occurred_at) AS gap FROM own) AS between_two
     ), by_day AS MATERIALIZED (
-        SELECT array_agg(day ORDER BY day) AS days, array_agg(spend ORDER BY day) AS spends
+        SELECT array_agg(day) AS days, array_agg(spend) AS spends
         FROM (
             SELECT (occurred_at AT TIME ZONE q.zone)::date AS day,
                    sum(CASE WHEN kind IN ('buy', 'payment') THEN amount WHEN q.net THEN -amount ELSE 0 END)::numeric(28,4) AS spend

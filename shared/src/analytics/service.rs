@@ -246,7 +246,7 @@ pub async fn spend_trend(
     Ok((!rows.is_empty()).then(|| rows.iter().filter_map(of_row).collect()))
 }
 
-/// What a client spent in one currency, on the days with transactions.
+/// What a client spent in one currency, on the days with transactions, in any order.
 struct Trend<'r> {
     currency: Option<&'r str>,
     /// Of all its transactions in the currency.
@@ -261,12 +261,16 @@ fn trend(row: Trend<'_>, days: &ClientDays) -> Option<SpendTrend> {
     let (began, ended) = (row.first_day?, row.last_day?);
     let first = days.from.map_or(began, |from| from.max(began));
     let last = days.to.map_or(ended, |to| to.min(ended));
-    let mut spent = row.days.iter().zip(row.spends).peekable();
+    let mut spent: Vec<(NaiveDate, Decimal)> =
+        row.days.iter().copied().zip(row.spends.iter().copied()).collect();
+    spent.sort_unstable_by_key(|(day, _)| *day);
+    let mut spent = spent.into_iter().peekable();
     let (mut window, mut week_spend) = (VecDeque::with_capacity(WINDOW), NOTHING);
-    let mut trend = Vec::new();
+    let wanted = usize::try_from((last - first).num_days() + 1).unwrap_or_default();
+    let mut trend = Vec::with_capacity(wanted);
     for day in before(first).max(began).iter_days().take_while(|&day| day <= last) {
-        while spent.next_if(|(past, _)| **past < day).is_some() {}
-        let spend = spent.next_if(|(that, _)| **that == day).map_or(NOTHING, |(_, spend)| *spend);
+        while spent.next_if(|(past, _)| *past < day).is_some() {}
+        let spend = spent.next_if(|(that, _)| *that == day).map_or(NOTHING, |(_, spend)| spend);
         if window.len() == WINDOW {
             week_spend -= window.pop_front().unwrap_or_default();
         }
@@ -294,13 +298,13 @@ mod tests {
 
     #[test]
     fn a_days_average_is_the_same_whatever_was_asked_for() {
-        let spent = ["2025-01-01", "2025-01-03", "2025-01-10", "2025-01-20"].map(day);
-        let spends = [70, 7, 14, 1].map(Decimal::from);
+        let spent = ["2025-01-20", "2025-01-01", "2025-01-10", "2025-01-03"].map(day);
+        let spends = [1, 70, 14, 7].map(Decimal::from);
         let asked = |from, to| {
             let row = Trend {
                 currency: Some("USD"),
-                first_day: Some(spent[0]),
-                last_day: Some(spent[3]),
+                first_day: Some(spent[1]),
+                last_day: Some(spent[0]),
                 days: &spent,
                 spends: &spends,
             };

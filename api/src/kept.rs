@@ -1,4 +1,5 @@
-//! Answers that may come from the cache ([`shared::cache`]): JSON as it was kept, which is never stale.
+//! Answers that are JSON already: as it was kept in the cache ([`shared::cache`]), which is never stale, or as
+//! [`crate::views::quick`] wrote it.
 
 use crate::{
     app::AppState,

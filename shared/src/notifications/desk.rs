@@ -81,7 +81,7 @@ impl NotificationDesk {
         let mut last = self.put_off.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, away)) = last.get_mut(circuit) {
             *away += 1;
-            if now - *at < if *away < MANY { PUT_OFF.1 } else { PUT_OFF.0 } {
+            if now - *at < pause(*away) {
                 return false;
             }
         }
@@ -93,6 +93,11 @@ impl NotificationDesk {
     pub fn serves(&self, channel: Channel) -> bool {
         !self.providers(channel).is_empty()
     }
+}
+
+/// How long what waits for a circuit is let be, so many having been turned away since it was put off.
+const fn pause(away: u32) -> Duration {
+    if away < MANY { PUT_OFF.1 } else { PUT_OFF.0 }
 }
 
 pub(super) async fn look(env: &Arc<Environment>, id: DeliveryId) -> Result<Option<Look>, JobError> {
@@ -141,5 +146,15 @@ pub(super) async fn end(env: &Arc<Environment>, ended: Ended) -> Result<Option<C
             }
             Err(error) => return Err(JobError::Retry(recording::why(error))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_looked_for_sooner_where_many_are_turned_away() {
+        assert_eq!((pause(1), pause(MANY)), (Duration::from_secs(10), Duration::from_secs(1)));
     }
 }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -19,10 +20,15 @@ const FIRST: usize = 8;
 const HEALTHY: usize = 32;
 /// So many has one that has failed last.
 const TROUBLED: usize = 4;
-/// Where no seat became free for so long, none is waited for; nor is it for longer than that.
+/// Where no seat became free for so long, none is waited for.
 const STUCK: Duration = Duration::from_millis(100);
+/// Where seats do become free, one is waited for about so long: others need the slots of those who wait.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// The shortest and the longest that somebody is sent away for.
 const AWAY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
+/// While its pace is a guess, nobody is sent away for longer than so many times as long as it has been silent, but for
+/// a second at least: one that is only slow is soon seen to work.
+const GUESS: (u32, Duration) = (8, Duration::from_secs(1));
 
 /// Who sits where.
 #[derive(Clone, Default)]
@@ -72,12 +78,25 @@ impl Row {
         }
     }
 
+    /// Nobody has left for a while, and there is no seat.
+    fn is_stuck(&self) -> bool {
+        self.seats.available_permits() == 0 && self.left.elapsed() > STUCK
+    }
+
     fn promise(&mut self, limit: usize) -> Later {
         let now = Instant::now();
-        let pace = self.takes.max(now - self.left) / limit as u32;
+        let silent = now - self.left;
+        let pace = self.takes.max(silent) / limit as u32;
         self.promised = self.promised.max(now) + pace;
-        Later { wait: (self.promised - now).clamp(AWAY.0, AWAY.1), pace, longest: AWAY.1 }
+        let longest = longest(limit, silent);
+        Later { wait: (self.promised - now).clamp(AWAY.0, longest), pace, longest }
     }
+}
+
+/// The longest that somebody is sent away for.
+fn longest(limit: usize, silent: Duration) -> Duration {
+    let guessed = (FIRST..HEALTHY).contains(&limit);
+    if guessed { (silent * GUESS.0).clamp(GUESS.1, AWAY.1) } else { AWAY.1 }
 }
 
 impl Seats {
@@ -100,11 +119,17 @@ impl Seats {
                 if row.taken < TROUBLED { Ok(self.sit(name, row, None)) } else { Err(row.promise(TROUBLED)) }
             });
         }
-        let seats = self.at(name, |row| {
-            let stuck = row.seats.available_permits() == 0 && row.left.elapsed() > STUCK;
-            if stuck { Err(row.promise(row.limit)) } else { Ok(row.seats.clone()) }
-        })?;
-        let permit = timeout(STUCK, seats.acquire_owned()).await.ok().and_then(Result::ok);
+        let mut seat = pin!(self.at(name, |row| row.seats.clone()).acquire_owned());
+        let since = Instant::now();
+        let permit = loop {
+            let stuck = self.at(name, |row| row.is_stuck());
+            // A seat that is free is taken all the same.
+            match timeout(if stuck { Duration::ZERO } else { STUCK }, &mut seat).await {
+                Ok(permit) => break permit.ok(),
+                Err(_) if stuck || since.elapsed() >= PATIENCE => break None,
+                Err(_) => {}
+            }
+        };
         self.at(name, |row| match permit {
             Some(permit) => Ok(self.sit(name, row, Some(permit))),
             None => Err(row.promise(row.limit)),
@@ -174,6 +199,9 @@ mod tests {
         }
         let later = seats.take("sms/x", false).await.err().expect("no more than the first");
         assert!(later.wait >= AWAY.0 && later.pace >= STUCK / FIRST as u32, "{later:?}");
+        assert_eq!(later.longest, GUESS.1, "it may only be slow");
+        assert_eq!(longest(FIRST, Duration::from_secs(2)), Duration::from_secs(16));
+        assert_eq!(longest(FIRST, Duration::from_secs(20)), AWAY.1);
         let since = Instant::now();
         assert!(seats.take("sms/x", false).await.is_err());
         assert!(since.elapsed() < STUCK, "nobody waits where nothing moves");
@@ -185,7 +213,8 @@ mod tests {
         for _ in 0..HEALTHY {
             sitting.push(seat(&seats, false).await);
         }
-        assert!(seats.take("sms/x", false).await.is_err());
+        let later = seats.take("sms/x", false).await.err().expect("all are taken");
+        assert_eq!(later.longest, AWAY.1, "its pace is known");
         // One failure, and it begins anew.
         assert!(seats.take("sms/x", true).await.is_err());
         drop(sitting);

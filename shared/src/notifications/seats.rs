@@ -20,10 +20,11 @@ const FIRST: usize = 8;
 const HEALTHY: usize = 32;
 /// So many has one that has failed last.
 const TROUBLED: usize = 4;
-/// Where no seat became free for so long, none is waited for.
+/// Where no seat became free for so long, or for twice as long as one sits, none is waited for.
 const STUCK: Duration = Duration::from_millis(100);
-/// Where seats do become free, one is waited for about so long: others need the slots of those who wait.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// Where seats do become free, one is waited for about so long. Who is sent away comes back when the worker looks for
+/// what is due, once a second: with less patience seats would be empty for the rest of it.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// The shortest and the longest that somebody is sent away for.
 const AWAY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
 /// While its pace is a guess, nobody is sent away for longer than so many times as long as it has been silent, but for
@@ -80,7 +81,7 @@ impl Row {
 
     /// Nobody has left for a while, and there is no seat.
     fn is_stuck(&self) -> bool {
-        self.seats.available_permits() == 0 && self.left.elapsed() > STUCK
+        self.seats.available_permits() == 0 && self.left.elapsed() > STUCK.max(self.takes * 2)
     }
 
     fn promise(&mut self, limit: usize) -> Later {
@@ -152,7 +153,8 @@ impl Drop for Seat {
         let Some(row) = rows.get_mut(&self.name) else { return };
         row.taken = row.taken.saturating_sub(1);
         row.left = Instant::now();
-        row.takes = (row.takes * 7 + self.since.elapsed()) / 8;
+        let sat = self.since.elapsed();
+        row.takes = if row.takes.is_zero() { sat } else { (row.takes * 7 + sat) / 8 };
         let current = self.permit.as_ref().is_some_and(|permit| Arc::ptr_eq(permit.semaphore(), &row.seats));
         if current && row.limit < HEALTHY {
             row.limit += 1;
@@ -205,6 +207,11 @@ mod tests {
         let since = Instant::now();
         assert!(seats.take("sms/x", false).await.is_err());
         assert!(since.elapsed() < STUCK, "nobody waits where nothing moves");
+        seats.at("sms/x", |row| {
+            assert!(row.is_stuck());
+            row.takes = Duration::from_secs(60);
+            assert!(!row.is_stuck(), "one sits that long");
+        });
         drop(silent);
         let mut sitting = Vec::new();
         for _ in 0..HEALTHY {

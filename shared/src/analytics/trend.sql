@@ -2,7 +2,8 @@
 -- $6 whether spend is net of what was gained. $7: clients with more transactions are not looked at. Subqueries keep from
 -- the planner how many questions they are: it would plan for each number anew.
 -- The days with transactions and what was spent on each, in no order, a row for each currency, from six days before the
--- first: its average needs them. No row: there is no such client. A row without days: nothing happened then, or at all, or `many`.
+-- first: its average needs them. No row: there is no such client. A row without days: nothing happened then, or at all,
+-- or `many`.
 SELECT q.question, active.many, k.currency, (k.first_at AT TIME ZONE q.zone)::date AS first_day,
        (k.last_at AT TIME ZONE q.zone)::date AS last_day, k.days, k.spends
 FROM unnest((SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::date[]), (SELECT $4::date[]), (SELECT $5::text[]),

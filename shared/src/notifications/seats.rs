@@ -20,7 +20,8 @@ const FIRST: usize = 8;
 const HEALTHY: usize = 32;
 /// So many has one that has failed last.
 const TROUBLED: usize = 4;
-/// Where no seat became free for so long, or for twice as long as one sits, none is waited for.
+/// Where no seat became free for so long, or for twice as long as one sits (but [`PATIENCE`] at most), none is waited
+/// for.
 const STUCK: Duration = Duration::from_millis(100);
 /// Where seats do become free, one is waited for about so long. Who is sent away comes back when the worker looks for
 /// what is due, once a second: with less patience seats would be empty for the rest of it.
@@ -81,7 +82,7 @@ impl Row {
 
     /// Nobody has left for a while, and there is no seat.
     fn is_stuck(&self) -> bool {
-        self.seats.available_permits() == 0 && self.left.elapsed() > STUCK.max(self.takes * 2)
+        self.seats.available_permits() == 0 && self.left.elapsed() > (self.takes * 2).clamp(STUCK, PATIENCE)
     }
 
     fn promise(&mut self, limit: usize) -> Later {
@@ -208,9 +209,14 @@ mod tests {
         assert!(seats.take("sms/x", false).await.is_err());
         assert!(since.elapsed() < STUCK, "nobody waits where nothing moves");
         seats.at("sms/x", |row| {
+            let ago = |milliseconds| Instant::now() - Duration::from_millis(milliseconds);
+            row.left = ago(500);
             assert!(row.is_stuck());
+            // As after many that it let wait in vain.
             row.takes = Duration::from_secs(60);
             assert!(!row.is_stuck(), "one sits that long");
+            row.left = ago(1500);
+            assert!(row.is_stuck(), "nobody waits without end");
         });
         drop(silent);
         let mut sitting = Vec::new();

@@ -10,6 +10,7 @@ pub mod error;
 mod export;
 pub mod intake;
 pub mod kept;
+mod linger;
 mod list;
 mod mending;
 mod metrics;

@@ -6,6 +6,7 @@ use crate::{
     auth::is_page,
     compat,
     error::{ApiError, Problem},
+    linger::lingering,
     pages,
 };
 use axum::{
@@ -56,7 +57,8 @@ impl RequestId {
 
 /// The outermost layer: names the request, spans it, writes the bodies of errors, sets the headers
 /// that every response has, and logs one line.
-pub async fn finish(mut request: Request, next: Next) -> Response {
+pub async fn finish(request: Request, next: Next) -> Response {
+    let mut request = lingering(request);
     let id = RequestId::of(request.headers());
     let path = request.uri().path().to_owned();
     let span = tracing::info_span!("http.request", request.id = %id.0, method = %request.method(), path);

@@ -3,6 +3,10 @@
 use reqwest::{Method, RequestBuilder};
 use shared::auth::Role;
 use tests::{App, AppOptions, files};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 /// Sends a request that is to be refused; its problem document.
 async fn refused(app: &App, request: RequestBuilder, status: u16) -> serde_json::Value {
@@ -61,6 +65,45 @@ async fn an_oversized_upload_is_refused_and_leaves_nothing_behind() {
     assert_eq!(app.db.one::<i64>("SELECT count(*) FROM uploads", &[]).await, 0);
     let stored = std::fs::read_dir(app.data_dir().join("files/uploads")).map_or(0, Iterator::count);
     assert_eq!(stored, 0, "no part of it stays");
+}
+
+/// The head of an answer.
+async fn head(connection: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(connection.read_u8().await.expect("an answer"));
+    }
+    String::from_utf8(head).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_whose_body_is_refused_can_send_it_to_the_end_and_hears_why() {
+    const BODY: usize = 4_000_000;
+    let app = App::start_with(AppOptions { max_upload_bytes: 10_000, ..AppOptions::default() }).await;
+    let host = app.url.strip_prefix("http://").unwrap();
+    let post = |length: usize, more: &str| {
+        let bearer = app.admin_token();
+        format!(
+            "POST /api/v1/uploads HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {bearer}\r\n\
+             content-type: multipart/form-data; boundary=b\r\ncontent-length: {length}\r\n{more}\r\n"
+        )
+    };
+    let mut connection = TcpStream::connect(host).await.unwrap();
+    connection.write_all(post(BODY, "").as_bytes()).await.unwrap();
+    let refused = head(&mut connection).await;
+    assert!(refused.starts_with("HTTP/1.1 413 "), "{refused}");
+    let length = refused.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    connection.read_exact(&mut vec![0; length.parse().unwrap()]).await.unwrap();
+    // A closed connection would be reset by this.
+    connection.write_all(&vec![b'x'; BODY]).await.unwrap();
+    connection.write_all(post(0, "").as_bytes()).await.unwrap();
+    let next = head(&mut connection).await;
+    assert!(next.starts_with("HTTP/1.1 4"), "{next}");
+
+    let mut asking = TcpStream::connect(host).await.unwrap();
+    asking.write_all(post(BODY, "expect: 100-continue\r\n").as_bytes()).await.unwrap();
+    let refused = head(&mut asking).await;
+    assert!(refused.starts_with("HTTP/1.1 413 "), "it is not told to continue: {refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use crate::{
     app::AppState,
     compat,
     error::{ApiError, ApiResult},
+    proven::SentAs,
 };
 use axum::{
     extract::{ConnectInfo, FromRequestParts, MatchedPath, OptionalFromRequestParts, Request, State},
@@ -149,24 +150,44 @@ fn check_role(rule: &Rule, principal: &Principal) -> ApiResult<()> {
     )))
 }
 
-enum Proof {
+/// What a request proves about its sender.
+#[derive(Clone)]
+pub enum Proof {
+    /// No credential, and no cookie of a session that lives.
     Nothing,
+    /// A token's or key's owner.
     Credential(Principal),
+    /// Who has logged in on the pages.
     Session(PageSession),
 }
 
 /// Looks the caller up. Credentials in a header come before the cookie; a wrong one is refused, never
 /// passed over.
 async fn authenticate(state: &AppState, headers: &HeaderMap) -> ApiResult<Proof> {
-    if let Some((credential, key)) = credential_text(headers)? {
-        if let Some(principal) = state.proven.find(credential, key) {
-            return Ok(Proof::Credential(principal));
+    let jar;
+    let (text, sent_as) = match credential_text(headers)? {
+        Some((text, false)) => (text, SentAs::Bearer),
+        Some((text, true)) => (text, SentAs::Key),
+        None => {
+            jar = CookieJar::from_headers(headers);
+            let Some(cookie) = jar.get(SESSION_COOKIE) else { return Ok(Proof::Nothing) };
+            (cookie.value(), SentAs::Cookie)
         }
-        let principal = by_credential(state, credential, key).await?;
-        state.proven.keep(credential, key, &principal);
-        return Ok(Proof::Credential(principal));
+    };
+    if let Some(proof) = state.proven.find(text, sent_as) {
+        return Ok(proof);
     }
-    Ok(find_page_session(state, headers).await?.map_or(Proof::Nothing, Proof::Session))
+    let proof = match sent_as {
+        SentAs::Cookie => match session_of(state, text).await? {
+            Some(session) => Proof::Session(session),
+            None => return Ok(Proof::Nothing),
+        },
+        SentAs::Bearer | SentAs::Key => {
+            Proof::Credential(by_credential(state, text, sent_as == SentAs::Key).await?)
+        }
+    };
+    state.proven.keep(text, sent_as, &proof);
+    Ok(proof)
 }
 
 /// The credential that the headers carry, and whether it came as an API key.

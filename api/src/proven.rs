@@ -1,8 +1,9 @@
 //! Callers that were proven a moment ago: programs send the same credential with each of thousands of requests a
-//! second, and asking PostgreSQL each time would cost more than most answers. A key that is revoked, or a user
-//! that is disabled, by another process works here for [`KEPT`] at most; by this one, no longer.
+//! second, a page's script asks for several things at once, and asking PostgreSQL each time would cost more than most
+//! answers. A key that is revoked, a session that is ended, or a user that is disabled, by another process works here for
+//! [`KEPT`] at most; by this one, no longer.
 
-use crate::auth::Principal;
+use crate::auth::Proof;
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
@@ -15,31 +16,41 @@ const KEPT: Duration = Duration::from_secs(1);
 /// Proofs that are kept, at most.
 const ROOM: usize = 10_000;
 
+/// As what a text was sent: the same text is told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SentAs {
+    /// An access token, or an API key in its place.
+    Bearer,
+    /// An API key.
+    Key,
+    /// A session's cookie.
+    Cookie,
+}
+
 /// Proofs by the hash of what was sent: no secret is kept.
 #[derive(Default)]
-pub struct Proven(Mutex<HashMap<[u8; 32], (Principal, Instant)>>);
+pub struct Proven(Mutex<HashMap<[u8; 32], (Proof, Instant)>>);
 
 impl Proven {
-    fn proofs(&self) -> MutexGuard<'_, HashMap<[u8; 32], (Principal, Instant)>> {
+    fn proofs(&self) -> MutexGuard<'_, HashMap<[u8; 32], (Proof, Instant)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The caller of a credential, if it was proven a moment ago. One that was sent as an API key is told from the
-    /// same text as a token.
-    pub fn find(&self, credential: &str, as_key: bool) -> Option<Principal> {
+    /// What a text proved a moment ago.
+    pub fn find(&self, text: &str, sent_as: SentAs) -> Option<Proof> {
         let proofs = self.proofs();
-        let (principal, proven) = proofs.get(&hash(credential, as_key))?;
-        (proven.elapsed() < KEPT).then(|| principal.clone())
+        let (proof, proven) = proofs.get(&hash(text, sent_as))?;
+        (proven.elapsed() < KEPT).then(|| proof.clone())
     }
 
     /// Keeps a proof for a moment.
-    pub fn keep(&self, credential: &str, as_key: bool, principal: &Principal) {
+    pub fn keep(&self, text: &str, sent_as: SentAs, proof: &Proof) {
         let mut proofs = self.proofs();
         if proofs.len() >= ROOM {
             proofs.retain(|_, (_, proven)| proven.elapsed() < KEPT);
         }
         if proofs.len() < ROOM {
-            proofs.insert(hash(credential, as_key), (principal.clone(), Instant::now()));
+            proofs.insert(hash(text, sent_as), (proof.clone(), Instant::now()));
         }
     }
 
@@ -49,9 +60,9 @@ impl Proven {
     }
 }
 
-fn hash(credential: &str, as_key: bool) -> [u8; 32] {
+fn hash(text: &str, sent_as: SentAs) -> [u8; 32] {
     let mut hash = Sha256::new();
-    hash.update([u8::from(as_key)]);
-    hash.update(credential.as_bytes());
+    hash.update([sent_as as u8]);
+    hash.update(text.as_bytes());
     hash.finalize().into()
 }

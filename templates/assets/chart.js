@@ -1,5 +1,5 @@
-// Draws the figures that the server made (script[data-figure]) with Plotly, in the theme's colours. Without
-// it the same numbers stand in each chart's table.
+// Draws the figures that the server made (script[data-figure]) with Plotly, in the theme's colours, from the numbers in
+// each chart's table: a row for each period, the latest first, a column for each trace.
 "use strict";
 (() => {
   if (!window.Plotly) return;
@@ -15,8 +15,17 @@
   };
   const touched = matchMedia("(pointer: coarse)");
 
+  const tableOf = (figure) => figure.closest("figure").querySelector("tbody");
+  const number = (text) => Number(text.replaceAll(",", "").replace("\u2212", "-"));
+
   function draw(figure) {
     const { data, layout, config } = JSON.parse(figure.textContent, themed);
+    const rows = [...tableOf(figure).rows].reverse();
+    const x = rows.map(({ cells: [period] }) => period.dataset.day ?? period.textContent);
+    data.forEach((trace, index) => {
+      const hovertext = rows.map((row) => row.cells[index + 1].textContent);
+      Object.assign(trace, { x, y: hovertext.map(number), hovertext });
+    });
     layout.font.family = getComputedStyle(document.body).fontFamily;
     // A finger that moves over a chart scrolls the page; what was zoomed stays so in another theme.
     if (touched.matches) layout.dragmode = false;
@@ -28,8 +37,11 @@
   drawAll();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   new MutationObserver(drawAll).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-  // The page's script brings a figure up to date by its text.
+  // The page's script brings a figure and its table up to date by their texts.
   for (const figure of figures) {
-    new MutationObserver(() => draw(figure)).observe(figure, { childList: true, characterData: true, subtree: true });
+    const changed = new MutationObserver(() => draw(figure));
+    for (const part of [figure, tableOf(figure)]) {
+      changed.observe(part, { attributes: true, childList: true, characterData: true, subtree: true });
+    }
   }
 })();

@@ -75,7 +75,7 @@
     state.firstElementChild.replaceWith(badges.get(transaction ? told.status : told.state).cloneNode(true));
     state.lastElementChild.textContent = (trade?.reason ?? "").replaceAll("_", " ");
     Object.assign(one("code", name), { textContent: [...id].slice(-8).join(""), title: id });
-    Object.assign(one(".copy", name), { title: `Copy ${id}` }).dataset.copy = id;
+    one(".copy", name).dataset.copy = id;
     return made;
   }
 

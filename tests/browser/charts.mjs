@@ -33,6 +33,13 @@ await drive(chromium, async ({ call, evaluate, until, logIn, photograph, scheme,
     const charts = await until("the charts", drawn);
     const bars = await evaluate(`document.querySelectorAll(".chart .bars .point").length`);
     const lines = await evaluate(`document.querySelectorAll(".chart .scatterlayer .js-line").length`);
+    // What Plotly was given, and the numbers of the table, the earliest period first.
+    const numbers = await evaluate(`[...document.querySelectorAll(".chart")].map((chart) => ({
+      drawn: chart.querySelector(".js-plotly-plot").data.flatMap(({ x, y }) => x.map((day, at) => [day, y[at]])),
+      table: [1, 2].flatMap((column) => [...chart.querySelectorAll("tbody tr")].reverse()
+        .filter(({ cells }) => cells[column])
+        .map(({ cells }) => [cells[0].dataset.day ?? cells[0].textContent, parseFloat(cells[column].textContent.split(",").join(""))])),
+    }))`);
     const light = await look();
     await photograph(`chart-${index}-light`);
     // Where the pointer is, the exact numbers are.
@@ -63,7 +70,7 @@ await drive(chromium, async ({ call, evaluate, until, logIn, photograph, scheme,
     const still = { tables: await found(".chart details tbody tr"), drawn: await found(".main-svg") };
     await photograph(`chart-${index}-still`);
     await call("Emulation.setScriptExecutionDisabled", { value: false });
-    seen.push({ path, charts, bars, lines, light, dark, small, hover, still });
+    seen.push({ path, charts, bars, lines, numbers, light, dark, small, hover, still });
   }
   const foreign = requests.filter((address) => !address.startsWith(url) && !address.startsWith("data:") && !address.startsWith("about:"));
   return { seen, noises, foreign };

@@ -105,16 +105,8 @@ async fn a_clients_chart_and_risk_equal_sql_over_the_rows() {
         assert_eq!(json!(table(&page, "spend")), expected, "{query}");
         let figure = figure(&page, "spend");
         let days = expected.as_array().unwrap().len();
-        for trace in figure["data"].as_array().unwrap() {
-            assert_eq!(trace["x"].as_array().unwrap().len(), days, "{query}");
-        }
-        let drawn = figure["data"][0]["y"].as_array().unwrap().last().unwrap().as_f64().unwrap();
-        let exact = expected[0][1].as_str().unwrap().replace(',', "");
-        assert!((drawn - exact.parse::<f64>().unwrap()).abs() < 1e-6, "{drawn} {exact}");
-        assert_eq!(
-            figure["data"][0]["hovertext"][days - 1],
-            format!("{} {currency}", expected[0][1].as_str().unwrap())
-        );
+        assert_eq!(figure["data"].as_array().unwrap().len(), 2, "bars and a line: {query}");
+        assert_eq!(figure["data"][0]["hovertemplate"], format!("%{{hovertext}} {currency}"));
         assert_eq!(figure["layout"]["yaxis"]["title"]["text"], currency);
         let (from, to) = (expected[days - 1][0].as_str().unwrap(), expected[0][0].as_str().unwrap());
         assert!(page.contains(&format!("Spend in {currency} by day, {from} to {to}")), "{query}");
@@ -143,6 +135,43 @@ async fn a_client_without_spend_has_a_page_without_a_chart() {
     }
     assert!(browser.page("/ui/clients/gone").await.contains("lost"), "what failed is listed");
     assert!(browser.page("/ui/analytics").await.contains("Nothing to look at yet"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_latest_transactions_of_clients_that_are_asked_for_together_are_their_own() {
+    let app = loaded(chrono_tz::UTC).await;
+    // More than a page at one instant, and exactly a page with one that failed.
+    let mut ties = HEADER.to_owned();
+    for row in 0..60 {
+        ties.push_str(&format!("t{row:02},tied,2025-03-15T10:00:00Z,1.00,USD,payment,success,M1,web\n"));
+    }
+    for row in 0..25 {
+        let status = if row == 24 { "failed" } else { "success" };
+        ties.push_str(&format!("p{row:02},page,2025-01-{:02},1.00,USD,payment,{status},M1,web\n", row + 1));
+    }
+    app.load("ties.csv", ties, "").await;
+    let browser = Browser::log_in(&app, Role::Viewer).await;
+    let clients = ["1", "tied", "2", "page", "3"];
+    let pages = futures::future::join_all(clients.map(|client| {
+        let browser = &browser;
+        async move { browser.page(&format!("/ui/clients/{client}")).await }
+    }))
+    .await;
+    for (client, page) in clients.iter().zip(pages) {
+        let expected = sql(
+            &app,
+            &format!(
+                "SELECT jsonb_agg(id) FROM (SELECT transaction_id AS id FROM transactions WHERE client_id = '{client}'
+                 ORDER BY occurred_at DESC, transaction_id COLLATE \"C\" DESC LIMIT 25) AS latest"
+            ),
+        )
+        .await;
+        let list = between(&page, "<div id=\"transactions\"", "</table>");
+        let shown: Vec<&str> =
+            list.split("<tr data-key=\"").skip(1).map(|row| row.split('"').next().unwrap()).collect();
+        assert_eq!(json!(shown), expected, "{client}");
+        assert_eq!(page.contains("rel=\"next\""), *client != "page", "{client}: {page}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -441,6 +470,11 @@ async fn a_browser_draws_the_charts_within_the_policy_and_in_both_themes() {
     for (seen, (charts, lines)) in all["seen"].as_array().unwrap().iter().zip([(1, 1), (2, 0), (1, 1)]) {
         assert_eq!((&seen["charts"], &seen["lines"]), (&charts.into(), &lines.into()), "{seen}");
         assert!(seen["bars"].as_u64().unwrap() > 10, "{seen}");
+        // What is drawn is what the table says.
+        for chart in seen["numbers"].as_array().unwrap() {
+            assert!(chart["drawn"].as_array().unwrap().len() > 10, "{seen}");
+            assert_eq!(chart["drawn"], chart["table"], "{seen}");
+        }
         // The accent, in each theme.
         assert_eq!(
             (&seen["light"]["bar"], &seen["dark"]["bar"]),

@@ -72,6 +72,9 @@ impl fmt::Display for Address {
 
 /// A text as one segment of a path.
 pub fn segment(text: &str) -> String {
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"*-._".contains(&byte)) {
+        return text.to_owned();
+    }
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
 }
 

@@ -4,8 +4,8 @@
 use super::{
     address::Address,
     analytics_parts::{self, Amounts, ClientRow, KindRow, MerchantRow},
-    chart::{Chart, Content, Series},
-    fmt,
+    chart::{Chart, Content, Row},
+    fmt::{self, Number},
     pieces::{Chip, Chips, Empty},
     shell::{Shell, page},
 };
@@ -232,15 +232,14 @@ fn usual_currency(parts: &[Breakdown], own: &str) -> String {
 }
 
 fn amount_chart(view: &View, calendar: Calendar, currency: &str, periods: &[Bar]) -> Option<Chart> {
-    let values = Series::amounts("Amount", periods.iter().map(|one| one.sum).collect());
     let title = format!("Amount in {currency} of {}", view.words());
-    chart("amount", title, currency, view, calendar, periods, values)
+    chart("amount", title, (currency, "Amount"), view, calendar, periods, |one| Number::Amount(one.sum))
 }
 
 fn volume_chart(view: &View, calendar: Calendar, currency: &str, periods: &[Bar]) -> Option<Chart> {
-    let counts: Vec<i64> = periods.iter().map(|one| one.count).collect();
     let title = format!("Number of {} in {currency}", view.words());
-    chart("volume", title, "transactions", view, calendar, periods, Series::counts("Number", &counts))
+    let unit = ("transactions", "Number");
+    chart("volume", title, unit, view, calendar, periods, |one| Number::Count(one.count))
 }
 
 /// One period of the charts.
@@ -271,17 +270,24 @@ fn bars(view: &View, calendar: Calendar, periods: &[PeriodTotal]) -> Vec<Bar> {
 fn chart(
     id: &'static str,
     title: String,
-    unit: &str,
+    (unit, bars): (&str, &str),
     view: &View,
     calendar: Calendar,
     periods: &[Bar],
-    bars: Series,
+    height: impl Fn(&Bar) -> Number,
 ) -> Option<Chart> {
     let legend = match view.period.mode {
         SummaryMode::Daily => "What failed is left out.",
         SummaryMode::Weekly | SummaryMode::Monthly => {
             "What failed is left out; the first and the last may be cut by the range."
         }
+    };
+    let row = |one: &Bar| Row {
+        day: one.first,
+        name: (view.period.mode != SummaryMode::Daily || calendar != Calendar::Gregorian)
+            .then(|| calendar.key(view.period.mode, one.first)),
+        bar: height(one),
+        line: None,
     };
     (!periods.is_empty()).then(|| {
         Chart::new(Content {
@@ -291,10 +297,9 @@ fn chart(
             period: view.period.name,
             unit,
             axis: None,
-            days: periods.iter().map(|one| one.first.to_string()).collect(),
-            names: periods.iter().map(|one| calendar.key(view.period.mode, one.first)).collect(),
             bars,
             line: None,
+            rows: periods.iter().map(row).collect(),
         })
     })
 }

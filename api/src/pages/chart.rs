@@ -1,8 +1,8 @@
-//! A chart: a title that states what is seen, a figure for the script (`chart.js`) to draw, and a table of
-//! the same numbers. The figure is Plotly's JSON, made by the crate `plotly`; its colours are the theme's
-//! tokens. Numbers become binary fractions only there, for drawing: the hover's text and the table are exact.
+//! A chart: a title that states what is seen, a table of the numbers, and a figure for the script (`chart.js`) to draw
+//! them in. The figure is Plotly's JSON, made by the crate `plotly`, without the numbers: the script takes them from the
+//! table, where they are exact. Its colours are the theme's tokens.
 
-use super::fmt;
+use super::fmt::{self, Number};
 use askama::{Template, filters::HtmlSafe};
 use chrono::NaiveDate;
 use plotly::{
@@ -11,8 +11,7 @@ use plotly::{
     configuration::{DisplayModeBar, DoubleClick},
     layout::{Axis, AxisType, HoverMode, Legend, Margin, RangeMode},
 };
-use rust_decimal::{Decimal, prelude::ToPrimitive};
-use shared::analytics::SpendTrend;
+use shared::analytics::{SpendDay, SpendTrend};
 
 /// A day on an axis of dates.
 const DAY_MS: f64 = 86_400_000.0;
@@ -27,47 +26,22 @@ pub struct Chart {
     summary: String,
     figure: String,
     columns: Vec<String>,
-    rows: Vec<Vec<String>>,
+    rows: Vec<Row>,
 }
 
 impl HtmlSafe for Chart {}
 
-/// One row of numbers over time.
-pub struct Series {
-    /// What it is.
-    pub name: String,
-    /// A number for each period.
-    pub values: Vec<Decimal>,
-    /// Each as it is read: exact.
-    pub texts: Vec<String>,
-}
-
-impl Series {
-    /// Amounts of money.
-    pub fn amounts(name: &str, values: Vec<Decimal>) -> Self {
-        let texts = values.iter().map(|value| amount(*value)).collect();
-        Self { name: name.to_owned(), values, texts }
-    }
-
-    /// Counts.
-    pub fn counts(name: &str, values: &[i64]) -> Self {
-        Self {
-            name: name.to_owned(),
-            values: values.iter().map(|value| Decimal::from(*value)).collect(),
-            texts: values.iter().map(fmt::count).collect(),
-        }
-    }
-
-    /// The numbers as near as a drawing needs them.
-    fn drawn(&self) -> Vec<f64> {
-        self.values.iter().map(|value| value.to_f64().unwrap_or_default()).collect()
-    }
-}
-
-/// `1,234.50`.
-fn amount(value: Decimal) -> String {
-    let (whole, cents) = fmt::amount(value);
-    format!("{whole}{cents}")
+/// A period.
+#[derive(Debug)]
+pub struct Row {
+    /// Its first day.
+    pub day: NaiveDate,
+    /// What it is called, unless that is its day.
+    pub name: Option<String>,
+    /// How high the bar is.
+    pub bar: Number,
+    /// Where the line is.
+    pub line: Option<Number>,
 }
 
 /// What a chart is made of.
@@ -84,31 +58,27 @@ pub struct Content<'a> {
     pub unit: &'a str,
     /// What the vertical axis says; the unit if absent.
     pub axis: Option<&'a str>,
-    /// The first day of each period, as `YYYY-MM-DD`, the earliest first.
-    pub days: Vec<String>,
-    /// What each period is called in the table.
-    pub names: Vec<String>,
-    /// A bar for each period.
-    pub bars: Series,
-    /// A point of a line for each period.
-    pub line: Option<Series>,
+    /// What the bars are.
+    pub bars: &'a str,
+    /// What the line is, if there is one.
+    pub line: Option<&'a str>,
+    /// The periods, the earliest first.
+    pub rows: Vec<Row>,
 }
 
 impl Chart {
     /// The chart with its table, the latest period first.
     pub fn new(content: Content<'_>) -> Self {
         let figure = figure(&content);
-        let Content { id, title, legend, period, unit, names, bars, line, .. } = content;
-        let series: Vec<&Series> = [Some(&bars), line.as_ref()].into_iter().flatten().collect();
-        let heading = |one: &&Series| format!("{} ({unit})", one.name);
-        let row = |(index, name): (usize, &String)| {
-            let numbers = series.iter().filter_map(|one| one.texts.get(index).cloned());
-            std::iter::once(name.clone()).chain(numbers).collect()
-        };
+        let Content { id, title, legend, period, unit, bars, line, mut rows, .. } = content;
+        rows.reverse();
+        let series = [Some(bars), line].into_iter().flatten();
         Self {
-            summary: fmt::counted(names.len() as i64, &period.to_ascii_lowercase()),
-            columns: std::iter::once(period.to_owned()).chain(series.iter().map(heading)).collect(),
-            rows: names.iter().enumerate().rev().map(row).collect(),
+            summary: fmt::counted(rows.len() as i64, &period.to_ascii_lowercase()),
+            columns: std::iter::once(period.to_owned())
+                .chain(series.map(|name| format!("{name} ({unit})")))
+                .collect(),
+            rows,
             id,
             title,
             legend,
@@ -118,7 +88,12 @@ impl Chart {
 
     /// A client's spend by day.
     pub fn spend(id: &'static str, title: String, words: SpendWords<'_>, trend: &SpendTrend) -> Self {
-        let days: Vec<String> = trend.days.iter().map(|day| day.day.to_string()).collect();
+        let row = |day: &SpendDay| Row {
+            day: day.day,
+            name: None,
+            bar: Number::Amount(day.spend),
+            line: Some(Number::Amount(day.average())),
+        };
         Self::new(Content {
             id,
             title,
@@ -126,10 +101,9 @@ impl Chart {
             period: words.period,
             unit: &trend.currency,
             axis: words.axis,
-            names: days.clone(),
-            days,
-            bars: Series::amounts(words.bars, trend.days.iter().map(|day| day.spend).collect()),
-            line: Some(Series::amounts(words.line, trend.days.iter().map(|day| day.average()).collect())),
+            bars: words.bars,
+            line: Some(words.line),
+            rows: trend.days.iter().map(row).collect(),
         })
     }
 }
@@ -149,28 +123,23 @@ pub struct SpendWords<'a> {
     pub line: &'static str,
 }
 
-/// Plotly's JSON of a chart, fit for a `<script>` element.
+/// Plotly's JSON of a chart, fit for a `<script>` element: a trace for each column of numbers, which it is drawn from.
 fn figure(content: &Content<'_>) -> String {
-    const HOVER: &str = "%{hovertext}";
-    let hover = |series: &Series| {
-        series.texts.iter().map(|text| format!("{text} {}", content.unit)).collect::<Vec<_>>()
-    };
-    let bars = &content.bars;
+    let nothing = Vec::<u8>::new;
+    let hover = format!("%{{hovertext}} {}", content.unit);
     let mut plot = Plot::new();
-    let drawn = Bar::new(content.days.clone(), bars.drawn())
-        .name(&bars.name)
-        .hover_text_array(hover(bars))
-        .hover_template(HOVER)
+    let bars = Bar::new(nothing(), nothing())
+        .name(content.bars)
+        .hover_template(&hover)
         .opacity(if content.line.is_some() { 0.5 } else { 0.8 })
         .marker(Marker::new().color("var(--accent)"));
-    plot.add_trace(if content.days.len() == 1 { drawn.width(DAY_MS / 2.0) } else { drawn });
-    if let Some(line) = &content.line {
+    plot.add_trace(if content.rows.len() == 1 { bars.width(DAY_MS / 2.0) } else { bars });
+    if let Some(line) = content.line {
         plot.add_trace(
-            Scatter::new(content.days.clone(), line.drawn())
-                .name(&line.name)
+            Scatter::new(nothing(), nothing())
+                .name(line)
                 .mode(Mode::Lines)
-                .hover_text_array(hover(line))
-                .hover_template(HOVER)
+                .hover_template(&hover)
                 .line(Line::new().color("var(--text)").width(2.0)),
         );
     }
@@ -216,7 +185,7 @@ fn layout(content: &Content<'_>) -> Layout {
                 .border_color("var(--line)")
                 .font(Font::new().size(12).color("var(--text)")),
         )
-        .x_axis(days_axis(axis(content.period), &content.days))
+        .x_axis(days_axis(axis(content.period), &content.rows))
         .y_axis(
             axis(content.axis.unwrap_or(content.unit))
                 .range_mode(RangeMode::ToZero)
@@ -227,19 +196,24 @@ fn layout(content: &Content<'_>) -> Layout {
 
 /// The axis of the periods. Around a single one there is a day to either side: Plotly would show the
 /// milliseconds around its beginning.
-fn days_axis(axis: Axis, days: &[String]) -> Axis {
+fn days_axis(axis: Axis, rows: &[Row]) -> Axis {
     let axis = axis.type_(AxisType::Date).hover_format("%Y-%m-%d").show_grid(false);
-    let [day] = days else { return axis };
-    let Ok(day) = day.parse::<NaiveDate>() else { return axis };
-    let beside = [day.pred_opt(), day.succ_opt()].map(|other| other.unwrap_or(day).to_string());
+    let [Row { day, .. }] = rows else { return axis };
+    let beside = [day.pred_opt(), day.succ_opt()].map(|other| other.unwrap_or(*day).to_string());
     axis.range(beside.to_vec()).dtick(DAY_MS).tick_format("%Y-%m-%d")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rust_decimal::Decimal;
+
+    fn row(day: &str, name: Option<&str>, bar: Number) -> Row {
+        Row { day: day.parse().unwrap(), name: name.map(str::to_owned), bar, line: None }
+    }
 
     fn chart(name: &str) -> Chart {
+        let amounts = [Decimal::new(12_345_678_901, 4), Decimal::ZERO].map(Number::Amount);
         Chart::new(Content {
             id: "test",
             title: "Spend".to_owned(),
@@ -247,32 +221,36 @@ mod tests {
             period: "Day",
             unit: name,
             axis: None,
-            days: vec!["2026-01-01".to_owned(), "2026-01-02".to_owned()],
-            names: vec!["2026-01-01".to_owned(), "2026-01-02".to_owned()],
-            bars: Series::amounts("Spent", vec![Decimal::new(12_345_678_901, 4), Decimal::ZERO]),
+            bars: "Spent",
             line: None,
+            rows: vec![row("2026-01-01", None, amounts[0]), row("2026-01-02", Some("<2nd>"), amounts[1])],
         })
     }
 
     #[test]
-    fn the_table_is_exact_and_the_figure_near() {
+    fn the_table_is_exact_and_the_figure_has_what_it_is_drawn_with() {
         let chart = chart("USD");
         assert_eq!(chart.columns, ["Day", "Spent (USD)"]);
-        assert_eq!(chart.rows, [["2026-01-02", "0.00"], ["2026-01-01", "1,234,567.8901"]]);
         let figure: serde_json::Value = serde_json::from_str(&chart.figure).unwrap();
-        assert_eq!(figure["data"][0]["y"][0], 1_234_567.890_1);
-        assert_eq!(figure["data"][0]["hovertext"][0], "1,234,567.8901 USD");
+        assert_eq!(figure["data"].as_array().unwrap().len(), 1);
+        assert_eq!(figure["data"][0]["hovertemplate"], "%{hovertext} USD");
         assert_eq!(figure["layout"]["yaxis"]["title"]["text"], "USD");
         assert!(!chart.figure.contains("http"), "{}", chart.figure);
+        let html = chart.render().unwrap();
+        let body = html.split_once("<tbody>").unwrap().1.split_once("</tbody>").unwrap().0;
+        assert_eq!(
+            body.split_whitespace().collect::<Vec<_>>().join(" "),
+            "<tr><td data-day=\"2026-01-02\">&#60;2nd&#62;</td><td class=\"number\">0.00</td></tr> \
+             <tr><td>2026-01-01</td><td class=\"number\">1,234,567.8901</td></tr>"
+        );
     }
 
     #[test]
     fn a_single_day_stands_between_its_neighbours() {
-        let day = NaiveDate::from_ymd_opt(2026, 3, 1).unwrap();
-        let axis = serde_json::to_value(days_axis(Axis::new(), &[day.to_string()])).unwrap();
+        let days = ["2026-03-01", "2026-03-02"].map(|day| row(day, None, Number::Count(1)));
+        let axis = serde_json::to_value(days_axis(Axis::new(), &days[..1])).unwrap();
         assert_eq!(axis["range"], serde_json::json!(["2026-02-28", "2026-03-02"]));
-        let two = serde_json::to_value(days_axis(Axis::new(), &["2026-03-01".into(), "2026-03-02".into()]));
-        assert!(two.unwrap().get("range").is_none());
+        assert!(serde_json::to_value(days_axis(Axis::new(), &days)).unwrap().get("range").is_none());
     }
 
     #[test]

@@ -29,11 +29,11 @@ use shared::{
     analytics::{ClientDays, RiskProfile, Spend, service},
     clients::{
         Client,
-        card::{ClientCard, client_card},
+        card::ClientCard,
         queries::{ClientTotals, find_client},
     },
     pagination::PageRequest,
-    transactions::queries::{TransactionFilter, list_within},
+    transactions::queries::{LATEST, TransactionFilter, list_within},
 };
 
 /// What the chart's parts are called here.
@@ -44,8 +44,6 @@ const SPEND: SpendWords<'static> = SpendWords {
     bars: "Spent",
     line: "Mean of 7 days",
 };
-/// Transactions of a page.
-const ROWS: i64 = 25;
 /// Most days of the chart, ten years of them: the latest are shown.
 const MOST_DAYS: u64 = 3_660;
 
@@ -132,10 +130,7 @@ pub(super) async fn show(
     if id.contains('\0') {
         return Err(missing());
     }
-    let mut conn = state.env.pool.get().await?;
-    let card = client_card(&mut conn, &id).await?.ok_or_else(missing)?;
-    // Whoever asks together with others waits for a connection: this page must not hold one meanwhile.
-    drop(conn);
+    let (card, channels) = state.reads.card(&id).await?.ok_or_else(missing)?;
     let path = format!("/ui/clients/{}", segment(&id));
     let (filter, mut form) = transactions::read_filter(&wanted, &path, shell.zone);
     let view = View::choose(&shown, &card, &shell);
@@ -143,16 +138,21 @@ pub(super) async fn show(
     if let Some(view) = &view {
         form.keep([("currency", &view.asked), ("days", view.span.0)]);
     }
-    let spend = match view {
-        Some(view) => view.load(&state, &id, &form.here).await?,
-        None => None,
+    let spend = async {
+        match view {
+            Some(view) => view.load(&state, &id, &form.here).await,
+            None => Ok(None),
+        }
     };
-    let mut conn = state.env.pool.get().await?;
-    let channels = ClientChannels::load(&mut conn, &id, &shell).await?;
-    let filter = TransactionFilter { client_id: Some(id), ..filter };
-    let request = PageRequest { limit: ROWS, ..wanted.page()? };
-    let found = list_within(&mut conn, card.active, &filter, &request).await?;
-    drop(conn);
+    let request = PageRequest { limit: LATEST, ..wanted.page()? };
+    let found = async {
+        if filter == TransactionFilter::default() && request.cursor.is_none() {
+            return Ok::<_, ApiError>(state.reads.latest(&id, card.active).await?);
+        }
+        let filter = TransactionFilter { client_id: Some(id.clone()), ..filter };
+        Ok(list_within(&mut *state.env.pool.get().await?, card.active, &filter, &request).await?)
+    };
+    let (spend, found) = tokio::try_join!(spend, found)?;
     let ClientCard { client, totals, .. } = card;
     page(&ClientPage {
         title: fmt::cut(client.label(), 120),
@@ -164,7 +164,7 @@ pub(super) async fn show(
         debt: Money::new(client.debt(), &client.currency),
         opening: Money::new(client.opening_balance, &client.currency),
         totals: totals.iter().map(|one| TotalsLine::new(one, &shell)).collect(),
-        channels,
+        channels: ClientChannels::new(&id, &channels, &shell),
         spend,
         pager: Pager::by_time(&found, &form.here, "transaction"),
         transactions: found.items.iter().map(|row| TransactionLine::new(row, &shell)).collect(),

@@ -19,9 +19,8 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use diesel_async::AsyncPgConnection;
 use serde::Deserialize;
-use shared::notifications::subscriptions::{ClientChannel, client_channels};
+use shared::notifications::subscriptions::ClientChannel;
 
 /// The channels of a client.
 #[derive(Template)]
@@ -42,9 +41,8 @@ struct ChannelLine {
 }
 
 impl ClientChannels {
-    /// Those of a client that there is.
-    pub(super) async fn load(conn: &mut AsyncPgConnection, client: &str, shell: &Shell) -> ApiResult<Self> {
-        let channels = client_channels(conn, client).await?.unwrap_or_default();
+    /// Those of a client.
+    pub(super) fn new(client: &str, channels: &[ClientChannel], shell: &Shell) -> Self {
         let line = |one: &ClientChannel| {
             let (label, word) =
                 if one.wanted { ("Send nothing there", "no") } else { ("Send there again", "yes") };
@@ -59,10 +57,10 @@ impl ClientChannels {
                 },
             }
         };
-        Ok(Self {
+        Self {
             lines: channels.iter().map(line).collect(),
             href: Address::new("/ui/notifications").with("client", client).to_string(),
-        })
+        }
     }
 }
 

@@ -16,17 +16,20 @@ use shared::{
     transactions::TransactionStatus,
     uploads::model::UploadState,
 };
+use std::sync::LazyLock;
 
 /// A picture from the sprite; it is decoration, words stand beside it.
 #[derive(Debug, Clone, Template)]
 #[template(path = "partials/icon.html")]
 pub struct Icon {
-    href: String,
+    sprite: &'static str,
+    name: &'static str,
 }
 
 /// The picture of this name.
-pub fn icon(name: &str) -> Icon {
-    Icon { href: format!("{}#{name}", assets::url("icons.svg")) }
+pub fn icon(name: &'static str) -> Icon {
+    static SPRITE: LazyLock<String> = LazyLock::new(|| assets::url("icons.svg"));
+    Icon { sprite: &SPRITE, name }
 }
 
 /// A state: a shape, a word and a colour.
@@ -39,7 +42,7 @@ pub struct Badge {
 }
 
 impl Badge {
-    fn new(class: &'static str, shape: &str, word: &'static str) -> Self {
+    fn new(class: &'static str, shape: &'static str, word: &'static str) -> Self {
         Self { class, icon: icon(shape), word }
     }
 
@@ -272,15 +275,23 @@ impl Time {
         Self { datetime: iso(at), exact: fmt::exact(at, zone), text: fmt::ago(at, now), relative: true }
     }
 
-    /// A date and time by this pattern of chrono's, in the zone.
-    pub fn of(at: DateTime<Utc>, zone: Tz, pattern: &str) -> Self {
-        let text = at.with_timezone(&zone).format(pattern).to_string();
-        Self { datetime: iso(at), exact: fmt::exact(at, zone), text, relative: false }
+    /// A date and time, to the second, in the zone.
+    pub fn date(at: DateTime<Utc>, zone: Tz) -> Self {
+        let exact = fmt::exact(at, zone);
+        let text = exact.split_once('.').map_or(exact.as_str(), |(seconds, _)| seconds).to_owned();
+        Self { datetime: iso(at), exact, text, relative: false }
+    }
+
+    /// A time of the day, to the millisecond, in the zone.
+    pub fn clock(at: DateTime<Utc>, zone: Tz) -> Self {
+        let exact = fmt::exact(at, zone);
+        let text = exact.split(' ').nth(1).unwrap_or_default().to_owned();
+        Self { datetime: iso(at), exact, text, relative: false }
     }
 }
 
 fn iso(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+    fmt::stamp(at.naive_utc(), 'T') + "Z"
 }
 
 /// An id: its end, the whole at hand and to copy.

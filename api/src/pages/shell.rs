@@ -23,6 +23,8 @@ use chrono_tz::Tz;
 use shared::auth::Role;
 use std::borrow::Borrow;
 
+/// Bytes of a larger page.
+const ROOM: usize = 64 << 10;
 /// Cookie of the chosen theme.
 pub(super) const THEME_COOKIE: &str = "millrace_theme";
 
@@ -87,7 +89,7 @@ impl Shell {
     }
 
     /// A picture of the sprite.
-    pub fn icon(&self, name: &str) -> Icon {
+    pub fn icon(&self, name: &'static str) -> Icon {
         icon(name)
     }
 
@@ -98,12 +100,12 @@ impl Shell {
 
     /// A time of the day, to the millisecond.
     pub fn clock(&self, at: impl Borrow<DateTime<Utc>>) -> Time {
-        Time::of(*at.borrow(), self.zone, "%H:%M:%S%.3f")
+        Time::clock(*at.borrow(), self.zone)
     }
 
     /// A date and time, to the second.
     pub fn date(&self, at: impl Borrow<DateTime<Utc>>) -> Time {
-        Time::of(*at.borrow(), self.zone, "%Y-%m-%d %H:%M:%S")
+        Time::date(*at.borrow(), self.zone)
     }
 
     /// A time to come (or past) in a sentence: `14:03:22 (in 3 min)`, with its day unless that is today.
@@ -283,7 +285,8 @@ impl FromRequestParts<AppState> for Shell {
 
 /// Renders a page. It shows a person's data: nobody between may keep it.
 pub fn page(template: &impl Template) -> ApiResult<Response> {
-    let body = template.render().map_err(ApiError::internal)?;
+    let mut body = String::with_capacity(ROOM);
+    template.render_into(&mut body).map_err(ApiError::internal)?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Html(body)).into_response())
 }
 

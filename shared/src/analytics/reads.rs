@@ -1,4 +1,4 @@
-//! Questions about clients. Those that come at about the same time are asked by one statement: PostgreSQL sets up its
+//! Questions about clients, for their figures and their pages. Those that come at about the same time are asked by one statement: PostgreSQL sets up its
 //! plan, over all months, once for all of them, and few of its processes work at a time. An answer is of a snapshot
 //! that was taken after its question came. A client with a long history is looked at alone, so that others need not wait
 //! for it.
@@ -8,18 +8,26 @@ use super::{
     queries::{self, Answer, RiskRow, SpendQuery, StatisticsQuery, TrendRow},
 };
 use crate::{
+    clients::card::{ClientCard, client_cards},
     db::{DbError, DbPool, is_diesel_outage},
     gather::{AskError, BatchError, Gatherer},
     look::{ReadError, failed},
+    notifications::subscriptions::{ClientChannel, channels_of_clients},
+    pagination::Page,
+    transactions::{
+        Transaction,
+        queries::{Active, latest},
+    },
 };
+use chrono::{DateTime, Utc};
 use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
 use futures::future::BoxFuture;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
-/// Questions of one statement.
-const TOGETHER: usize = 32;
+/// Questions of one statement: more would save little and have the last wait for the first.
+const TOGETHER: usize = 16;
 /// Questions that may wait.
 const ROOM: usize = 10_000;
 /// Statements of a kind under way at the same time.
@@ -42,6 +50,8 @@ pub struct ClientReads {
     statistics: Reader<StatisticsQuery, Option<Vec<AmountStatistics>>>,
     risks: Reader<SpendQuery, Vec<RiskRow>>,
     trends: Reader<SpendQuery, Vec<TrendRow>>,
+    cards: Reader<String, Option<(ClientCard, Vec<ClientChannel>)>>,
+    latest: Reader<Active, Page<Transaction>>,
     alone: Semaphore,
 }
 
@@ -57,7 +67,36 @@ impl ClientReads {
     /// Asks over connections of `pool`. Whoever waits for an answer must hold none of them.
     pub fn new(pool: DbPool) -> Self {
         let alone = Semaphore::new(ALONE);
-        Self { pool, statistics: reader(), risks: reader(), trends: reader(), alone }
+        Self {
+            pool,
+            statistics: reader(),
+            risks: reader(),
+            trends: reader(),
+            cards: reader(),
+            latest: reader(),
+            alone,
+        }
+    }
+
+    /// A client, and the channels over which it is told. `None`: there is no such client.
+    pub async fn card(&self, client_id: &str) -> Result<Option<(ClientCard, Vec<ClientChannel>)>, ReadError> {
+        let read: Read<_, _> = |conn, ids, _| Box::pin(cards_and_channels(conn, ids));
+        self.ask(&self.cards, client_id.to_owned(), read).await.map(Option::flatten)
+    }
+
+    /// The first page of a client's transactions. `active`: when the first and the last of them occurred.
+    pub async fn latest(
+        &self,
+        client_id: &str,
+        active: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    ) -> Result<Page<Transaction>, ReadError> {
+        let nothing = Page { items: Vec::new(), older: None, newer: None };
+        let Some((first_at, last_at)) = active else { return Ok(nothing) };
+        let read: Read<_, _> = |conn, clients, _| {
+            Box::pin(async move { Ok(latest(conn, clients).await?.into_iter().map(Some).collect()) })
+        };
+        let question = Active { client_id: client_id.to_owned(), first_at, last_at };
+        Ok(self.ask(&self.latest, question, read).await?.unwrap_or(nothing))
     }
 
     /// A client's amounts, by currency. `None`: there is no such client.
@@ -126,4 +165,13 @@ impl ClientReads {
         });
         Ok(rows.await?.unwrap_or_default())
     }
+}
+
+async fn cards_and_channels(
+    conn: &mut AsyncPgConnection,
+    ids: &[String],
+) -> QueryResult<Vec<Answer<Option<(ClientCard, Vec<ClientChannel>)>>>> {
+    let cards = client_cards(conn, ids).await?;
+    let channels = channels_of_clients(conn, &ids.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    Ok(cards.into_iter().zip(channels).map(|(card, channels)| Some(card.zip(channels))).collect())
 }

@@ -1,10 +1,11 @@
-//! One client with what its transactions come to, by one statement: what its page begins with.
+//! Clients with what their transactions come to, by one statement: what a client's page begins with.
 
 use super::{model::Client, queries::ClientTotals};
 use crate::schema::{client_failures, client_totals, clients};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use std::collections::HashMap;
 
 /// A client and its totals.
 #[derive(Debug, Clone)]
@@ -19,12 +20,15 @@ pub struct ClientCard {
 
 type Row = (Client, Option<ClientTotals>, Option<(DateTime<Utc>, DateTime<Utc>)>);
 
-/// A client's card; `None`: there is no such client.
-pub async fn client_card(conn: &mut AsyncPgConnection, id: &str) -> QueryResult<Option<ClientCard>> {
+/// The card of each; `None`: there is no such client.
+pub async fn client_cards(
+    conn: &mut AsyncPgConnection,
+    ids: &[String],
+) -> QueryResult<Vec<Option<ClientCard>>> {
     let rows: Vec<Row> = clients::table
         .left_join(client_totals::table.on(client_totals::client_id.eq(clients::client_id)))
         .left_join(client_failures::table.on(client_failures::client_id.eq(clients::client_id)))
-        .filter(clients::client_id.eq(id))
+        .filter(clients::client_id.eq_any(ids))
         .order(client_totals::currency)
         .select((
             Client::as_select(),
@@ -33,10 +37,18 @@ pub async fn client_card(conn: &mut AsyncPgConnection, id: &str) -> QueryResult<
         ))
         .load(conn)
         .await?;
-    let [(client, _, failures), ..] = rows.as_slice() else { return Ok(None) };
-    let (client, failures) = (client.clone(), *failures);
-    let totals: Vec<ClientTotals> = rows.into_iter().filter_map(|(_, totals, _)| totals).collect();
-    let spans = totals.iter().map(|one| (one.first_at, one.last_at)).chain(failures);
-    let active = spans.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
-    Ok(Some(ClientCard { client, totals, active }))
+    let mut cards: HashMap<String, ClientCard> = HashMap::with_capacity(ids.len());
+    for (client, totals, failures) in rows {
+        let card = cards.entry(client.client_id.clone()).or_insert_with(|| ClientCard {
+            client,
+            totals: Vec::new(),
+            active: failures,
+        });
+        if let Some(totals) = totals {
+            let (first, last) = card.active.unwrap_or((totals.first_at, totals.last_at));
+            card.active = Some((first.min(totals.first_at), last.max(totals.last_at)));
+            card.totals.push(totals);
+        }
+    }
+    Ok(ids.iter().map(|id| cards.get(id).cloned()).collect())
 }

@@ -282,12 +282,14 @@ pub(super) async fn keep_turn(
         .map(|_| ())
 }
 
-/// What a client does not want.
-pub async fn optouts(conn: &mut AsyncPgConnection, client: &str) -> QueryResult<Vec<Channel>> {
+/// Over which channels clients want nothing.
+pub(super) async fn optouts(
+    conn: &mut AsyncPgConnection,
+    clients: &[&str],
+) -> QueryResult<Vec<(String, Channel)>> {
     notification_optouts::table
-        .filter(notification_optouts::client_id.eq(client))
-        .order(notification_optouts::channel)
-        .select(notification_optouts::channel)
+        .filter(notification_optouts::client_id.eq_any(clients))
+        .select((notification_optouts::client_id, notification_optouts::channel))
         .load(conn)
         .await
 }

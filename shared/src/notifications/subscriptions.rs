@@ -213,40 +213,50 @@ pub async fn client_channels(
     conn: &mut AsyncPgConnection,
     client: &str,
 ) -> QueryResult<Option<Vec<ClientChannel>>> {
-    type Contact = (Option<String>, Option<String>, Option<String>, Option<String>);
-    let contact: Option<Contact> = clients::table
-        .find(client)
-        .select((clients::email, clients::phone_number, clients::telegram_chat_id, clients::webhook_url))
-        .first(conn)
-        .await
-        .optional()?;
-    let Some((email, phone, telegram, webhook)) = contact else { return Ok(None) };
-    let endpoint: Option<String> = webhook_endpoints::table
-        .filter(webhook_endpoints::client_id.eq(client).and(webhook_endpoints::disabled_at.is_null()))
+    Ok(channels_of_clients(conn, &[client]).await?.pop().flatten())
+}
+
+/// The channels of each client.
+pub(crate) async fn channels_of_clients(
+    conn: &mut AsyncPgConnection,
+    ids: &[&str],
+) -> QueryResult<Vec<Option<Vec<ClientChannel>>>> {
+    type Contact = (String, Option<String>, Option<String>, Option<String>, Option<String>);
+    let contacts: Vec<Contact> = clients::table
+        .filter(clients::client_id.eq_any(ids))
+        .select((
+            clients::client_id,
+            clients::email,
+            clients::phone_number,
+            clients::telegram_chat_id,
+            clients::webhook_url,
+        ))
+        .load(conn)
+        .await?;
+    let endpoints: Vec<(Option<String>, String)> = webhook_endpoints::table
+        .filter(webhook_endpoints::client_id.eq_any(ids).and(webhook_endpoints::disabled_at.is_null()))
         .order(webhook_endpoints::id)
-        .select(webhook_endpoints::url)
-        .first(conn)
-        .await
-        .optional()?;
-    let unwanted = queries::optouts(conn, client).await?;
-    let channel = |&channel: &Channel| {
-        let address = match channel {
-            Channel::Email => &email,
-            Channel::Sms => &phone,
-            Channel::Telegram => &telegram,
-            Channel::Webhook => {
-                if endpoint.is_some() {
-                    &endpoint
-                } else {
-                    &webhook
-                }
+        .select((webhook_endpoints::client_id, webhook_endpoints::url))
+        .load(conn)
+        .await?;
+    let unwanted: Vec<(String, Channel)> = queries::optouts(conn, ids).await?;
+    let channels = |id: &&str| {
+        let (_, email, phone, telegram, webhook) = contacts.iter().find(|(client, ..)| client == id)?;
+        let endpoint = endpoints.iter().find(|(client, _)| client.as_deref() == Some(*id));
+        let channel = |&channel: &Channel| {
+            let address = match channel {
+                Channel::Email => email.as_ref(),
+                Channel::Sms => phone.as_ref(),
+                Channel::Telegram => telegram.as_ref(),
+                Channel::Webhook => endpoint.map(|(_, url)| url).or(webhook.as_ref()),
+            };
+            ClientChannel {
+                channel,
+                wanted: !unwanted.iter().any(|(client, one)| client == id && *one == channel),
+                address: address.filter(|address| !address.trim().is_empty()).cloned(),
             }
         };
-        ClientChannel {
-            channel,
-            wanted: !unwanted.contains(&channel),
-            address: address.clone().filter(|address| !address.trim().is_empty()),
-        }
+        Some(Channel::ALL.iter().map(channel).collect())
     };
-    Ok(Some(Channel::ALL.iter().map(channel).collect()))
+    Ok(ids.iter().map(channels).collect())
 }

@@ -36,7 +36,7 @@ text_enum! {
 }
 
 /// One transaction. `amount` is never negative, the kind carries the direction.
-#[derive(Debug, Clone, Queryable, Selectable)]
+#[derive(Debug, Clone, Queryable, QueryableByName, Selectable)]
 #[diesel(table_name = transactions, check_for_backend(diesel::pg::Pg))]
 pub struct Transaction {
     /// Its id, unique over all months.

@@ -3,6 +3,7 @@
 
 use super::model::{Transaction, TransactionKind, TransactionStatus};
 use crate::{
+    fixed::Fixed,
     pagination::{Page, PageRequest},
     schema::{client_failures, client_totals, transaction_keys, transactions},
 };
@@ -10,11 +11,12 @@ use chrono::{DateTime, Utc};
 use diesel::{
     dsl::{max, min},
     prelude::*,
+    sql_types::{Array, BigInt, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 /// What a list of transactions is narrowed to.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TransactionFilter {
     /// Only this client.
     pub client_id: Option<String>,
@@ -90,16 +92,60 @@ pub async fn list_within(
         (None, _) => query.order((at.desc(), id.desc())),
     };
     let rows = query.limit(request.limit + 1).load(conn).await?;
-    Ok(Page::from_rows(rows, request, |row| vec![row.occurred_at.to_rfc3339(), row.transaction_id.clone()]))
+    Ok(page_of(rows, request))
+}
+
+fn page_of(rows: Vec<Transaction>, request: &PageRequest) -> Page<Transaction> {
+    Page::from_rows(rows, request, |row| vec![row.occurred_at.to_rfc3339(), row.transaction_id.clone()])
+}
+
+/// Of how many transactions a client's first page is.
+pub const LATEST: i64 = 25;
+
+/// The statement of [`latest`].
+pub const LATEST_OF_CLIENTS: &str = include_str!("latest.sql");
+
+/// A client, and when its first and its last transaction occurred.
+#[derive(Debug, Clone)]
+pub(crate) struct Active {
+    pub client_id: String,
+    pub first_at: DateTime<Utc>,
+    pub last_at: DateTime<Utc>,
+}
+
+/// The first page, of [`LATEST`], of each client's transactions, as [`list_within`] reads it.
+pub(crate) async fn latest(
+    conn: &mut AsyncPgConnection,
+    clients: &[Active],
+) -> QueryResult<Vec<Page<Transaction>>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        question: i64,
+        #[diesel(embed)]
+        transaction: Transaction,
+    }
+    let each = || clients.iter();
+    let statement = diesel::sql_query(LATEST_OF_CLIENTS)
+        .bind::<Array<Text>, _>(each().map(|one| one.client_id.as_str()).collect::<Vec<_>>())
+        .bind::<Array<Timestamptz>, _>(each().map(|one| one.first_at).collect::<Vec<_>>())
+        .bind::<Array<Timestamptz>, _>(each().map(|one| one.last_at).collect::<Vec<_>>());
+    let rows: Vec<Row> = Fixed(statement).load(conn).await?;
+    let mut pages = vec![Vec::new(); clients.len()];
+    for row in rows {
+        if let Some(page) = usize::try_from(row.question - 1).ok().and_then(|place| pages.get_mut(place)) {
+            page.push(row.transaction);
+        }
+    }
+    let request = PageRequest { limit: LATEST, cursor: None };
+    Ok(pages.into_iter().map(|rows| page_of(rows, &request)).collect())
 }
 
 /// How many transactions there are, from the daily totals.
 pub async fn count_all(conn: &mut AsyncPgConnection) -> QueryResult<i64> {
-    diesel::select(diesel::dsl::sql::<diesel::sql_types::BigInt>(
-        "(SELECT coalesce(sum(count), 0)::bigint FROM day_totals)",
-    ))
-    .get_result(conn)
-    .await
+    diesel::select(diesel::dsl::sql::<BigInt>("(SELECT coalesce(sum(count), 0)::bigint FROM day_totals)"))
+        .get_result(conn)
+        .await
 }
 
 /// When a client's first and last transactions occurred, whatever became of them.
@@ -141,4 +187,14 @@ pub async fn find_transaction(conn: &mut AsyncPgConnection, id: &str) -> QueryRe
         .first(conn)
         .await
         .optional()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_are_a_page_and_one_more() {
+        assert!(LATEST_OF_CLIENTS.contains(&format!("LIMIT {}\n", LATEST + 1)));
+    }
 }

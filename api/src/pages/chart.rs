@@ -12,6 +12,10 @@ use plotly::{
     layout::{Axis, AxisType, HoverMode, Legend, Margin, RangeMode},
 };
 use shared::analytics::{SpendDay, SpendTrend};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
 
 /// A day on an axis of dates.
 const DAY_MS: f64 = 86_400_000.0;
@@ -24,7 +28,7 @@ pub struct Chart {
     title: String,
     legend: String,
     summary: String,
-    figure: String,
+    figure: Arc<str>,
     columns: Vec<String>,
     rows: Vec<Row>,
 }
@@ -69,7 +73,7 @@ pub struct Content<'a> {
 impl Chart {
     /// The chart with its table, the latest period first.
     pub fn new(content: Content<'_>) -> Self {
-        let figure = figure(&content);
+        let figure = FIGURES.of(&content);
         let Content { id, title, legend, period, unit, bars, line, mut rows, .. } = content;
         rows.reverse();
         let series = [Some(bars), line].into_iter().flatten();
@@ -121,6 +125,41 @@ pub struct SpendWords<'a> {
     pub bars: &'static str,
     /// The line.
     pub line: &'static str,
+}
+
+/// Figures that were made: there are few, and Plotly's layouts take longer to make than a chart's table.
+#[derive(Default)]
+struct Figures(Mutex<HashMap<[String; 5], Arc<str>>>);
+
+/// Figures that are kept, at most.
+const KEPT: usize = 256;
+
+static FIGURES: LazyLock<Figures> = LazyLock::new(Figures::default);
+
+impl Figures {
+    fn of(&self, content: &Content<'_>) -> Arc<str> {
+        // That of a single day says which.
+        if content.rows.len() == 1 {
+            return figure(content).into();
+        }
+        let key = [
+            content.period,
+            content.unit,
+            content.axis.unwrap_or_default(),
+            content.bars,
+            content.line.unwrap_or_default(),
+        ]
+        .map(str::to_owned);
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(figure) = kept.get(&key) {
+            return figure.clone();
+        }
+        let figure: Arc<str> = figure(content).into();
+        if kept.len() < KEPT {
+            kept.insert(key, figure.clone());
+        }
+        figure
+    }
 }
 
 /// Plotly's JSON of a chart, fit for a `<script>` element: a trace for each column of numbers, which it is drawn from.

@@ -130,7 +130,7 @@ pub(super) async fn show(
     if id.contains('\0') {
         return Err(missing());
     }
-    let (card, channels) = state.reads.card(&id).await?.ok_or_else(missing)?;
+    let card = state.reads.card(&id).await?.ok_or_else(missing)?;
     let path = format!("/ui/clients/{}", segment(&id));
     let (filter, mut form) = transactions::read_filter(&wanted, &path, shell.zone);
     let view = View::choose(&shown, &card, &shell);
@@ -153,7 +153,7 @@ pub(super) async fn show(
         Ok(list_within(&mut *state.env.pool.get().await?, card.active, &filter, &request).await?)
     };
     let (spend, found) = tokio::try_join!(spend, found)?;
-    let ClientCard { client, totals, .. } = card;
+    let ClientCard { client, totals, channels, .. } = card;
     page(&ClientPage {
         title: fmt::cut(client.label(), 120),
         badge: Badge::client(client.status()),

@@ -12,7 +12,6 @@ use crate::{
     db::{DbError, DbPool, is_diesel_outage},
     gather::{AskError, BatchError, Gatherer},
     look::{ReadError, failed},
-    notifications::subscriptions::{ClientChannel, channels_of_clients},
     pagination::Page,
     transactions::{
         Transaction,
@@ -30,7 +29,7 @@ use tokio::sync::Semaphore;
 const TOGETHER: usize = 16;
 /// Questions that may wait.
 const ROOM: usize = 10_000;
-/// Statements of a kind under way at the same time.
+/// Statements of figures, of each kind, under way at the same time.
 const LANES: usize = 2;
 /// Transactions of a client that is looked at together with others, at most.
 const MOST: i64 = 2_000;
@@ -50,17 +49,17 @@ pub struct ClientReads {
     statistics: Reader<StatisticsQuery, Option<Vec<AmountStatistics>>>,
     risks: Reader<SpendQuery, Vec<RiskRow>>,
     trends: Reader<SpendQuery, Vec<TrendRow>>,
-    cards: Reader<String, Option<(ClientCard, Vec<ClientChannel>)>>,
+    cards: Reader<String, Option<ClientCard>>,
     latest: Reader<Active, Page<Transaction>>,
     alone: Semaphore,
 }
 
-fn reader<Q, A>() -> Reader<Q, A>
+fn reader<Q, A>(lanes: usize) -> Reader<Q, A>
 where
     Q: Clone + Send + Sync + 'static,
     A: Send + 'static,
 {
-    Gatherer::new(TOGETHER, ROOM).with_lanes(LANES).without_the_gone()
+    Gatherer::new(TOGETHER, ROOM).with_lanes(lanes).without_the_gone()
 }
 
 impl ClientReads {
@@ -69,18 +68,21 @@ impl ClientReads {
         let alone = Semaphore::new(ALONE);
         Self {
             pool,
-            statistics: reader(),
-            risks: reader(),
-            trends: reader(),
-            cards: reader(),
-            latest: reader(),
+            statistics: reader(LANES),
+            risks: reader(LANES),
+            trends: reader(LANES),
+            // These are quick, and a page asks for more beside them.
+            cards: reader(1),
+            latest: reader(1),
             alone,
         }
     }
 
-    /// A client, and the channels over which it is told. `None`: there is no such client.
-    pub async fn card(&self, client_id: &str) -> Result<Option<(ClientCard, Vec<ClientChannel>)>, ReadError> {
-        let read: Read<_, _> = |conn, ids, _| Box::pin(cards_and_channels(conn, ids));
+    /// A client's card. `None`: there is no such client.
+    pub async fn card(&self, client_id: &str) -> Result<Option<ClientCard>, ReadError> {
+        let read: Read<_, _> = |conn, ids, _| {
+            Box::pin(async move { Ok(client_cards(conn, ids).await?.into_iter().map(Some).collect()) })
+        };
         self.ask(&self.cards, client_id.to_owned(), read).await.map(Option::flatten)
     }
 
@@ -165,13 +167,4 @@ impl ClientReads {
         });
         Ok(rows.await?.unwrap_or_default())
     }
-}
-
-async fn cards_and_channels(
-    conn: &mut AsyncPgConnection,
-    ids: &[String],
-) -> QueryResult<Vec<Answer<Option<(ClientCard, Vec<ClientChannel>)>>>> {
-    let cards = client_cards(conn, ids).await?;
-    let channels = channels_of_clients(conn, &ids.iter().map(String::as_str).collect::<Vec<_>>()).await?;
-    Ok(cards.into_iter().zip(channels).map(|(card, channels)| Some(card.zip(channels))).collect())
 }

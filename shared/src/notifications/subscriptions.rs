@@ -208,55 +208,69 @@ pub struct ClientChannel {
     pub address: Option<String>,
 }
 
+/// Where a client is reached, as it is stored.
+pub(crate) struct Contact<'c> {
+    pub client_id: &'c str,
+    pub email: Option<&'c str>,
+    pub phone: Option<&'c str>,
+    pub telegram: Option<&'c str>,
+    /// Unless it has an endpoint.
+    pub webhook: Option<&'c str>,
+}
+
 /// The channels of a client; nothing if there is no such client.
 pub async fn client_channels(
     conn: &mut AsyncPgConnection,
     client: &str,
 ) -> QueryResult<Option<Vec<ClientChannel>>> {
-    Ok(channels_of_clients(conn, &[client]).await?.pop().flatten())
+    type Row = (Option<String>, Option<String>, Option<String>, Option<String>);
+    let row: Option<Row> = clients::table
+        .find(client)
+        .select((clients::email, clients::phone_number, clients::telegram_chat_id, clients::webhook_url))
+        .first(conn)
+        .await
+        .optional()?;
+    let Some((email, phone, telegram, webhook)) = row else { return Ok(None) };
+    let contact = Contact {
+        client_id: client,
+        email: email.as_deref(),
+        phone: phone.as_deref(),
+        telegram: telegram.as_deref(),
+        webhook: webhook.as_deref(),
+    };
+    Ok(channels_of(conn, &[contact]).await?.pop())
 }
 
 /// The channels of each client.
-pub(crate) async fn channels_of_clients(
+pub(crate) async fn channels_of(
     conn: &mut AsyncPgConnection,
-    ids: &[&str],
-) -> QueryResult<Vec<Option<Vec<ClientChannel>>>> {
-    type Contact = (String, Option<String>, Option<String>, Option<String>, Option<String>);
-    let contacts: Vec<Contact> = clients::table
-        .filter(clients::client_id.eq_any(ids))
-        .select((
-            clients::client_id,
-            clients::email,
-            clients::phone_number,
-            clients::telegram_chat_id,
-            clients::webhook_url,
-        ))
-        .load(conn)
-        .await?;
+    contacts: &[Contact<'_>],
+) -> QueryResult<Vec<Vec<ClientChannel>>> {
+    let ids: Vec<&str> = contacts.iter().map(|contact| contact.client_id).collect();
     let endpoints: Vec<(Option<String>, String)> = webhook_endpoints::table
-        .filter(webhook_endpoints::client_id.eq_any(ids).and(webhook_endpoints::disabled_at.is_null()))
+        .filter(webhook_endpoints::client_id.eq_any(&ids).and(webhook_endpoints::disabled_at.is_null()))
         .order(webhook_endpoints::id)
         .select((webhook_endpoints::client_id, webhook_endpoints::url))
         .load(conn)
         .await?;
-    let unwanted: Vec<(String, Channel)> = queries::optouts(conn, ids).await?;
-    let channels = |id: &&str| {
-        let (_, email, phone, telegram, webhook) = contacts.iter().find(|(client, ..)| client == id)?;
-        let endpoint = endpoints.iter().find(|(client, _)| client.as_deref() == Some(*id));
+    let unwanted = queries::optouts(conn, &ids).await?;
+    let channels = |contact: &Contact<'_>| {
+        let id = contact.client_id;
+        let endpoint = endpoints.iter().find(|(client, _)| client.as_deref() == Some(id));
         let channel = |&channel: &Channel| {
             let address = match channel {
-                Channel::Email => email.as_ref(),
-                Channel::Sms => phone.as_ref(),
-                Channel::Telegram => telegram.as_ref(),
-                Channel::Webhook => endpoint.map(|(_, url)| url).or(webhook.as_ref()),
+                Channel::Email => contact.email,
+                Channel::Sms => contact.phone,
+                Channel::Telegram => contact.telegram,
+                Channel::Webhook => endpoint.map(|(_, url)| url.as_str()).or(contact.webhook),
             };
             ClientChannel {
                 channel,
                 wanted: !unwanted.iter().any(|(client, one)| client == id && *one == channel),
-                address: address.filter(|address| !address.trim().is_empty()).cloned(),
+                address: address.filter(|address| !address.trim().is_empty()).map(str::to_owned),
             }
         };
-        Some(Channel::ALL.iter().map(channel).collect())
+        Channel::ALL.iter().map(channel).collect()
     };
-    Ok(ids.iter().map(channels).collect())
+    Ok(contacts.iter().map(channels).collect())
 }

@@ -174,9 +174,10 @@ async fn authenticate(state: &AppState, headers: &HeaderMap) -> ApiResult<Proof>
             (cookie.value(), SentAs::Cookie)
         }
     };
-    if let Some(proof) = state.proven.find(text, sent_as) {
-        return Ok(proof);
-    }
+    let unproven = match state.proven.find(text, sent_as) {
+        Ok(proof) => return Ok(proof),
+        Err(unproven) => unproven,
+    };
     let proof = match sent_as {
         SentAs::Cookie => match session_of(state, text).await? {
             Some(session) => Proof::Session(session),
@@ -186,7 +187,7 @@ async fn authenticate(state: &AppState, headers: &HeaderMap) -> ApiResult<Proof>
             Proof::Credential(by_credential(state, text, sent_as == SentAs::Key).await?)
         }
     };
-    state.proven.keep(text, sent_as, &proof);
+    state.proven.keep(unproven, &proof);
     Ok(proof)
 }
 

@@ -12,13 +12,19 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 
-/// So long the rest of a refused body is read.
-const LINGER: Duration = Duration::from_secs(10);
+/// So long the rest of a refused body is read: less than a process takes to end.
+const LINGER: Duration = Duration::from_secs(5);
+/// A sender that is silent for so long is not waited for.
+const SILENCE: Duration = Duration::from_secs(2);
+/// So much of it is read.
+const MOST_BYTES: usize = 256 << 20;
+/// So many are read at the same time: anybody can be refused.
+static SEATS: Semaphore = Semaphore::const_new(64);
 
-/// The request, whose body is read to its end even if its handler leaves some of it: for [`LINGER`] at most, while the
-/// answer is on its way. A sender that asked first whether it shall send the body (`Expect: 100-continue`) is not made to.
+/// The request, whose body is read on, within the bounds above, if its handler leaves some of it, while the answer is on
+/// its way. A sender that asked first whether it shall send the body (`Expect: 100-continue`) is not made to.
 pub fn lingering(request: Request) -> Request {
     if request.body().is_end_stream() {
         return request;
@@ -55,10 +61,21 @@ impl Drop for Lingering {
         if !self.begun {
             return;
         }
-        if let (Some(mut rest), Ok(runtime)) = (self.rest.take(), Handle::try_current()) {
-            runtime.spawn(tokio::time::timeout(LINGER, async move {
-                while let Some(Ok(_)) = rest.next().await {}
-            }));
+        let Some(rest) = self.rest.take() else { return };
+        if let (Ok(runtime), Ok(seat)) = (Handle::try_current(), SEATS.try_acquire()) {
+            runtime.spawn(async move {
+                let _ = timeout(LINGER, throw_away(rest)).await;
+                drop(seat);
+            });
         }
+    }
+}
+
+async fn throw_away(mut rest: BodyDataStream) {
+    let mut bytes = 0;
+    while let Ok(Some(Ok(chunk))) = timeout(SILENCE, rest.next()).await
+        && bytes < MOST_BYTES
+    {
+        bytes += chunk.len();
     }
 }

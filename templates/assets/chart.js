@@ -23,7 +23,7 @@
     const rows = [...tableOf(figure).rows].reverse();
     const x = rows.map(({ cells: [period] }) => period.dataset.day ?? period.textContent);
     data.forEach((trace, index) => {
-      const hovertext = rows.map((row) => row.cells[index + 1].textContent);
+      const hovertext = rows.map(({ cells }) => cells[index + 1]?.textContent ?? "");
       Object.assign(trace, { x, y: hovertext.map(number), hovertext });
     });
     layout.font.family = getComputedStyle(document.body).fontFamily;
@@ -34,7 +34,6 @@
   }
   const drawAll = () => figures.forEach(draw);
 
-  drawAll();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   new MutationObserver(drawAll).observe(document.documentElement, { attributeFilter: ["data-theme"] });
   // The page's script brings a figure and its table up to date by their texts.
@@ -44,4 +43,5 @@
       changed.observe(part, { attributes: true, childList: true, characterData: true, subtree: true });
     }
   }
+  drawAll();
 })();

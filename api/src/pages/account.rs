@@ -74,8 +74,9 @@ pub(super) async fn log_in(
             Ok(user) => {
                 // A session that this browser had before ends: its cookie is about to be replaced.
                 if let Some(old) = jar.get(SESSION_COOKIE) {
-                    auth::end_session(&mut conn, old.value()).await?;
+                    let ended = auth::end_session(&mut conn, old.value()).await;
                     state.proven.forget();
+                    ended?;
                 }
                 let (token, _csrf_token) = auth::start_session(&mut conn, user.id).await?;
                 return Ok((jar.add(session_cookie(&state, token)), Redirect::to(next)).into_response());
@@ -117,8 +118,9 @@ pub(super) async fn log_out(
 ) -> ApiResult<Response> {
     verify_csrf(&session, &sent.csrf_token)?;
     if let Some(cookie) = jar.get(SESSION_COOKIE) {
-        auth::end_session(&mut *state.env.pool.get().await?, cookie.value()).await?;
+        let ended = auth::end_session(&mut *state.env.pool.get().await?, cookie.value()).await;
         state.proven.forget();
+        ended?;
     }
     let login = Address::new(LOGIN_PATH).to_string();
     Ok((jar.remove(removed_session_cookie()), Redirect::to(&login)).into_response())

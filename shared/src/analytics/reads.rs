@@ -1,7 +1,7 @@
-//! Questions about clients, for their figures and their pages. Those that come at about the same time are asked by one statement: PostgreSQL sets up its
-//! plan, over all months, once for all of them, and few of its processes work at a time. An answer is of a snapshot
-//! that was taken after its question came. A client with a long history is looked at alone, so that others need not wait
-//! for it.
+//! Questions about clients, for their figures and their pages. Those that come at about the same time are asked together:
+//! PostgreSQL sets up its plan, over all months, once for all of them, and few of its processes work at a time. An answer
+//! is of a time after its question came, that to one about figures of one snapshot. A client with a long history is looked
+//! at alone, so that others need not wait for it.
 
 use super::{
     model::AmountStatistics,
@@ -29,7 +29,7 @@ use tokio::sync::Semaphore;
 const TOGETHER: usize = 16;
 /// Questions that may wait.
 const ROOM: usize = 10_000;
-/// Statements of figures, of each kind, under way at the same time.
+/// Statements of a kind under way at the same time.
 const LANES: usize = 2;
 /// Transactions of a client that is looked at together with others, at most.
 const MOST: i64 = 2_000;
@@ -71,9 +71,9 @@ impl ClientReads {
             statistics: reader(LANES),
             risks: reader(LANES),
             trends: reader(LANES),
-            // These are quick, and a page asks for more beside them.
+            // Quick, and a page asks for more after it.
             cards: reader(1),
-            latest: reader(1),
+            latest: reader(LANES),
             alone,
         }
     }

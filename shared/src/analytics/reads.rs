@@ -71,9 +71,9 @@ impl ClientReads {
             statistics: reader(LANES),
             risks: reader(LANES),
             trends: reader(LANES),
-            // Quick, and a page asks for more after it.
+            // Quick, and a page asks for more beside them.
             cards: reader(1),
-            latest: reader(LANES),
+            latest: reader(1),
             alone,
         }
     }

@@ -16,7 +16,8 @@
   const touched = matchMedia("(pointer: coarse)");
 
   const tableOf = (figure) => figure.closest("figure").querySelector("tbody");
-  const number = (text) => Number(text.replaceAll(",", "").replace("\u2212", "-"));
+  // A cell that is not there is a gap.
+  const number = (text) => text === "" ? null : Number(text.replaceAll(",", "").replace("\u2212", "-"));
 
   function draw(figure) {
     const { data, layout, config } = JSON.parse(figure.textContent, themed);

@@ -12,6 +12,7 @@ use serde_json::Value;
 use shared::{
     analytics::queries::{STATISTICS, TREND, risk},
     synthetic::{TransactionForm, write_transactions},
+    transactions::queries::LATEST_OF_CLIENTS,
 };
 use std::{fs::File, path::Path};
 use tokio_postgres::types::ToSql;
@@ -141,10 +142,12 @@ async fn plans(server: &Server, ids: &Path) -> anyhow::Result<()> {
     let statistics: [&(dyn ToSql + Sync); 7] = [&id, &from, &until, &any, &any, &no, &i64::MAX];
     let risks: [&(dyn ToSql + Sync); 7] = [&id, &no, &zone, &first, &last, &any, &i64::MAX];
     let trends: [&(dyn ToSql + Sync); 7] = [&id, &zone, &first, &last, &any, &no, &i64::MAX];
+    let latest: [&(dyn ToSql + Sync); 3] = [&id, &from, &until];
     for (name, sql, params) in [
         ("range_stats", STATISTICS, &statistics[..]),
         ("risk_profile", &risk(false), &risks[..]),
         ("spend_trend", TREND, &trends[..]),
+        ("client_page, its transactions", LATEST_OF_CLIENTS, &latest[..]),
     ] {
         println!("Plan of {name}:");
         for line in server.db.client.query(&format!("EXPLAIN (ANALYZE, BUFFERS) {sql}"), params).await? {

@@ -6,24 +6,17 @@ use chrono_tz::Tz;
 use rust_decimal::Decimal;
 use std::{
     borrow::Borrow,
-    fmt::{Display, Formatter, Write},
+    fmt::{Display, Formatter},
 };
 
 /// `1,234,567`.
 pub fn count(number: impl Borrow<i64>) -> String {
     let number = *number.borrow();
-    let sign = if number < 0 { "\u{2212}" } else { "" };
-    format!("{sign}{}", grouped(&number.unsigned_abs().to_string()))
-}
-
-/// A movement: `+1,234`, `−7`.
-pub fn moved(number: i64) -> String {
-    format!("{}{}", if number > 0 { "+" } else { "" }, count(number))
-}
-
-/// Digits in groups of three.
-fn grouped(digits: &str) -> String {
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::with_capacity(digits.len() * 2);
+    if number < 0 {
+        text.push('\u{2212}');
+    }
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
@@ -31,6 +24,11 @@ fn grouped(digits: &str) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A movement: `+1,234`, `−7`.
+pub fn moved(number: i64) -> String {
+    format!("{}{}", if number > 0 { "+" } else { "" }, count(number))
 }
 
 /// A number with its noun, in the plural unless it is one: `1 run`, `2 runs`, `2 deliveries`.
@@ -59,10 +57,8 @@ pub fn bytes(number: impl Borrow<i64>) -> String {
 
 /// Amounts with at least two decimals, the whole part grouped: (`−1,234`, `.50`).
 pub fn amount(amount: Decimal) -> (String, String) {
-    let mut room = [0; ROOM];
-    let text = amount_text(amount, &mut room);
-    let (whole, cents) = text.split_at(text.rfind('.').unwrap_or(text.len()));
-    (whole.to_owned(), cents.to_owned())
+    let text = AmountText::new(amount);
+    (text.whole().to_owned(), text.cents().to_owned())
 }
 
 /// A number in a table: text that needs no escaping.
@@ -77,7 +73,7 @@ pub enum Number {
 impl Display for Number {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Amount(amount) => f.write_str(amount_text(*amount, &mut [0; ROOM])),
+            Self::Amount(amount) => f.write_str(AmountText::new(*amount).whole_and_cents()),
             Self::Count(number) => f.write_str(&count(number)),
         }
     }
@@ -88,49 +84,80 @@ impl HtmlSafe for Number {}
 /// Room for an amount: a minus of three bytes, 29 digits and their commas, a point, 28 decimals.
 const ROOM: usize = 72;
 
-/// An amount's text. Pages have hundreds: it is made without detours.
-fn amount_text(amount: Decimal, room: &mut [u8; ROOM]) -> &str {
-    let (mut units, mut scale) = (amount.mantissa().unsigned_abs(), amount.scale());
-    while scale > 2 && units.is_multiple_of(10) {
-        units /= 10;
-        scale -= 1;
-    }
-    while scale < 2 {
-        units *= 10;
-        scale += 1;
-    }
-    let (scale, mut at, mut digits) = (scale as usize, ROOM, 0);
-    let mut put = |byte: u8| {
-        at -= 1;
-        room[at] = byte;
-    };
-    while units > 0 || digits <= scale {
-        if digits == scale {
-            put(b'.');
-        } else if digits > scale && (digits - scale).is_multiple_of(3) {
-            put(b',');
+/// An amount's text, in digits and signs that need no escaping. Pages have hundreds: it is made without detours.
+#[derive(Debug, Clone, Copy)]
+pub struct AmountText {
+    /// The text stands at its end.
+    room: [u8; ROOM],
+    start: usize,
+    point: usize,
+}
+
+impl AmountText {
+    /// At least two decimals, the whole part grouped: `−1,234.50`.
+    pub fn new(amount: Decimal) -> Self {
+        let mut room = [0; ROOM];
+        let (mut units, mut scale) = (amount.mantissa().unsigned_abs(), amount.scale());
+        while scale > 2 && units.is_multiple_of(10) {
+            units /= 10;
+            scale -= 1;
         }
-        // Divided as what a processor divides at once, as soon as it fits.
-        let digit = match u64::try_from(units) {
-            Ok(small) => {
-                units = u128::from(small / 10);
-                small % 10
-            }
-            Err(_) => {
-                let digit = units % 10;
-                units /= 10;
-                digit as u64
-            }
+        while scale < 2 {
+            units *= 10;
+            scale += 1;
+        }
+        let (scale, mut start, mut digits) = (scale as usize, ROOM, 0);
+        let mut put = |byte: u8| {
+            start -= 1;
+            room[start] = byte;
         };
-        put(b'0' + digit as u8);
-        digits += 1;
-    }
-    if amount.is_sign_negative() && !amount.is_zero() {
-        for byte in "\u{2212}".bytes().rev() {
-            put(byte);
+        while units > 0 || digits <= scale {
+            if digits == scale {
+                put(b'.');
+            } else if digits > scale && (digits - scale).is_multiple_of(3) {
+                put(b',');
+            }
+            // Divided as what a processor divides at once, as soon as it fits.
+            let digit = match u64::try_from(units) {
+                Ok(small) => {
+                    units = u128::from(small / 10);
+                    small % 10
+                }
+                Err(_) => {
+                    let digit = units % 10;
+                    units /= 10;
+                    digit as u64
+                }
+            };
+            put(b'0' + digit as u8);
+            digits += 1;
         }
+        if amount.is_sign_negative() && !amount.is_zero() {
+            for byte in "\u{2212}".bytes().rev() {
+                put(byte);
+            }
+        }
+        // A point and its decimals, of which there are two or more.
+        Self { room, start, point: ROOM - scale - 1 }
     }
-    std::str::from_utf8(&room[at..]).unwrap_or_default()
+
+    /// `−1,234`.
+    pub fn whole(&self) -> &str {
+        self.part(self.start, self.point)
+    }
+
+    /// `.50`.
+    pub fn cents(&self) -> &str {
+        self.part(self.point, ROOM)
+    }
+
+    fn whole_and_cents(&self) -> &str {
+        self.part(self.start, ROOM)
+    }
+
+    fn part(&self, from: usize, to: usize) -> &str {
+        std::str::from_utf8(&self.room[from..to]).unwrap_or_default()
+    }
 }
 
 /// A length of time, to two places at most: `340 ms`, `4.1 s`, `2 min 3 s`, `3 h 4 min`, `5 d 2 h`.
@@ -165,46 +192,90 @@ pub fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
 }
 
 /// The exact time with its zone: `2026-11-20 14:03:22.123 UTC`.
-pub fn exact(at: DateTime<Utc>, zone: Tz) -> String {
-    let local = at.with_timezone(&zone);
-    let mut text = stamp(local.naive_local(), ' ');
-    // A string takes everything.
-    let _ = write!(text, " {}", local.offset());
-    text
+#[derive(Debug, Clone, Copy)]
+pub struct Exact(pub DateTime<Tz>);
+
+impl Display for Exact {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", Stamp::Whole(self.0.naive_local()), self.0.offset())
+    }
 }
 
-/// A date and a time, to the millisecond: what `%Y-%m-%d %H:%M:%S%.3f` writes, without reading the pattern for each of
-/// a page's hundred times.
-pub fn stamp(at: NaiveDateTime, between: char) -> String {
-    let Some(year) = u32::try_from(at.year()).ok().filter(|&year| year <= 9999) else {
-        return at.format(&format!("%Y-%m-%d{between}%H:%M:%S%.3f")).to_string();
-    };
+impl HtmlSafe for Exact {}
+
+/// A date and a time, or a part of them; needs no escaping.
+#[derive(Debug, Clone, Copy)]
+pub enum Stamp {
+    /// `2026-11-20T14:03:22.123Z`, of what is UTC.
+    Iso(NaiveDateTime),
+    /// `2026-11-20 14:03:22.123`.
+    Whole(NaiveDateTime),
+    /// `2026-11-20 14:03:22`.
+    Second(NaiveDateTime),
+    /// `14:03:22.123`.
+    Clock(NaiveDateTime),
+}
+
+impl Display for Stamp {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let (at, between) = match *self {
+            Self::Iso(at) => (at, b'T'),
+            Self::Whole(at) | Self::Second(at) | Self::Clock(at) => (at, b' '),
+        };
+        let Some(text) = stamp(at, between) else {
+            let pattern = match self {
+                Self::Iso(_) => "%Y-%m-%dT%H:%M:%S%.3fZ",
+                Self::Whole(_) => "%Y-%m-%d %H:%M:%S%.3f",
+                Self::Second(_) => "%Y-%m-%d %H:%M:%S",
+                Self::Clock(_) => "%H:%M:%S%.3f",
+            };
+            return write!(f, "{}", at.format(pattern));
+        };
+        let part = match self {
+            Self::Iso(_) => &text[..],
+            Self::Whole(_) => &text[..23],
+            Self::Second(_) => &text[..19],
+            Self::Clock(_) => &text[11..23],
+        };
+        f.write_str(std::str::from_utf8(part).unwrap_or_default())
+    }
+}
+
+impl HtmlSafe for Stamp {}
+
+/// What `%Y-%m-%dT%H:%M:%S%.3fZ` writes, without reading the pattern for each of a page's hundred times; `None` in a year
+/// that has not four digits.
+fn stamp(at: NaiveDateTime, between: u8) -> Option<[u8; 24]> {
+    let year = u32::try_from(at.year()).ok().filter(|&year| year <= 9999)?;
     // A leap second is the 59th in chrono, with up to 1,999 milliseconds.
     let millis = at.and_utc().timestamp_subsec_millis();
     let (second, millis) = (at.second() + millis / 1000, millis % 1000);
-    let parts = [
-        (year, 4),
-        (at.month(), 2),
-        (at.day(), 2),
-        (at.hour(), 2),
-        (at.minute(), 2),
-        (second, 2),
-        (millis, 3),
-    ];
-    let mut text = String::with_capacity(32);
-    for ((number, digits), follows) in parts.into_iter().zip(['-', '-', between, ':', ':', '.', '\0']) {
-        for place in (0..digits).rev() {
-            text.push(char::from(b'0' + (number / 10_u32.pow(place) % 10) as u8));
-        }
-        if follows != '\0' {
-            text.push(follows);
+    let mut text = *b"0000-00-00 00:00:00.000Z";
+    text[10] = between;
+    // Each number from its last digit backwards.
+    for (mut number, last, digits) in [
+        (year, 3, 4),
+        (at.month(), 6, 2),
+        (at.day(), 9, 2),
+        (at.hour(), 12, 2),
+        (at.minute(), 15, 2),
+        (second, 18, 2),
+        (millis, 22, 3),
+    ] {
+        for place in 0..digits {
+            text[last - place] = b'0' + (number % 10) as u8;
+            number /= 10;
         }
     }
-    text
+    Some(text)
 }
 
 /// Foreign text, cut after `limit` characters with a note that says so.
 pub fn cut(text: &str, limit: usize) -> String {
+    // As many bytes are no more characters.
+    if text.len() <= limit {
+        return text.to_owned();
+    }
     match text.char_indices().nth(limit) {
         None => text.to_owned(),
         Some((end, _)) => {
@@ -318,10 +389,10 @@ mod tests {
             let at: DateTime<Utc> = text.parse().unwrap();
             for zone in [Tz::UTC, Tz::America__New_York, Tz::Asia__Tehran] {
                 let expected = at.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S%.3f %Z").to_string();
-                assert_eq!(exact(at, zone), expected);
+                assert_eq!(Exact(at.with_timezone(&zone)).to_string(), expected);
             }
             let expected = at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-            assert_eq!(stamp(at.naive_utc(), 'T') + "Z", expected);
+            assert_eq!(Stamp::Iso(at.naive_utc()).to_string(), expected);
         }
     }
 

@@ -1,7 +1,11 @@
 //! The pieces that pages are put together from, one partial template each. A piece is made from
 //! typed values and escapes what it shows; pages print it as it is.
 
-use super::{address::Address, assets, fmt};
+use super::{
+    address::Address,
+    assets,
+    fmt::{self, AmountText, Exact, Stamp},
+};
 use askama::{Template, filters::HtmlSafe};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -16,7 +20,10 @@ use shared::{
     transactions::TransactionStatus,
     uploads::model::UploadState,
 };
-use std::sync::LazyLock;
+use std::{
+    fmt::{Display, Formatter},
+    sync::LazyLock,
+};
 
 /// A picture from the sprite; it is decoration, words stand beside it.
 #[derive(Debug, Clone, Template)]
@@ -263,35 +270,52 @@ impl From<TransactionStatus> for Badge {
 #[derive(Debug, Clone, Template)]
 #[template(path = "partials/time.html")]
 pub struct Time {
-    datetime: String,
-    exact: String,
-    text: String,
+    datetime: Stamp,
+    exact: Exact,
+    text: TimeText,
     relative: bool,
 }
+
+/// What is shown of a time.
+#[derive(Debug, Clone)]
+enum TimeText {
+    Words(String),
+    Stamp(Stamp),
+}
+
+impl Display for TimeText {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Words(words) => f.write_str(words),
+            Self::Stamp(stamp) => stamp.fmt(f),
+        }
+    }
+}
+
+impl HtmlSafe for TimeText {}
 
 impl Time {
     /// `3 min ago`.
     pub fn ago(at: DateTime<Utc>, now: DateTime<Utc>, zone: Tz) -> Self {
-        Self { datetime: iso(at), exact: fmt::exact(at, zone), text: fmt::ago(at, now), relative: true }
+        Self { text: TimeText::Words(fmt::ago(at, now)), relative: true, ..Self::date(at, zone) }
     }
 
     /// A date and time, to the second, in the zone.
     pub fn date(at: DateTime<Utc>, zone: Tz) -> Self {
-        let exact = fmt::exact(at, zone);
-        let text = exact.split_once('.').map_or(exact.as_str(), |(seconds, _)| seconds).to_owned();
-        Self { datetime: iso(at), exact, text, relative: false }
+        let local = at.with_timezone(&zone);
+        Self {
+            datetime: Stamp::Iso(at.naive_utc()),
+            exact: Exact(local),
+            text: TimeText::Stamp(Stamp::Second(local.naive_local())),
+            relative: false,
+        }
     }
 
     /// A time of the day, to the millisecond, in the zone.
     pub fn clock(at: DateTime<Utc>, zone: Tz) -> Self {
-        let exact = fmt::exact(at, zone);
-        let text = exact.split(' ').nth(1).unwrap_or_default().to_owned();
-        Self { datetime: iso(at), exact, text, relative: false }
+        let local = at.with_timezone(&zone).naive_local();
+        Self { text: TimeText::Stamp(Stamp::Clock(local)), ..Self::date(at, zone) }
     }
-}
-
-fn iso(at: DateTime<Utc>) -> String {
-    fmt::stamp(at.naive_utc(), 'T') + "Z"
 }
 
 /// An id: its end, the whole at hand and to copy.
@@ -299,7 +323,8 @@ fn iso(at: DateTime<Utc>) -> String {
 #[template(path = "partials/id.html")]
 pub struct Id {
     whole: String,
-    short: String,
+    /// Where its end begins.
+    end: usize,
     href: Option<String>,
     copy: Icon,
 }
@@ -308,13 +333,13 @@ impl Id {
     /// The last eight characters of an id.
     pub fn new(id: impl ToString) -> Self {
         let whole = id.to_string();
-        let start = whole.char_indices().rev().nth(7).map_or(0, |(start, _)| start);
-        Self { short: whole[start..].to_owned(), whole, href: None, copy: icon("copy") }
+        let end = whole.char_indices().rev().nth(7).map_or(0, |(start, _)| start);
+        Self { whole, end, href: None, copy: icon("copy") }
     }
 
     /// What is shown of it.
     pub fn short(&self) -> &str {
-        &self.short
+        &self.whole[self.end..]
     }
 
     /// The id as a link.
@@ -327,22 +352,21 @@ impl Id {
 #[derive(Debug, Clone, Template)]
 #[template(path = "partials/money.html")]
 pub struct Money {
-    whole: String,
-    cents: String,
+    amount: AmountText,
+    /// Whether it says that it is more than nothing.
+    plus: bool,
     currency: String,
 }
 
 impl Money {
     /// So much of a currency.
     pub fn new(amount: Decimal, currency: &str) -> Self {
-        let (whole, cents) = fmt::amount(amount);
-        Self { whole, cents, currency: currency.to_owned() }
+        Self { amount: AmountText::new(amount), plus: false, currency: currency.to_owned() }
     }
 
     /// The same as a movement: what came has a sign too.
     pub fn moved(amount: Decimal, currency: &str) -> Self {
-        let money = Self::new(amount, currency);
-        if amount > Decimal::ZERO { Self { whole: format!("+{}", money.whole), ..money } } else { money }
+        Self { plus: amount > Decimal::ZERO, ..Self::new(amount, currency) }
     }
 }
 

@@ -35,8 +35,6 @@ pub struct TransactionLine {
     pub at: Time,
     /// Whose.
     pub client: String,
-    /// The client's page.
-    pub client_href: String,
     /// Which way.
     pub kind: TransactionKind,
     /// Of what, or with whom.
@@ -60,7 +58,6 @@ impl TransactionLine {
             href: transaction_href(&row.transaction_id),
             at: shell.date(row.occurred_at),
             client: row.client_id.clone(),
-            client_href: format!("/ui/clients/{}", segment(&row.client_id)),
             kind: row.kind,
             what: Subject::of(row).words(),
             amount: Money::new(row.amount, &row.currency),
@@ -75,6 +72,11 @@ impl TransactionLine {
                 _ => upload.map(|upload| format!("/ui/uploads/{upload}")),
             },
         }
+    }
+
+    /// The client's page.
+    pub fn client_href(&self) -> String {
+        format!("/ui/clients/{}", segment(&self.client))
     }
 }
 
@@ -116,8 +118,9 @@ impl<'t> Subject<'t> {
             format!("{whole}{}", if decimals == ".00" { "" } else { &decimals })
         };
         let Some(stock) = self.stock else {
-            let names = self.names.into_iter().flatten();
-            return names.map(|name| fmt::cut(name, 40)).collect::<Vec<_>>().join(" · ");
+            let mut names = self.names.into_iter().flatten().map(|name| fmt::cut(name, 40));
+            let first = names.next().unwrap_or_default();
+            return names.fold(first, |names, name| names + " · " + &name);
         };
         let mut text = fmt::cut(stock, 40);
         if let Some(shares) = self.shares {

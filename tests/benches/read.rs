@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use shared::{
-    analytics::queries::{STATISTICS, TREND, risk},
+    analytics::queries::{RISK, STATISTICS, TREND},
     synthetic::{TransactionForm, write_transactions},
     transactions::queries::LATEST_OF_CLIENTS,
 };
@@ -145,8 +145,8 @@ async fn plans(server: &Server, ids: &Path) -> anyhow::Result<()> {
     let latest: [&(dyn ToSql + Sync); 3] = [&id, &from, &until];
     for (name, sql, params) in [
         ("range_stats", STATISTICS, &statistics[..]),
-        ("risk_profile", &risk(false), &risks[..]),
-        ("spend_trend", TREND, &trends[..]),
+        ("risk_profile", &RISK, &risks[..]),
+        ("spend_trend", &TREND, &trends[..]),
         ("client_page, its transactions", LATEST_OF_CLIENTS, &latest[..]),
     ] {
         println!("Plan of {name}:");

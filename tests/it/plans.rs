@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use shared::analytics::queries::{STATISTICS, TREND, risk};
+use shared::analytics::queries::{RISK, STATISTICS, TREND};
 use tests::{App, AppOptions, files};
 use tokio_postgres::types::ToSql;
 
@@ -129,8 +129,7 @@ async fn the_plans_of_questions_about_clients_are_kept() {
     app.load("year.csv", files::rows(&rows), "").await;
     app.db.client.batch_execute("ANALYZE").await.unwrap();
     let client = &app.db.client;
-    let risk = risk(false);
-    let [statistics, risk, trend] = [STATISTICS, &risk, TREND].map(|sql| client.prepare(sql));
+    let [statistics, risk, trend] = [STATISTICS, &RISK, &TREND].map(|sql| client.prepare(sql));
     let (statistics, risk, trend) = tokio::try_join!(statistics, risk, trend).unwrap();
     let [from, until] =
         ["2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z"].map(|at| at.parse::<DateTime<Utc>>());

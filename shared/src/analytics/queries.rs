@@ -18,24 +18,47 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use rust_decimal::Decimal;
+use std::{collections::HashMap, sync::LazyLock};
 
 /// The statement of [`statistics`].
 pub const STATISTICS: &str = include_str!("statistics.sql");
-/// The statement of [`trends`].
-pub const TREND: &str = include_str!("trend.sql");
-/// The rows of risk profiles, without the rank.
-const RISK: &str = include_str!("risk.sql");
+/// The statement of [`trends`] about clients that are looked at together.
+pub static TREND: LazyLock<String> =
+    LazyLock::new(|| with_own(include_str!("trend.sql"), include_str!("trend_rows.sql")));
+/// The statement of [`risks`] about clients that are looked at together.
+pub static RISK: LazyLock<String> = LazyLock::new(|| risk(include_str!("risk_rows.sql"), "NULL::bigint"));
 /// The rank of one of its rows.
 const RANK: &str = "CASE WHEN r.currency IS NOT NULL THEN 1 + (
     SELECT count(DISTINCT CASE WHEN r.net THEN o.spent - o.gained ELSE o.spent END) FROM client_totals o
     WHERE o.currency = r.currency AND CASE WHEN r.net THEN o.spent - o.gained ELSE o.spent END > r.spend
 ) END";
 
-/// The statement of [`risks`]. Two texts: beside a rank that it may leave out PostgreSQL would not keep a plan but make
-/// one each time, over all months, which takes longer than the rest.
-pub fn risk(ranked: bool) -> String {
-    let rank = if ranked { RANK } else { "NULL::bigint" };
-    format!("SELECT r.*, {rank} AS rank FROM ({RISK}) AS r ORDER BY r.question, r.currency COLLATE \"C\"")
+/// A text for each way to read the transactions and to rank: beside what it may leave out PostgreSQL would not keep a
+/// plan but make one each time, over all months, which takes longer than the rest.
+fn risk(own: &str, rank: &str) -> String {
+    format!("SELECT r.*, {rank} AS rank FROM ({}) AS r", with_own(include_str!("risk.sql"), own))
+}
+
+fn with_own(statement: &str, own: &str) -> String {
+    statement.replace("(OWN)", &format!("({own})"))
+}
+
+/// Which clients are looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reach {
+    /// Those with so many transactions at most.
+    UpTo(i64),
+    /// Any.
+    All,
+}
+
+impl Reach {
+    fn most(self) -> i64 {
+        match self {
+            Self::UpTo(most) => most,
+            Self::All => i64::MAX,
+        }
+    }
 }
 
 /// The answer to a question; `None`: the client has too many transactions to be looked at together with others.
@@ -80,7 +103,7 @@ struct StatisticsRow {
 pub(super) async fn statistics(
     conn: &mut AsyncPgConnection,
     questions: &[StatisticsQuery],
-    most: i64,
+    reach: Reach,
 ) -> QueryResult<Vec<Answer<Option<Vec<AmountStatistics>>>>> {
     let each = || questions.iter();
     let statement = diesel::sql_query(STATISTICS)
@@ -92,7 +115,7 @@ pub(super) async fn statistics(
         .bind::<Array<Nullable<Text>>, _>(each().map(|one| one.currency.as_deref()).collect::<Vec<_>>())
         .bind::<Array<Nullable<Text>>, _>(each().map(|one| one.kind).collect::<Vec<_>>())
         .bind::<Array<Bool>, _>(each().map(|one| one.signed).collect::<Vec<_>>())
-        .bind::<BigInt, _>(most);
+        .bind::<BigInt, _>(reach.most());
     let rows: Vec<StatisticsRow> = Fixed(statement).load(conn).await?;
     let whole = |row: StatisticsRow| {
         Some(AmountStatistics {
@@ -160,100 +183,231 @@ impl SpendQuery {
     }
 }
 
-/// What a risk profile is made of, in one currency.
-#[derive(QueryableByName)]
-pub(super) struct RiskRow {
-    #[diesel(sql_type = BigInt)]
-    question: i64,
-    #[diesel(sql_type = Bool)]
-    many: bool,
-    #[diesel(sql_type = Nullable<Text>)]
-    pub currency: Option<String>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    pub count: Option<i64>,
-    #[diesel(sql_type = Nullable<Numeric>)]
-    pub spend: Option<Decimal>,
-    #[diesel(sql_type = Nullable<Numeric>)]
-    pub sum: Option<Decimal>,
-    #[diesel(sql_type = Nullable<Text>)]
-    pub square_units: Option<String>,
-    #[diesel(sql_type = Nullable<Numeric>)]
-    pub max: Option<Decimal>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
-    pub first_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
-    pub last_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    pub gap_us: Option<i64>,
-    /// The days with transactions in the currency whose days were asked for, and what was spent on each.
-    #[diesel(sql_type = Nullable<Array<Date>>)]
-    pub days: Option<Vec<NaiveDate>>,
-    #[diesel(sql_type = Nullable<Array<Numeric>>)]
-    pub spends: Option<Vec<Decimal>>,
-    #[diesel(sql_type = BigInt)]
+/// What a client's risk profile and its spend by day are made of.
+#[derive(Debug, Clone)]
+pub(super) struct ClientFigures {
+    /// The count of changes of the snapshot that all is of.
     pub changes: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
+    /// Between two transactions that follow each other, in any currency.
+    pub shortest_gap_us: Option<i64>,
+    /// What was spent on the days that were asked for, in no order, a day perhaps several times.
+    pub spent: Vec<(NaiveDate, Decimal)>,
+    /// By currency, in their order.
+    pub currencies: Vec<CurrencyFigures>,
+}
+
+/// What a risk profile is made of, in one currency.
+#[derive(Debug, Clone)]
+pub(super) struct CurrencyFigures {
+    pub currency: String,
+    pub count: i64,
+    pub spend: Decimal,
+    pub sum: Decimal,
+    pub square_units: String,
+    pub max: Decimal,
+    pub first_at: DateTime<Utc>,
+    pub last_at: DateTime<Utc>,
     pub rank: Option<i64>,
 }
 
-/// Clients' figures by currency, all of one snapshot; rows for each question, with the spend by day if it names a
-/// currency. With `ranked` each is ranked there and then, which looks at every client. Empty: there is no such client.
-pub(super) async fn risks(
-    conn: &mut AsyncPgConnection,
-    questions: &[SpendQuery],
-    ranked: bool,
-    most: i64,
-) -> QueryResult<Vec<Answer<Vec<RiskRow>>>> {
-    let each = || questions.iter();
-    let statement = diesel::sql_query(risk(ranked))
-        .bind::<Array<Text>, _>(each().map(|one| one.client_id.as_str()).collect::<Vec<_>>())
-        .bind::<Array<Bool>, _>(each().map(|one| one.spend == Spend::Net).collect::<Vec<_>>())
-        .bind::<Array<Text>, _>(each().map(|one| one.zone.name()).collect::<Vec<_>>())
-        .bind::<Array<Date>, _>(each().map(SpendQuery::first_day).collect::<Vec<_>>())
-        .bind::<Array<Date>, _>(each().map(SpendQuery::last_day).collect::<Vec<_>>())
-        .bind::<Array<Nullable<Text>>, _>(each().map(|one| one.days.currency.as_deref()).collect::<Vec<_>>())
-        .bind::<BigInt, _>(most);
-    let rows = Fixed(statement).load(conn).await?;
-    Ok(by_question(questions.len(), rows, |row: &RiskRow| (row.question, row.many)))
-}
-
-/// What was spent in one currency, by day.
 #[derive(QueryableByName)]
-pub(super) struct TrendRow {
+struct RiskRow {
     #[diesel(sql_type = BigInt)]
     question: i64,
     #[diesel(sql_type = Bool)]
     many: bool,
     #[diesel(sql_type = Nullable<Text>)]
-    pub currency: Option<String>,
-    #[diesel(sql_type = Nullable<Date>)]
-    pub first_day: Option<NaiveDate>,
-    #[diesel(sql_type = Nullable<Date>)]
-    pub last_day: Option<NaiveDate>,
-    /// The days with transactions, and what was spent on each.
+    currency: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    count: Option<i64>,
+    #[diesel(sql_type = Nullable<Numeric>)]
+    spend: Option<Decimal>,
+    #[diesel(sql_type = Nullable<Numeric>)]
+    sum: Option<Decimal>,
+    #[diesel(sql_type = Nullable<Text>)]
+    square_units: Option<String>,
+    #[diesel(sql_type = Nullable<Numeric>)]
+    max: Option<Decimal>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    first_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    last_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    gap_us: Option<i64>,
+    #[diesel(sql_type = Nullable<Array<Timestamptz>>)]
+    times: Option<Vec<DateTime<Utc>>>,
     #[diesel(sql_type = Nullable<Array<Date>>)]
-    pub days: Option<Vec<NaiveDate>>,
+    days: Option<Vec<NaiveDate>>,
     #[diesel(sql_type = Nullable<Array<Numeric>>)]
-    pub spends: Option<Vec<Decimal>>,
+    spends: Option<Vec<Decimal>>,
+    #[diesel(sql_type = BigInt)]
+    changes: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    rank: Option<i64>,
 }
 
-/// The days on which clients spent, by currency; rows for each question. Empty: there is no such client.
+impl RiskRow {
+    /// The figures of its currency, if it is a currency's row.
+    fn of_currency(self) -> Option<CurrencyFigures> {
+        Some(CurrencyFigures {
+            currency: self.currency?,
+            count: self.count?,
+            spend: self.spend?,
+            sum: self.sum?,
+            square_units: self.square_units?,
+            max: self.max?,
+            first_at: self.first_at?,
+            last_at: self.last_at?,
+            rank: self.rank,
+        })
+    }
+}
+
+impl ClientFigures {
+    /// `None`: there is no such client.
+    fn of_rows(mut rows: Vec<RiskRow>) -> Option<Self> {
+        let own = rows.swap_remove(rows.iter().position(|row| row.currency.is_none())?);
+        let days = own.days.unwrap_or_default();
+        let mut currencies: Vec<_> = rows.into_iter().filter_map(RiskRow::of_currency).collect();
+        currencies.sort_unstable_by(|one, other| one.currency.cmp(&other.currency));
+        Some(Self {
+            changes: own.changes,
+            shortest_gap_us: own.gap_us.or_else(|| shortest_gap_us(own.times.unwrap_or_default())),
+            spent: days.into_iter().zip(own.spends.unwrap_or_default()).collect(),
+            currencies,
+        })
+    }
+}
+
+fn shortest_gap_us(mut times: Vec<DateTime<Utc>>) -> Option<i64> {
+    times.sort_unstable();
+    times.windows(2).filter_map(|two| (two[1] - two[0]).num_microseconds()).min()
+}
+
+/// Clients' figures, each client's of one snapshot, with the spend by day if the question names a currency; an answer
+/// for each question. `None` in it: there is no such client. Within [`Reach::UpTo`] the statement answers with what it
+/// read, so that the process shares the work; whatever else is asked, with figures only.
+pub(super) async fn risks(
+    conn: &mut AsyncPgConnection,
+    questions: &[SpendQuery],
+    reach: Reach,
+) -> QueryResult<Vec<Answer<Option<ClientFigures>>>> {
+    match reach {
+        Reach::UpTo(_) => figures(conn, &RISK, questions, reach).await,
+        Reach::All => {
+            figures(conn, &risk(include_str!("risk_sums.sql"), "NULL::bigint"), questions, reach).await
+        }
+    }
+}
+
+/// As [`risks`] of any client, ranked there and then, which looks at every client.
+pub(super) async fn ranked_risks(
+    conn: &mut AsyncPgConnection,
+    questions: &[SpendQuery],
+    reach: Reach,
+) -> QueryResult<Vec<Answer<Option<ClientFigures>>>> {
+    figures(conn, &risk(include_str!("risk_sums.sql"), RANK), questions, reach).await
+}
+
+async fn figures(
+    conn: &mut AsyncPgConnection,
+    statement: &str,
+    questions: &[SpendQuery],
+    reach: Reach,
+) -> QueryResult<Vec<Answer<Option<ClientFigures>>>> {
+    let each = || questions.iter();
+    let statement = diesel::sql_query(statement)
+        .bind::<Array<Text>, _>(each().map(|one| one.client_id.as_str()).collect::<Vec<_>>())
+        .bind::<Array<Bool>, _>(each().map(|one| one.spend == Spend::Net).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(each().map(|one| one.zone.name()).collect::<Vec<_>>())
+        .bind::<Array<Date>, _>(each().map(SpendQuery::first_day).collect::<Vec<_>>())
+        .bind::<Array<Date>, _>(each().map(SpendQuery::last_day).collect::<Vec<_>>())
+        .bind::<Array<Nullable<Text>>, _>(each().map(|one| one.days.currency.as_deref()).collect::<Vec<_>>())
+        .bind::<BigInt, _>(reach.most());
+    let rows = Fixed(statement).load(conn).await?;
+    let answers = by_question(questions.len(), rows, |row: &RiskRow| (row.question, row.many));
+    Ok(answers.into_iter().map(|rows| rows.map(ClientFigures::of_rows)).collect())
+}
+
+/// What a client spent by day, in one currency.
+#[derive(Debug, Clone)]
+pub(super) struct DaysSpend {
+    pub currency: String,
+    /// The days of the first and of the last transaction in the currency.
+    pub active: (NaiveDate, NaiveDate),
+    /// What was spent on the days that were asked for, in no order, a day perhaps several times.
+    pub spent: Vec<(NaiveDate, Decimal)>,
+}
+
+#[derive(QueryableByName)]
+struct TrendRow {
+    #[diesel(sql_type = BigInt)]
+    question: i64,
+    #[diesel(sql_type = Bool)]
+    many: bool,
+    #[diesel(sql_type = Nullable<Text>)]
+    currency: Option<String>,
+    #[diesel(sql_type = Nullable<Date>)]
+    first_day: Option<NaiveDate>,
+    #[diesel(sql_type = Nullable<Date>)]
+    last_day: Option<NaiveDate>,
+    #[diesel(sql_type = Nullable<Array<Date>>)]
+    days: Option<Vec<NaiveDate>>,
+    #[diesel(sql_type = Nullable<Array<Numeric>>)]
+    spends: Option<Vec<Decimal>>,
+}
+
+/// What clients spent by day, by currency in their order; an answer for each question. `None` in it: there is no such
+/// client.
 pub(super) async fn trends(
     conn: &mut AsyncPgConnection,
     questions: &[SpendQuery],
-    most: i64,
-) -> QueryResult<Vec<Answer<Vec<TrendRow>>>> {
+    reach: Reach,
+) -> QueryResult<Vec<Answer<Option<Vec<DaysSpend>>>>> {
     let each = || questions.iter();
-    let statement = diesel::sql_query(TREND)
+    let of_any;
+    let statement = match reach {
+        Reach::UpTo(_) => &*TREND,
+        Reach::All => {
+            of_any = with_own(include_str!("trend.sql"), include_str!("trend_sums.sql"));
+            &of_any
+        }
+    };
+    let statement = diesel::sql_query(statement)
         .bind::<Array<Text>, _>(each().map(|one| one.client_id.as_str()).collect::<Vec<_>>())
         .bind::<Array<Text>, _>(each().map(|one| one.zone.name()).collect::<Vec<_>>())
         .bind::<Array<Date>, _>(each().map(SpendQuery::first_day).collect::<Vec<_>>())
         .bind::<Array<Date>, _>(each().map(SpendQuery::last_day).collect::<Vec<_>>())
         .bind::<Array<Nullable<Text>>, _>(each().map(|one| one.days.currency.as_deref()).collect::<Vec<_>>())
         .bind::<Array<Bool>, _>(each().map(|one| one.spend == Spend::Net).collect::<Vec<_>>())
-        .bind::<BigInt, _>(most);
+        .bind::<BigInt, _>(reach.most());
     let rows = Fixed(statement).load(conn).await?;
-    Ok(by_question(questions.len(), rows, |row: &TrendRow| (row.question, row.many)))
+    let answers = by_question(questions.len(), rows, |row: &TrendRow| (row.question, row.many));
+    Ok(answers.into_iter().map(|rows| rows.map(days_spend)).collect())
+}
+
+fn days_spend(rows: Vec<TrendRow>) -> Option<Vec<DaysSpend>> {
+    if rows.is_empty() {
+        return None;
+    }
+    let mut spent: HashMap<String, Vec<(NaiveDate, Decimal)>> = HashMap::new();
+    let mut currencies = Vec::new();
+    for row in rows {
+        let Some(currency) = row.currency else { continue };
+        match (row.first_day.zip(row.last_day), row.days.zip(row.spends)) {
+            (Some(active), _) => currencies.push((currency, active)),
+            (None, Some((days, spends))) => {
+                spent.insert(currency, days.into_iter().zip(spends).collect());
+            }
+            (None, None) => {}
+        }
+    }
+    currencies.sort_unstable();
+    let whole = |(currency, active): (String, (NaiveDate, NaiveDate))| {
+        let spent = spent.remove(&currency).unwrap_or_default();
+        DaysSpend { currency, active, spent }
+    };
+    Some(currencies.into_iter().map(whole).collect())
 }
 
 /// Every client's spend in one currency, in no order, and the count of changes of the same snapshot.

@@ -5,7 +5,7 @@
 
 use super::{
     model::AmountStatistics,
-    queries::{self, Answer, RiskRow, SpendQuery, StatisticsQuery, TrendRow},
+    queries::{self, Answer, ClientFigures, DaysSpend, Reach, SpendQuery, StatisticsQuery},
 };
 use crate::{
     clients::card::{ClientCard, client_cards},
@@ -39,16 +39,16 @@ const ALONE: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 type Reader<Q, A> = Gatherer<Q, Answer<A>, Arc<DbError>>;
-/// Reads the answers to questions about clients with so many transactions at most.
+/// Reads the answers to questions.
 type Read<Q, A> =
-    for<'r> fn(&'r mut AsyncPgConnection, &'r [Q], i64) -> BoxFuture<'r, QueryResult<Vec<Answer<A>>>>;
+    for<'r> fn(&'r mut AsyncPgConnection, &'r [Q], Reach) -> BoxFuture<'r, QueryResult<Vec<Answer<A>>>>;
 
 /// Where a process asks.
 pub struct ClientReads {
-    pub(super) pool: DbPool,
+    pool: DbPool,
     statistics: Reader<StatisticsQuery, Option<Vec<AmountStatistics>>>,
-    risks: Reader<SpendQuery, Vec<RiskRow>>,
-    trends: Reader<SpendQuery, Vec<TrendRow>>,
+    risks: Reader<SpendQuery, Option<ClientFigures>>,
+    trends: Reader<SpendQuery, Option<Vec<DaysSpend>>>,
     cards: Reader<String, Option<ClientCard>>,
     latest: Reader<Active, Page<Transaction>>,
     alone: Semaphore,
@@ -106,23 +106,23 @@ impl ClientReads {
         &self,
         question: StatisticsQuery,
     ) -> Result<Option<Vec<AmountStatistics>>, ReadError> {
-        self.ask(&self.statistics, question, |conn, questions, most| {
-            Box::pin(queries::statistics(conn, questions, most))
+        self.ask(&self.statistics, question, |conn, questions, reach| {
+            Box::pin(queries::statistics(conn, questions, reach))
         })
         .await
         .map(Option::flatten)
     }
 
-    /// A client's figures, by currency, without the rank. Empty: there is no such client.
-    pub(super) async fn risk(&self, question: SpendQuery) -> Result<Vec<RiskRow>, ReadError> {
-        let read: Read<_, _> = |conn, questions, most| Box::pin(queries::risks(conn, questions, false, most));
-        Ok(self.ask(&self.risks, question, read).await?.unwrap_or_default())
+    /// A client's figures, without the ranks. `None`: there is no such client.
+    pub(super) async fn risk(&self, question: SpendQuery) -> Result<Option<ClientFigures>, ReadError> {
+        let read: Read<_, _> = |conn, questions, reach| Box::pin(queries::risks(conn, questions, reach));
+        self.ask(&self.risks, question, read).await.map(Option::flatten)
     }
 
-    /// What a client spent by day, by currency. Empty: there is no such client.
-    pub(super) async fn trend(&self, question: SpendQuery) -> Result<Vec<TrendRow>, ReadError> {
-        let read: Read<_, _> = |conn, questions, most| Box::pin(queries::trends(conn, questions, most));
-        Ok(self.ask(&self.trends, question, read).await?.unwrap_or_default())
+    /// What a client spent by day, by currency. `None`: there is no such client.
+    pub(super) async fn trend(&self, question: SpendQuery) -> Result<Option<Vec<DaysSpend>>, ReadError> {
+        let read: Read<_, _> = |conn, questions, reach| Box::pin(queries::trends(conn, questions, reach));
+        self.ask(&self.trends, question, read).await.map(Option::flatten)
     }
 
     async fn ask<Q, A>(
@@ -140,9 +140,11 @@ impl ClientReads {
             let pool = pool.clone();
             async move {
                 let mut conn = pool.get().await.map_err(|error| BatchError::All(Arc::new(error.into())))?;
-                read(&mut conn, &questions, MOST).await.map_err(|error| match is_diesel_outage(&error) {
-                    true => BatchError::All(Arc::new(error.into())),
-                    false => BatchError::Some(Arc::new(error.into())),
+                read(&mut conn, &questions, Reach::UpTo(MOST)).await.map_err(|error| {
+                    match is_diesel_outage(&error) {
+                        true => BatchError::All(Arc::new(error.into())),
+                        false => BatchError::Some(Arc::new(error.into())),
+                    }
                 })
             }
         };
@@ -156,15 +158,17 @@ impl ClientReads {
     async fn ask_alone<Q, A>(&self, question: &Q, read: Read<Q, A>) -> Result<Answer<A>, ReadError> {
         let _permit = self.alone.acquire().await.map_err(|_| AskError::Lost)?;
         let mut conn = self.pool.get().await.map_err(|error| failed(error.into()))?;
-        let answers = read(&mut conn, std::slice::from_ref(question), i64::MAX).await;
+        let answers = read(&mut conn, std::slice::from_ref(question), Reach::All).await;
         Ok(answers.map_err(|error| failed(error.into()))?.pop().flatten())
     }
 
     /// As [`Self::risk`], ranked by the statement itself.
-    pub(super) async fn ranked_risk(&self, question: &SpendQuery) -> Result<Vec<RiskRow>, ReadError> {
-        let rows = self.ask_alone(question, |conn, questions, most| {
-            Box::pin(queries::risks(conn, questions, true, most))
-        });
-        Ok(rows.await?.unwrap_or_default())
+    pub(super) async fn ranked_risk(
+        &self,
+        question: &SpendQuery,
+    ) -> Result<Option<ClientFigures>, ReadError> {
+        let read: Read<_, _> =
+            |conn, questions, reach| Box::pin(queries::ranked_risks(conn, questions, reach));
+        self.ask_alone(question, read).await.map(Option::flatten)
     }
 }

@@ -4,7 +4,7 @@
 use super::{
     arithmetic::{self, SCALE},
     model::{ClientDays, CurrencyRisk, RiskProfile, Spend, SpendDay, SpendTrend},
-    queries::{self, RiskRow, SpendQuery, TrendRow},
+    queries::{self, ClientFigures, CurrencyFigures, DaysSpend, SpendQuery},
     reads::ClientReads,
     tops::{Breakdown, ClientPlace, RangeQuery, TopBy, TopMerchant, TopQuery},
 };
@@ -127,8 +127,7 @@ pub async fn risk_profile(
 ) -> Result<Option<RiskProfile>, ReadError> {
     let question =
         SpendQuery { client_id: client_id.to_owned(), zone: Tz::UTC, days: ClientDays::default(), spend };
-    let rows = ranked(reads, kept, &question).await?;
-    Ok((!rows.is_empty()).then(|| profile(rows, spend, scale)))
+    Ok(ranked(reads, kept, &question).await?.map(|figures| profile(figures, spend, scale)))
 }
 
 /// A client's risk profile, and its trend of days in one currency, by one statement; `None`: there is no such
@@ -143,82 +142,67 @@ pub async fn risk_and_trend(
     scale: u32,
 ) -> Result<Option<(RiskProfile, Option<SpendTrend>)>, ReadError> {
     let question = SpendQuery { client_id: client_id.to_owned(), zone, days: days.clone(), spend };
-    let rows = ranked(reads, kept, &question).await?;
-    if rows.is_empty() {
-        return Ok(None);
-    }
-    let of_currency = rows.iter().find(|row| row.currency.is_some() && row.currency == days.currency);
-    let trend = of_currency.and_then(|row| trend(trend_row(row, zone), days));
-    Ok(Some((profile(rows, spend, scale), trend)))
+    let Some(mut figures) = ranked(reads, kept, &question).await? else { return Ok(None) };
+    let spent = std::mem::take(&mut figures.spent);
+    let of_currency = figures.currencies.iter().find(|one| Some(&one.currency) == days.currency.as_ref());
+    let trend = of_currency.and_then(|one| {
+        let day = |at: DateTime<Utc>| at.with_timezone(&zone).date_naive();
+        let active = (day(one.first_at), day(one.last_at));
+        trend(DaysSpend { currency: one.currency.clone(), active, spent }, days)
+    });
+    Ok(Some((profile(figures, spend, scale), trend)))
 }
 
-/// A currency's days in the row of its risk.
-fn trend_row(row: &RiskRow, zone: Tz) -> Trend<'_> {
-    let day = |at: Option<DateTime<Utc>>| at.map(|at| at.with_timezone(&zone).date_naive());
-    Trend {
-        currency: row.currency.as_deref(),
-        first_day: day(row.first_at),
-        last_day: day(row.last_at),
-        days: row.days.as_deref().unwrap_or_default(),
-        spends: row.spends.as_deref().unwrap_or_default(),
-    }
-}
-
-/// A client's figures, ranked. Empty: there is no such client.
+/// A client's figures, ranked; `None`: there is no such client.
 async fn ranked(
     reads: &ClientReads,
     kept: &KeptAnswers,
     question: &SpendQuery,
-) -> Result<Vec<RiskRow>, ReadError> {
+) -> Result<Option<ClientFigures>, ReadError> {
     for _ in 0..RANKING_TRIES {
-        let mut rows = reads.risk(question.clone()).await?;
-        if add_ranks(reads, kept, question.spend, &mut rows).await? {
-            return Ok(rows);
+        let Some(mut figures) = reads.risk(question.clone()).await? else { return Ok(None) };
+        if add_ranks(kept, question.spend, &mut figures).await? {
+            return Ok(Some(figures));
         }
     }
     // While others load, the record may move on between two looks each time.
     reads.ranked_risk(question).await
 }
 
-/// Ranks the rows; whether every rank is of the rows' own snapshot.
-async fn add_ranks(
-    reads: &ClientReads,
-    kept: &KeptAnswers,
-    spend: Spend,
-    rows: &mut [RiskRow],
-) -> Result<bool, ReadError> {
-    for row in rows {
-        let (Some(currency), Some(own)) = (&row.currency, row.spend) else { continue };
+/// Ranks the figures; whether every rank is of their own snapshot.
+async fn add_ranks(kept: &KeptAnswers, spend: Spend, figures: &mut ClientFigures) -> Result<bool, ReadError> {
+    for one in &mut figures.currencies {
         let load = async {
-            let mut conn = reads.pool.get().await?;
-            Ok::<_, DbError>(Ranking::load(&mut conn, currency, spend).await?)
+            let mut conn = kept.pool.get().await?;
+            Ok::<_, DbError>(Ranking::load(&mut conn, &one.currency, spend).await?)
         };
-        let ranking = kept.rankings.answer(row.changes, (currency.clone(), spend), load).await;
+        let ranking = kept.rankings.answer(figures.changes, (one.currency.clone(), spend), load).await;
         let ranking = ranking.map_err(failed)?;
-        if ranking.changes != row.changes {
+        if ranking.changes != figures.changes {
             return Ok(false);
         }
-        row.rank = Some(ranking.rank(own));
+        one.rank = Some(ranking.rank(one.spend));
     }
     Ok(true)
 }
 
-fn profile(rows: Vec<RiskRow>, spend: Spend, scale: u32) -> RiskProfile {
-    let shortest_gap_us = rows.first().and_then(|row| row.gap_us);
-    let currency = |row: RiskRow| {
-        let (count, own, all) = (row.count?, row.spend?, row.sum?);
-        let squares: U256 = row.square_units?.parse().ok()?;
-        let sum = if spend == Spend::Net { own } else { all };
+fn profile(figures: ClientFigures, spend: Spend, scale: u32) -> RiskProfile {
+    let currency = |one: CurrencyFigures| {
+        let squares: U256 = one.square_units.parse().ok()?;
+        let sum = if spend == Spend::Net { one.spend } else { one.sum };
         Some(CurrencyRisk {
-            currency: row.currency?,
-            count,
-            spend: own,
-            rank: row.rank?,
-            volatility: arithmetic::volatility(count, sum, squares, scale),
-            largest: row.max?,
+            count: one.count,
+            spend: one.spend,
+            rank: one.rank?,
+            volatility: arithmetic::volatility(one.count, sum, squares, scale),
+            largest: one.max,
+            currency: one.currency,
         })
     };
-    RiskProfile { shortest_gap_us, currencies: rows.into_iter().filter_map(currency).collect() }
+    RiskProfile {
+        shortest_gap_us: figures.shortest_gap_us,
+        currencies: figures.currencies.into_iter().filter_map(currency).collect(),
+    }
 }
 
 /// What a client spent day by day, a trend for each currency; `None`: there is no such client. The days are
@@ -232,37 +216,15 @@ pub async fn spend_trend(
     spend: Spend,
 ) -> Result<Option<Vec<SpendTrend>>, ReadError> {
     let question = SpendQuery { client_id: client_id.to_owned(), zone, days: days.clone(), spend };
-    let rows = reads.trend(question).await?;
-    let of_row = |row: &TrendRow| {
-        let row = Trend {
-            currency: row.currency.as_deref(),
-            first_day: row.first_day,
-            last_day: row.last_day,
-            days: row.days.as_deref().unwrap_or_default(),
-            spends: row.spends.as_deref().unwrap_or_default(),
-        };
-        trend(row, days)
-    };
-    Ok((!rows.is_empty()).then(|| rows.iter().filter_map(of_row).collect()))
-}
-
-/// What a client spent in one currency, on the days with transactions, in any order.
-struct Trend<'r> {
-    currency: Option<&'r str>,
-    /// Of all its transactions in the currency.
-    first_day: Option<NaiveDate>,
-    last_day: Option<NaiveDate>,
-    days: &'r [NaiveDate],
-    spends: &'r [Decimal],
+    let currencies = reads.trend(question).await?;
+    Ok(currencies.map(|currencies| currencies.into_iter().filter_map(|spend| trend(spend, days)).collect()))
 }
 
 /// The days without gaps; `None` if none of them was asked for.
-fn trend(row: Trend<'_>, days: &ClientDays) -> Option<SpendTrend> {
-    let (began, ended) = (row.first_day?, row.last_day?);
+fn trend(spend: DaysSpend, days: &ClientDays) -> Option<SpendTrend> {
+    let DaysSpend { currency, active: (began, ended), mut spent } = spend;
     let first = days.from.map_or(began, |from| from.max(began));
     let last = days.to.map_or(ended, |to| to.min(ended));
-    let mut spent: Vec<(NaiveDate, Decimal)> =
-        row.days.iter().copied().zip(row.spends.iter().copied()).collect();
     spent.sort_unstable_by_key(|(day, _)| *day);
     let mut spent = spent.into_iter().peekable();
     let (mut window, mut week_spend) = (VecDeque::with_capacity(WINDOW), NOTHING);
@@ -270,7 +232,12 @@ fn trend(row: Trend<'_>, days: &ClientDays) -> Option<SpendTrend> {
     let mut trend = Vec::with_capacity(wanted);
     for day in before(first).max(began).iter_days().take_while(|&day| day <= last) {
         while spent.next_if(|(past, _)| *past < day).is_some() {}
-        let spend = spent.next_if(|(that, _)| *that == day).map_or(NOTHING, |(_, spend)| spend);
+        let mut spend = NOTHING;
+        while let Some((_, more)) = spent.next_if(|(that, _)| *that == day) {
+            spend += more;
+            // Nothing is read without decimals, and added to nothing leaves none.
+            spend.rescale(SCALE);
+        }
         if window.len() == WINDOW {
             week_spend -= window.pop_front().unwrap_or_default();
         }
@@ -280,7 +247,7 @@ fn trend(row: Trend<'_>, days: &ClientDays) -> Option<SpendTrend> {
             trend.push(SpendDay { day, spend, week_spend, week_days: window.len() as i64 });
         }
     }
-    (!trend.is_empty()).then_some(SpendTrend { currency: row.currency?.to_owned(), days: trend })
+    (!trend.is_empty()).then_some(SpendTrend { currency, days: trend })
 }
 
 /// The first day that a day's average is of.
@@ -298,17 +265,15 @@ mod tests {
 
     #[test]
     fn a_days_average_is_the_same_whatever_was_asked_for() {
-        let spent = ["2025-01-20", "2025-01-01", "2025-01-10", "2025-01-03"].map(day);
-        let spends = [1, 70, 14, 7].map(Decimal::from);
+        let spent = ["2025-01-20", "2025-01-01", "2025-01-10", "2025-01-03", "2025-01-10"].map(day);
+        let spends = [1, 70, 4, 7, 10].map(Decimal::from);
         let asked = |from, to| {
-            let row = Trend {
-                currency: Some("USD"),
-                first_day: Some(spent[1]),
-                last_day: Some(spent[0]),
-                days: &spent,
-                spends: &spends,
-            };
-            trend(row, &ClientDays { from, to, currency: None })
+            let active = (day("2025-01-01"), day("2025-01-20"));
+            let spent = spent.into_iter().zip(spends).collect();
+            trend(
+                DaysSpend { currency: "USD".to_owned(), active, spent },
+                &ClientDays { from, to, currency: None },
+            )
         };
         let whole = asked(None, None).unwrap().days;
         assert_eq!(whole.len(), 20);

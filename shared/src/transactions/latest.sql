@@ -1,5 +1,5 @@
 -- For each client one element of $1, and of $2 and $3 when its first and last transaction occurred: its latest
--- transactions, the latest first, as many as a page shows and one more. The months come backwards, and those that are not
+-- transactions in no order, as many as a page shows and one more. The months come backwards, and those that are not
 -- needed are not opened. The limit stands here since the planner has to know how few they are.
 SELECT q.question, t.*
 FROM unnest((SELECT $1::text[]), (SELECT $2::timestamptz[]), (SELECT $3::timestamptz[]))
@@ -12,4 +12,3 @@ CROSS JOIN LATERAL (
     ORDER BY occurred_at DESC, transaction_id DESC
     LIMIT 26
 ) AS t
-ORDER BY q.question, t.occurred_at DESC, t.transaction_id DESC

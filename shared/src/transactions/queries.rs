@@ -14,6 +14,7 @@ use diesel::{
     sql_types::{Array, BigInt, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures::TryStreamExt;
 
 /// What a list of transactions is narrowed to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -130,15 +131,23 @@ pub(crate) async fn latest(
         .bind::<Array<Text>, _>(each().map(|one| one.client_id.as_str()).collect::<Vec<_>>())
         .bind::<Array<Timestamptz>, _>(each().map(|one| one.first_at).collect::<Vec<_>>())
         .bind::<Array<Timestamptz>, _>(each().map(|one| one.last_at).collect::<Vec<_>>());
-    let rows: Vec<Row> = Fixed(statement).load(conn).await?;
-    let mut pages = vec![Vec::new(); clients.len()];
-    for row in rows {
+    let mut rows = Fixed(statement).load_stream::<Row>(conn).await?;
+    let page = || Vec::with_capacity(LATEST as usize + 1);
+    let mut pages: Vec<Vec<Transaction>> = std::iter::repeat_with(page).take(clients.len()).collect();
+    while let Some(row) = rows.try_next().await? {
         if let Some(page) = usize::try_from(row.question - 1).ok().and_then(|place| pages.get_mut(place)) {
             page.push(row.transaction);
         }
     }
     let request = PageRequest { limit: LATEST, cursor: None };
-    Ok(pages.into_iter().map(|rows| page_of(rows, &request)).collect())
+    let page = |mut rows: Vec<Transaction>| {
+        rows.sort_unstable_by(|one, other| {
+            let later = other.occurred_at.cmp(&one.occurred_at);
+            later.then_with(|| other.transaction_id.cmp(&one.transaction_id))
+        });
+        page_of(rows, &request)
+    };
+    Ok(pages.into_iter().map(page).collect())
 }
 
 /// How many transactions there are, from the daily totals.

@@ -123,6 +123,30 @@ async fn a_clients_chart_and_risk_equal_sql_over_the_rows() {
     assert_eq!(risk.matches("<dd class=\"meaning\">").count(), 5, "each figure is explained");
 }
 
+/// Of so many transactions PostgreSQL makes the days, of fewer the process.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_chart_of_a_long_history_equals_sql_over_the_rows() {
+    let app = App::start_with(AppOptions { zone: chrono_tz::Asia::Tehran, ..AppOptions::default() }).await;
+    let mut file = HEADER.to_owned();
+    for row in 0..2_100_u32 {
+        let (month, day, hour) = (row % 5 + 1, row * 3 % 28 + 1, row * 5 % 24);
+        let (currency, kind) =
+            (["USD", "EUR"][row as usize % 2], ["buy", "sell", "payment"][row as usize % 3]);
+        file.push_str(&format!(
+            "t{row},long,2025-{month:02}-{day:02}T{hour:02}:30:00Z,{}.{row:04},{currency},{kind},success,,\n",
+            row % 97
+        ));
+    }
+    let loaded = app.load("long.csv", file, "").await;
+    assert_eq!(loaded["counts"]["inserted"], 2_100, "{loaded}");
+    let browser = Browser::log_in(&app, Role::Viewer).await;
+    for (query, currency, count) in [("", "USD", 90), ("?days=all&currency=EUR", "EUR", 3_660)] {
+        let page = browser.page(&format!("/ui/clients/long{query}")).await;
+        let expected = sql(&app, &days_of("long", currency, count)).await;
+        assert_eq!(json!(table(&page, "spend")), expected, "{query}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_without_spend_has_a_page_without_a_chart() {
     let app = App::start().await;

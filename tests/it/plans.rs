@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use shared::analytics::queries::{RISK, STATISTICS, TREND};
+use shared::analytics::queries::{RISK, RISK_ALONE, STATISTICS, TREND, TREND_ALONE};
 use tests::{App, AppOptions, files};
 use tokio_postgres::types::ToSql;
 
@@ -129,8 +129,11 @@ async fn the_plans_of_questions_about_clients_are_kept() {
     app.load("year.csv", files::rows(&rows), "").await;
     app.db.client.batch_execute("ANALYZE").await.unwrap();
     let client = &app.db.client;
-    let [statistics, risk, trend] = [STATISTICS, &RISK, &TREND].map(|sql| client.prepare(sql));
-    let (statistics, risk, trend) = tokio::try_join!(statistics, risk, trend).unwrap();
+    let statements = [STATISTICS, &RISK, &RISK_ALONE, &TREND, &TREND_ALONE].map(|sql| client.prepare(sql));
+    let statements = futures::future::try_join_all(statements).await.unwrap();
+    let [statistics, risk, risk_alone, trend, trend_alone] = &statements[..] else {
+        panic!("five statements")
+    };
     let [from, until] =
         ["2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z"].map(|at| at.parse::<DateTime<Utc>>());
     let (from, until) = (vec![from.unwrap(); 20], vec![until.unwrap(); 20]);
@@ -144,11 +147,17 @@ async fn the_plans_of_questions_about_clients_are_kept() {
         let amounts: [&(dyn ToSql + Sync); 7] = [&ids, &from, &until, &any, &any, &no, &2_000i64];
         let risks: [&(dyn ToSql + Sync); 7] = [&ids, &no, &zone, &first, &last, &any, &2_000i64];
         let trends: [&(dyn ToSql + Sync); 7] = [&ids, &zone, &first, &last, &any, &no, &2_000i64];
-        for (statement, params) in [(&statistics, amounts), (&risk, risks), (&trend, trends)] {
+        for (statement, params) in [
+            (statistics, amounts),
+            (risk, risks),
+            (risk_alone, risks),
+            (trend, trends),
+            (trend_alone, trends),
+        ] {
             client.query(statement, &params).await.unwrap();
         }
     }
     let kept =
         "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%unnest%' AND generic_plans > 10";
-    assert_eq!(app.db.one::<i64>(kept, &[]).await, 3, "a plan was made anew for each client");
+    assert_eq!(app.db.one::<i64>(kept, &[]).await, 5, "a plan was made anew for each client");
 }

@@ -193,15 +193,15 @@ pub fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
 
 /// The exact time with its zone: `2026-11-20 14:03:22.123 UTC`.
 #[derive(Debug, Clone, Copy)]
-pub struct Exact(pub DateTime<Tz>);
+pub struct ExactTime(pub DateTime<Tz>);
 
-impl Display for Exact {
+impl Display for ExactTime {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", Stamp::Whole(self.0.naive_local()), self.0.offset())
     }
 }
 
-impl HtmlSafe for Exact {}
+impl HtmlSafe for ExactTime {}
 
 /// A date and a time, or a part of them; needs no escaping.
 #[derive(Debug, Clone, Copy)]
@@ -389,10 +389,13 @@ mod tests {
             let at: DateTime<Utc> = text.parse().unwrap();
             for zone in [Tz::UTC, Tz::America__New_York, Tz::Asia__Tehran] {
                 let expected = at.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S%.3f %Z").to_string();
-                assert_eq!(Exact(at.with_timezone(&zone)).to_string(), expected);
+                assert_eq!(ExactTime(at.with_timezone(&zone)).to_string(), expected);
             }
+            let naive = at.naive_utc();
             let expected = at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
-            assert_eq!(Stamp::Iso(at.naive_utc()).to_string(), expected);
+            assert_eq!(Stamp::Iso(naive).to_string(), expected);
+            assert_eq!(Stamp::Second(naive).to_string(), at.format("%Y-%m-%d %H:%M:%S").to_string());
+            assert_eq!(Stamp::Clock(naive).to_string(), at.format("%H:%M:%S%.3f").to_string());
         }
     }
 

@@ -4,7 +4,7 @@
 use super::{
     address::Address,
     assets,
-    fmt::{self, AmountText, Exact, Stamp},
+    fmt::{self, AmountText, ExactTime, Stamp},
 };
 use askama::{Template, filters::HtmlSafe};
 use chrono::{DateTime, Utc};
@@ -271,22 +271,22 @@ impl From<TransactionStatus> for Badge {
 #[template(path = "partials/time.html")]
 pub struct Time {
     datetime: Stamp,
-    exact: Exact,
+    exact: ExactTime,
     text: TimeText,
     relative: bool,
 }
 
 /// What is shown of a time.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum TimeText {
-    Words(String),
+    Ago { at: DateTime<Utc>, now: DateTime<Utc> },
     Stamp(Stamp),
 }
 
 impl Display for TimeText {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Words(words) => f.write_str(words),
+            Self::Ago { at, now } => f.write_str(&fmt::ago(*at, *now)),
             Self::Stamp(stamp) => stamp.fmt(f),
         }
     }
@@ -297,7 +297,7 @@ impl HtmlSafe for TimeText {}
 impl Time {
     /// `3 min ago`.
     pub fn ago(at: DateTime<Utc>, now: DateTime<Utc>, zone: Tz) -> Self {
-        Self { text: TimeText::Words(fmt::ago(at, now)), relative: true, ..Self::date(at, zone) }
+        Self { text: TimeText::Ago { at, now }, relative: true, ..Self::date(at, zone) }
     }
 
     /// A date and time, to the second, in the zone.
@@ -305,7 +305,7 @@ impl Time {
         let local = at.with_timezone(&zone);
         Self {
             datetime: Stamp::Iso(at.naive_utc()),
-            exact: Exact(local),
+            exact: ExactTime(local),
             text: TimeText::Stamp(Stamp::Second(local.naive_local())),
             relative: false,
         }
@@ -323,8 +323,8 @@ impl Time {
 #[template(path = "partials/id.html")]
 pub struct Id {
     whole: String,
-    /// Where its end begins.
-    end: usize,
+    /// Where what is shown of it begins.
+    shown_from: usize,
     href: Option<String>,
     copy: Icon,
 }
@@ -333,13 +333,13 @@ impl Id {
     /// The last eight characters of an id.
     pub fn new(id: impl ToString) -> Self {
         let whole = id.to_string();
-        let end = whole.char_indices().rev().nth(7).map_or(0, |(start, _)| start);
-        Self { whole, end, href: None, copy: icon("copy") }
+        let shown_from = whole.char_indices().rev().nth(7).map_or(0, |(start, _)| start);
+        Self { whole, shown_from, href: None, copy: icon("copy") }
     }
 
     /// What is shown of it.
     pub fn short(&self) -> &str {
-        &self.whole[self.end..]
+        &self.whole[self.shown_from..]
     }
 
     /// The id as a link.

@@ -22,19 +22,26 @@ use std::{collections::HashMap, sync::LazyLock};
 
 /// The statement of [`statistics`].
 pub const STATISTICS: &str = include_str!("statistics.sql");
-/// The statement of [`trends`] about clients that are looked at together.
+/// The statement of [`trends`] about clients that are looked at together, and about one that is looked at alone.
 pub static TREND: LazyLock<String> =
     LazyLock::new(|| with_own(include_str!("trend.sql"), include_str!("trend_rows.sql")));
-/// The statement of [`risks`] about clients that are looked at together.
-pub static RISK: LazyLock<String> = LazyLock::new(|| risk(include_str!("risk_rows.sql"), "NULL::bigint"));
+/// See [`TREND`].
+pub static TREND_ALONE: LazyLock<String> =
+    LazyLock::new(|| with_own(include_str!("trend.sql"), include_str!("trend_sums.sql")));
+/// The statement of [`risks`] about clients that are looked at together, and about one that is looked at alone, without
+/// and with its ranks. Beside a rank that it may leave out PostgreSQL would not keep a plan but make one each time, over
+/// all months, which takes longer than the rest.
+pub static RISK: LazyLock<String> = LazyLock::new(|| risk(include_str!("risk_rows.sql"), NO_RANK));
+/// See [`RISK`].
+pub static RISK_ALONE: LazyLock<String> = LazyLock::new(|| risk(include_str!("risk_sums.sql"), NO_RANK));
+static RISK_RANKED: LazyLock<String> = LazyLock::new(|| risk(include_str!("risk_sums.sql"), RANK));
+const NO_RANK: &str = "NULL::bigint";
 /// The rank of one of its rows.
 const RANK: &str = "CASE WHEN r.currency IS NOT NULL THEN 1 + (
     SELECT count(DISTINCT CASE WHEN r.net THEN o.spent - o.gained ELSE o.spent END) FROM client_totals o
     WHERE o.currency = r.currency AND CASE WHEN r.net THEN o.spent - o.gained ELSE o.spent END > r.spend
 ) END";
 
-/// A text for each way to read the transactions and to rank: beside what it may leave out PostgreSQL would not keep a
-/// plan but make one each time, over all months, which takes longer than the rest.
 fn risk(own: &str, rank: &str) -> String {
     format!("SELECT r.*, {rank} AS rank FROM ({}) AS r", with_own(include_str!("risk.sql"), own))
 }
@@ -190,7 +197,7 @@ pub(super) struct ClientFigures {
     pub changes: i64,
     /// Between two transactions that follow each other, in any currency.
     pub shortest_gap_us: Option<i64>,
-    /// What was spent on the days that were asked for, in no order, a day perhaps several times.
+    /// What was spent on the days that were asked for and the six before, in no order, a day perhaps several times.
     pub spent: Vec<(NaiveDate, Decimal)>,
     /// By currency, in their order.
     pub currencies: Vec<CurrencyFigures>,
@@ -300,13 +307,13 @@ pub(super) async fn risks(
     }
 }
 
-/// As [`risks`] of any client, ranked there and then, which looks at every client.
+/// As [`risks`], ranked there and then, which looks at every client.
 pub(super) async fn ranked_risks(
     conn: &mut AsyncPgConnection,
     questions: &[SpendQuery],
     reach: Reach,
 ) -> QueryResult<Vec<Answer<Option<ClientFigures>>>> {
-    figures(conn, &risk(include_str!("risk_sums.sql"), RANK), questions, reach).await
+    figures(conn, &RISK_RANKED, questions, reach).await
 }
 
 async fn figures(
@@ -335,7 +342,7 @@ pub(super) struct DaysSpend {
     pub currency: String,
     /// The days of the first and of the last transaction in the currency.
     pub active: (NaiveDate, NaiveDate),
-    /// What was spent on the days that were asked for, in no order, a day perhaps several times.
+    /// What was spent on the days that were asked for and the six before, in no order, a day perhaps several times.
     pub spent: Vec<(NaiveDate, Decimal)>,
 }
 
@@ -365,13 +372,9 @@ pub(super) async fn trends(
     reach: Reach,
 ) -> QueryResult<Vec<Answer<Option<Vec<DaysSpend>>>>> {
     let each = || questions.iter();
-    let of_any;
-    let statement = match reach {
-        Reach::UpTo(_) => &*TREND,
-        Reach::All => {
-            of_any = with_own(include_str!("trend.sql"), include_str!("trend_sums.sql"));
-            &of_any
-        }
+    let statement: &str = match reach {
+        Reach::UpTo(_) => &TREND,
+        Reach::All => &TREND_ALONE,
     };
     let statement = diesel::sql_query(statement)
         .bind::<Array<Text>, _>(each().map(|one| one.client_id.as_str()).collect::<Vec<_>>())

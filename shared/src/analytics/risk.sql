@@ -26,6 +26,6 @@ CROSS JOIN LATERAL (
     FROM client_totals o
     WHERE o.client_id = q.client_id
     UNION ALL
-    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, own.*
+    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, own.gap_us, own.times, own.days, own.spends
     FROM (OWN) AS own
 ) AS k

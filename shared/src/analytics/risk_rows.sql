@@ -1,5 +1,5 @@
--- When each of the client's transactions occurred, and the day and the spend of each that was asked for: who asked puts
--- them together, which takes less than a window and a group here.
+-- When each of the client's transactions occurred, and the day and the spend of each within the days: who asked puts them
+-- together, which takes less than a window and a group here.
 SELECT NULL::bigint AS gap_us, array_agg(t.occurred_at) AS times,
        array_agg((t.occurred_at AT TIME ZONE q.zone)::date)
            FILTER (WHERE t.currency = q.days_of AND t.occurred_at >= active.days_from AND t.occurred_at < active.days_until) AS days,

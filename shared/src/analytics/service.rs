@@ -235,9 +235,9 @@ fn trend(spend: DaysSpend, days: &ClientDays) -> Option<SpendTrend> {
         let mut spend = NOTHING;
         while let Some((_, more)) = spent.next_if(|(that, _)| *that == day) {
             spend += more;
-            // Nothing is read without decimals, and added to nothing leaves none.
-            spend.rescale(SCALE);
         }
+        // What is nothing may have come without decimals.
+        spend.rescale(SCALE);
         if window.len() == WINDOW {
             week_spend -= window.pop_front().unwrap_or_default();
         }

@@ -2,7 +2,8 @@
 -- $6 whether spend is net of what was gained. $7: clients with more transactions are not looked at. Subqueries keep from
 -- the planner how many questions they are: it would plan for each number anew.
 -- For each currency a row with its first and last day, and one with the days that `OWN` finds, in no order, if there are
--- any, from six days before the first: its average needs them. No row: there is no such client, or nothing of it.
+-- any, from six days before the first: its average needs them. No row: there is no such client. A row without a currency:
+-- it has nothing there.
 SELECT q.question, active.many, k.*
 FROM unnest((SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::date[]), (SELECT $4::date[]), (SELECT $5::text[]),
             (SELECT $6::boolean[]))

@@ -292,19 +292,18 @@ fn shortest_gap_us(mut times: Vec<DateTime<Utc>>) -> Option<i64> {
 }
 
 /// Clients' figures, each client's of one snapshot, with the spend by day if the question names a currency; an answer
-/// for each question. `None` in it: there is no such client. Within [`Reach::UpTo`] the statement answers with what it
-/// read, so that the process shares the work; whatever else is asked, with figures only.
+/// for each question. `None` in it: there is no such client. Within [`Reach::UpTo`] the statement answers with the rows'
+/// times and amounts, which the process puts together; of [`Reach::All`] PostgreSQL does.
 pub(super) async fn risks(
     conn: &mut AsyncPgConnection,
     questions: &[SpendQuery],
     reach: Reach,
 ) -> QueryResult<Vec<Answer<Option<ClientFigures>>>> {
-    match reach {
-        Reach::UpTo(_) => figures(conn, &RISK, questions, reach).await,
-        Reach::All => {
-            figures(conn, &risk(include_str!("risk_sums.sql"), "NULL::bigint"), questions, reach).await
-        }
-    }
+    let statement = match reach {
+        Reach::UpTo(_) => &RISK,
+        Reach::All => &RISK_ALONE,
+    };
+    figures(conn, statement, questions, reach).await
 }
 
 /// As [`risks`], ranked there and then, which looks at every client.
